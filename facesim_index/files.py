@@ -1,0 +1,75 @@
+"""Writing a file so that it is either whole or not there."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from facesim_index.errors import StorageError
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk, where the system can.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+    if os.name == "nt":  # Windows cannot open a folder; its renames are journalled.
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def atomic_output(path: Path) -> Iterator[BinaryIO]:
+    """Open `path` for writing such that it appears whole, or not at all.
+
+    The bytes go to a hidden temporary file beside it, which is flushed to the disk and
+    renamed when the block ends, and removed when the block raises.
+
+    Parameters
+    ----------
+    path : Path
+        An existing file is replaced.
+
+    Yields
+    ------
+    BinaryIO
+        Writable, buffered.
+
+    Raises
+    ------
+    StorageError
+        The system refused to create, write or rename the file.
+    """
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        _give_usual_mode(temporary)
+        os.replace(temporary, path)  # noqa: PTH105 - one call that replaces on every system
+        sync_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108 - the twin of mkstemp
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+        raise
+
+
+def _give_usual_mode(temporary: str) -> None:
+    """Give a mkstemp file the mode that a plain `open` would have given it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(temporary, 0o666 & ~mask)  # noqa: PTH101 - the twin of mkstemp
