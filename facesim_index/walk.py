@@ -1,0 +1,292 @@
+"""Finding the pictures below a folder, without opening a single one.
+
+The walk names every folder it could list, also the empty ones, so that whoever keeps a
+record of what was there can tell "gone" from "could not look".
+"""
+
+import fnmatch
+import os
+import re
+import stat
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from facesim_index.errors import UsageError
+from facesim_index.records import FileStamp
+
+PICTURE_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in (
+        *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib"),
+        *("tif", "tiff", "gif", "heic", "heif", "hif", "avif"),
+    )
+)
+
+_INDEX_SUFFIX = ".facesim"
+_INDEX_FILE = "catalog.sqlite3"
+_INDEX_FOLDER = "segments"
+
+
+@dataclass(frozen=True, slots=True)
+class WalkOptions:
+    """What to leave out, and whether to follow links.
+
+    Attributes
+    ----------
+    exclude : tuple of str
+        Shell patterns (case counts, ``*`` also matches ``/``), compared with the name and with
+        the path below the root, written with ``/``.  A pattern that ends in ``/`` is for
+        folders alone.  An excluded folder is not entered.
+    follow_symlinks : bool
+        Follow links to files and folders below the root; the root itself may always be one.
+    """
+
+    exclude: tuple[str, ...] = ()
+    follow_symlinks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A regular file, by its name in its folder.
+
+    Attributes
+    ----------
+    name : str
+        Undecodable bytes are surrogate escapes, as everywhere in `os`.
+    stamp : FileStamp
+        Of the file, or of what a followed link leads to.
+    """
+
+    name: str
+    stamp: FileStamp
+
+    def path_in(self, folder: Path) -> Path:
+        """Return the file's path, given the folder it was found in.
+
+        Parameters
+        ----------
+        folder : Path
+            The `FoundFolder.path`.
+
+        Returns
+        -------
+        path : Path
+        """
+        return folder / self.name
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFolder:
+    """A folder and all the pictures directly in it.
+
+    Attributes
+    ----------
+    path : Path
+        Absolute.
+    files : tuple of FoundFile
+        In the order of the names' bytes; empty when the folder holds no picture.
+    """
+
+    path: Path
+    files: tuple[FoundFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableFolder:
+    """A folder that could not be listed: nothing is known of what is in or below it.
+
+    Attributes
+    ----------
+    path : Path
+        Absolute.
+    message : str
+        Why, without the path.
+    """
+
+    path: Path
+    message: str
+
+
+def walk(root: Path, options: WalkOptions) -> Iterator[FoundFolder | UnreadableFolder]:
+    """List the pictures in `root` and in the folders below it.
+
+    The order is that of the names' bytes: the files of a folder, then its subfolders, depth
+    first.  Followed links to folders come after everything else, so that a folder is always
+    listed under its own path when it has one below the root, and only once.  Hidden files and
+    folders, our own indexes and whatever is not a regular file are passed over.
+
+    Parameters
+    ----------
+    root : Path
+        Listed even if it is hidden, excluded or an index.
+    options : WalkOptions
+
+    Yields
+    ------
+    FoundFolder or UnreadableFolder
+        One for each folder that was entered.  A folder that vanishes meanwhile is unreadable.
+    """
+    is_excluded = _Exclusion(options.exclude)
+    pending = [_Folder(os.fspath(absolute(root)), "", is_link=False)]
+    links: deque[_Folder] = deque()
+    visited: set[tuple[int, int]] = set()
+    while pending or links:
+        folder = pending.pop() if pending else links.popleft()
+        try:
+            if options.follow_symlinks and not _first_visit(folder.path, visited):
+                continue
+            listing = _list(folder, is_excluded, options.follow_symlinks)
+        except OSError as error:
+            yield UnreadableFolder(Path(folder.path), error.strerror or str(error))
+            continue
+        if listing is None:
+            continue
+        yield FoundFolder(Path(folder.path), listing.files)
+        links.extend(child for child in listing.folders if child.is_link)
+        pending.extend(child for child in reversed(listing.folders) if not child.is_link)
+
+
+def found_file(path: Path) -> FoundFolder:
+    """Return one explicitly named file, whatever its suffix, as the walk would.
+
+    Parameters
+    ----------
+    path : Path
+        A link is followed; the name stays the link's.
+
+    Returns
+    -------
+    folder : FoundFolder
+        The file's folder, with this file alone.
+
+    Raises
+    ------
+    UsageError
+        There is no such file, or it is not a regular one.
+    """
+    shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"cannot read {shown}: {reason}; check the path") from error
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise UsageError(f"{shown} is {kind}; name a picture file")
+    whole = absolute(path)
+    stamp = FileStamp(status.st_size, status.st_mtime_ns)
+    return FoundFolder(whole.parent, (FoundFile(whole.name, stamp),))
+
+
+def absolute(path: Path) -> Path:
+    """Return `path` as an absolute path that keeps the names of links.
+
+    Parameters
+    ----------
+    path : Path
+        One with ``..`` is resolved instead, because ``link/..`` is not the link's parent.
+
+    Returns
+    -------
+    path : Path
+    """
+    return path.resolve() if ".." in path.parts else path.absolute()
+
+
+class _Folder(NamedTuple):
+    path: str
+    below_root: str  # "" for the root, else with a trailing slash
+    is_link: bool
+
+
+class _Listing(NamedTuple):
+    files: tuple[FoundFile, ...]
+    folders: list[_Folder]
+
+
+class _Exclusion:
+    """The patterns, compiled once: a shell pattern for each file would dominate the walk."""
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        self._any = _alternatives([p for p in patterns if not p.endswith("/")])
+        self._folder = _alternatives([p.rstrip("/") for p in patterns])
+
+    def __call__(self, name: str, below_root: str, *, is_folder: bool) -> bool:
+        pattern = self._folder if is_folder else self._any
+        if pattern is None:
+            return False
+        return bool(pattern.match(name) or (below_root and pattern.match(below_root + name)))
+
+
+def _alternatives(patterns: list[str]) -> re.Pattern[str] | None:
+    return re.compile("|".join(map(fnmatch.translate, patterns))) if patterns else None
+
+
+def _first_visit(path: str, visited: set[tuple[int, int]]) -> bool:
+    status = os.stat(path)  # noqa: PTH116 - a Path here would cost more than the call
+    key = (status.st_dev, status.st_ino)
+    if key in visited:
+        return False
+    visited.add(key)
+    return True
+
+
+def _list(folder: _Folder, is_excluded: _Exclusion, follow: bool) -> _Listing | None:
+    """List one folder; None when it is an index of ours.
+
+    An error on one entry, other than that it vanished, is an error of the whole folder: to
+    leave the file out would say that it is not there.
+    """
+    files: list[FoundFile] = []
+    folders: list[_Folder] = []
+    index_marks = 0
+    with os.scandir(folder.path) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            if entry.is_symlink() and not (follow and _leads_somewhere(entry)):
+                continue
+            if entry.is_dir():
+                index_marks += name == _INDEX_FOLDER
+                if not name.endswith(_INDEX_SUFFIX) and not is_excluded(
+                    name, folder.below_root, is_folder=True
+                ):
+                    below_root = f"{folder.below_root}{name}/"
+                    folders.append(_Folder(entry.path, below_root, entry.is_symlink()))
+            elif name == _INDEX_FILE:
+                index_marks += 1
+            elif name[name.rfind(".") :].lower() in PICTURE_SUFFIXES:
+                if is_excluded(name, folder.below_root, is_folder=False):
+                    continue
+                found = _look_at(entry)
+                if found is not None:
+                    files.append(found)
+    if index_marks == 2 and folder.below_root:
+        return None
+    files.sort(key=lambda file: os.fsencode(file.name))
+    folders.sort(key=lambda child: os.fsencode(child.path))
+    return _Listing(tuple(files), folders)
+
+
+def _look_at(entry: os.DirEntry[str]) -> FoundFile | None:
+    """Return the entry when it is a regular file and still there."""
+    if not entry.is_file():
+        return None
+    try:
+        status = entry.stat()
+    except FileNotFoundError:
+        return None
+    return FoundFile(entry.name, FileStamp(status.st_size, status.st_mtime_ns))
+
+
+def _leads_somewhere(link: os.DirEntry[str]) -> bool:
+    """Tell whether a link can be followed: one that dangles or runs in a circle cannot."""
+    try:
+        link.stat()
+    except OSError:
+        return False
+    return True
