@@ -1,0 +1,220 @@
+"""The tables of the catalog (SQLAlchemy 2 typed ORM).
+
+`migrations/versions` is what really makes them; a test holds that both agree.
+
+A picture's *content* is an `image`, known by its hash; a *file* is a place where
+those bytes were seen.  Many files may share one image, which is embedded once.
+Only living faces have a `face` row.  A face that was removed leaves a `tombstone`
+until `compact` has taken its vector out of the segment that holds it.
+
+Face ids are handed out in the order of commits and never reused, and only
+neighbouring segments are merged, so the segment of a face is the one whose
+``first_face_id``..``last_face_id`` spans its id: no row records it twice.
+"""
+
+import os
+
+from sqlalchemy import (
+    BLOB,
+    CheckConstraint,
+    Dialect,
+    ForeignKey,
+    LargeBinary,
+    MetaData,
+    String,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class PathText(TypeDecorator[str]):
+    """A path or file name: text where it is valid Unicode, its raw bytes where it is not.
+
+    SQLite keeps the type of each value, so names that are not UTF-8 survive the round trip.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | bytes | None:
+        """Return the value to store."""
+        if value is None:
+            return None
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            return os.fsencode(value)
+        return value
+
+    def process_result_value(self, value: object, dialect: Dialect) -> str | None:
+        """Return the path as Python's file functions take it."""
+        if value is None:
+            return None
+        return os.fsdecode(value) if isinstance(value, bytes) else str(value)
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+    metadata = MetaData(naming_convention=NAMING)
+
+
+class IndexState(Base):
+    """The one row that every commit advances."""
+
+    __tablename__ = "index_state"
+    __table_args__ = (CheckConstraint("id = 1", name="single_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    generation: Mapped[int]
+    next_face_id: Mapped[int]
+    next_segment_id: Mapped[int]
+    created_at: Mapped[str]
+
+
+class EngineRow(Base):
+    """The one engine whose embeddings this index holds."""
+
+    __tablename__ = "engine"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    model: Mapped[str] = mapped_column(PathText)
+    detector_sha256: Mapped[str]
+    recogniser_sha256: Mapped[str]
+    preprocessing: Mapped[int]
+    dimension: Mapped[int]
+
+
+class Root(Base):
+    """A folder or file that was given to ingest."""
+
+    __tablename__ = "root"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    path: Mapped[str] = mapped_column(PathText, unique=True)
+    last_ingest_at: Mapped[str]
+
+
+class Folder(Base):
+    """A folder that holds known files, by its absolute path."""
+
+    __tablename__ = "folder"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    path: Mapped[str] = mapped_column(PathText, unique=True)
+
+
+class Image(Base):
+    """A picture by its content."""
+
+    __tablename__ = "image"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    content_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    size_bytes: Mapped[int]
+    status: Mapped[str] = mapped_column(index=True)
+    failure_code: Mapped[str | None]
+    failure_message: Mapped[str | None]
+    width_px: Mapped[int | None]
+    height_px: Mapped[int | None]
+    format: Mapped[str | None]
+    taken_at: Mapped[str | None]
+
+
+class File(Base):
+    """A place where a picture was seen."""
+
+    __tablename__ = "file"
+    __table_args__ = (UniqueConstraint("folder_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    folder_id: Mapped[int] = mapped_column(ForeignKey("folder.id"))
+    name: Mapped[str] = mapped_column(PathText)
+    size_bytes: Mapped[int]
+    mtime_ns: Mapped[int]
+    image_id: Mapped[int | None] = mapped_column(ForeignKey("image.id"), index=True)
+    failure_code: Mapped[str | None]
+    failure_message: Mapped[str | None]
+    missing_since: Mapped[str | None]
+
+
+class Face(Base):
+    """A living face of an image."""
+
+    __tablename__ = "face"
+    __table_args__ = (UniqueConstraint("image_id", "ordinal"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    ordinal: Mapped[int]
+    x: Mapped[float]
+    y: Mapped[float]
+    w: Mapped[float]
+    h: Mapped[float]
+    landmarks: Mapped[bytes] = mapped_column(BLOB)
+    detection: Mapped[float]
+    size_px: Mapped[float]
+    sharpness: Mapped[float]
+    yaw_deg: Mapped[float]
+    roll_deg: Mapped[float]
+
+
+class Tombstone(Base):
+    """A face that was removed but whose vector is still in a segment."""
+
+    __tablename__ = "tombstone"
+
+    face_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    deleted_at: Mapped[str]
+
+
+class SegmentRow(Base):
+    """An immutable vector file that exists, and what it must look like."""
+
+    __tablename__ = "segment"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(unique=True)
+    n_rows: Mapped[int]
+    first_face_id: Mapped[int]
+    last_face_id: Mapped[int]
+    size_bytes: Mapped[int]
+    sha256: Mapped[str]
+    created_at: Mapped[str]
+
+
+class CalibrationRow(Base):
+    """A calibration kept with the index, with its evidence, as JSON."""
+
+    __tablename__ = "calibration"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    engine_key: Mapped[str]
+    document: Mapped[str]
+    active: Mapped[bool]
+    created_at: Mapped[str]
+
+
+class IngestRun(Base):
+    """A run of ingest: when, with which options, and what came of it."""
+
+    __tablename__ = "ingest_run"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    started_at: Mapped[str]
+    finished_at: Mapped[str | None]
+    version: Mapped[str]
+    options: Mapped[str]
+    summary: Mapped[str | None]

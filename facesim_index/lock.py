@@ -1,0 +1,80 @@
+"""One writer at a time, and the name of whoever it is."""
+
+import contextlib
+import datetime
+import json
+import logging
+import os
+import platform
+import sys
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from facesim_index.errors import IndexLockedError, StorageError
+
+LOCK_NAME = "LOCK"
+HOLDER_NAME = "LOCK.holder"
+
+logger = logging.getLogger(__name__)
+
+
+class WriterLock:
+    """The writer's lock of one index, held until `release`.
+
+    The operating system holds it, so that it ends with the process, however that ends.
+    A small file beside it names the holder, for the message to whoever comes second.
+
+    Parameters
+    ----------
+    folder : Path
+        The index.
+
+    Raises
+    ------
+    IndexLockedError
+        Another process, or another handle of this one, is writing; says which.
+    StorageError
+        The lock file cannot be made, as on a read-only medium.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._holder = folder / HOLDER_NAME
+        self._lock = FileLock(folder / LOCK_NAME, blocking=False)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise IndexLockedError(
+                f"{folder} is being written by {self._describe_holder()}; "
+                "wait until it is done (reading is possible all the time)"
+            ) from None
+        except OSError as error:
+            raise StorageError(f"cannot write to {folder}: {error.strerror or error}") from error
+        with contextlib.suppress(OSError):
+            self._holder.write_text(json.dumps(_this_process()), encoding="utf-8")
+
+    def release(self) -> None:
+        """Let the next writer in."""
+        with contextlib.suppress(OSError):
+            self._holder.unlink()
+        self._lock.release()
+
+    def _describe_holder(self) -> str:
+        try:
+            holder = json.loads(self._holder.read_text(encoding="utf-8"))
+            return (
+                f"process {holder['pid']} on {holder['host']} "
+                f"({holder['command']}, since {holder['since']})"
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return "another process"
+
+
+def _this_process() -> dict[str, str | int]:
+    words = [Path(sys.argv[0]).name, *sys.argv[1:3]] if sys.argv and sys.argv[0] else ["python"]
+    return {
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "command": " ".join(words).encode("ascii", "backslashreplace").decode(),
+        "since": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,492 @@
+"""The index on disk: the one commit point over catalog and segments.
+
+1. A new segment is written to a temporary name, flushed, renamed, its folder flushed.
+2. One SQLite transaction inserts everything that the batch found, the segment's row
+   among it, and advances the generation.  That transaction is the commit.
+3. Only the catalog says what exists.  A segment file that no row names is left over
+   from a commit that did not happen, and is removed when the next writer starts (not
+   sooner: whoever is interrupted cannot always tell whether the commit was made).
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesim_index.calibration import Calibration, from_json, shipped_calibration
+from facesim_index.catalog import reading, writing
+from facesim_index.catalog.connection import (
+    CATALOG_NAME,
+    Transaction,
+    create_catalog,
+    needs_upgrade,
+    open_catalog,
+    upgrade_catalog,
+)
+from facesim_index.errors import (
+    EngineMismatchError,
+    IndexDamagedError,
+    IndexNotFoundError,
+    StorageError,
+)
+from facesim_index.lock import HOLDER_NAME, LOCK_NAME, WriterLock
+from facesim_index.records import (
+    EmbeddedFace,
+    EngineIdentity,
+    FaceId,
+    FileLink,
+    Float32Array,
+    ImageStatus,
+    Int64Array,
+    PictureReading,
+    SegmentId,
+    SegmentInfo,
+)
+from facesim_index.vectors import (
+    Neighbours,
+    Segment,
+    check_embeddings,
+    gather,
+    merged_rows,
+    search_segments,
+    write_segment,
+)
+
+SEGMENTS_NAME = "segments"
+MERGE_FAN = 8  # this many neighbouring segments of one tier become one of the next
+MERGE_BASE_ROWS = 256  # segments up to this size are all of the lowest tier
+SEGMENT_CAP_ROWS = 1 << 18  # no merge makes a larger segment: about 270 MB
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a part of an ingest found, to be committed as one.
+
+    Attributes
+    ----------
+    readings : sequence of PictureReading
+        In the order in which their faces shall be numbered.
+    links : sequence of FileLink
+        Every content hash is among `readings` or already in the index.
+    """
+
+    readings: Sequence[PictureReading]
+    links: Sequence[FileLink]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How many faces a commit added and removed."""
+
+    faces_added: int
+    faces_removed: int
+
+
+class View:
+    """The index at one moment: catalog rows and the segments that belong to them.
+
+    Attributes
+    ----------
+    transaction : Transaction
+        For the functions of `catalog.reading`.
+    generation : int
+    segments : tuple of Segment
+    removed : ndarray of int64, ascending
+        Faces whose vectors are in the segments but that do not exist any more.
+    """
+
+    def __init__(self, transaction: Transaction, segments: tuple[Segment, ...]) -> None:
+        self.transaction = transaction
+        self.segments = segments
+        self.generation = reading.state(transaction).generation
+        self.removed = reading.tombstones(transaction)
+
+    def search(
+        self, queries: Float32Array, k: int, *, excluded: Int64Array | None = None
+    ) -> list[Neighbours]:
+        """Return the `k` nearest living faces of each query.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (n_queries, dimension), float32, unit norm
+        k : int
+            At least 1.
+        excluded : ndarray of int64, optional
+            More faces that must not be found.
+
+        Returns
+        -------
+        list of Neighbours
+        """
+        hidden = self.removed if excluded is None else np.union1d(self.removed, excluded)
+        return search_segments(self.segments, queries, k, hidden)
+
+    def embeddings(self, face_ids: Int64Array) -> Float32Array:
+        """Return stored embeddings, shape (n, dimension), in the order asked."""
+        return gather(self.segments, face_ids)
+
+
+class Store:
+    """One open index.
+
+    Parameters
+    ----------
+    folder : Path
+    writable : bool, default=False
+        Take the writer's lock, and clean up what a crash left behind.
+
+    Attributes
+    ----------
+    identity : EngineIdentity
+        The engine whose embeddings the index holds.
+    model : str
+        Pack name or folder by which that engine's weights are found.
+
+    Raises
+    ------
+    IndexNotFoundError, IndexVersionError, IndexLockedError, StorageError
+    """
+
+    def __init__(self, folder: Path, *, writable: bool = False) -> None:
+        self.folder = folder
+        self._open_segments: dict[str, Segment] = {}
+        path = folder / CATALOG_NAME
+        if not path.is_file():
+            raise IndexNotFoundError(
+                f"{folder} is not a facesim index; make one with `facesim ingest`, or name "
+                "another with --index"
+            )
+        self._lock = WriterLock(folder) if writable else None
+        try:
+            if needs_upgrade(path):
+                _upgrade(folder, self._lock)
+            self.catalog = open_catalog(path, writable=writable)
+            with self.catalog.read() as transaction:
+                self.identity, self.model = reading.engine(transaction)
+            if writable:
+                self._remove_leftovers()
+        except BaseException:
+            if self._lock:
+                self._lock.release()
+            raise
+
+    @classmethod
+    def open_or_create(cls, folder: Path, identity: EngineIdentity, model: str) -> Self:
+        """Open an index for writing; make it first if there is none.
+
+        Parameters
+        ----------
+        folder : Path
+        identity : EngineIdentity
+            The engine that is about to write.
+        model : str
+            Pack name or folder that `models.resolve` finds its weights by.
+
+        Raises
+        ------
+        EngineMismatchError
+            The index was built with another engine.
+        IndexNotFoundError
+            The folder exists and holds something else.
+        """
+        if not (folder / CATALOG_NAME).exists():
+            _create(folder, identity, model)
+        store = cls(folder, writable=True)
+        try:
+            store.check_engine(identity)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def check_engine(self, identity: EngineIdentity) -> None:
+        """Refuse an engine whose embeddings may not be compared with those in here.
+
+        Raises
+        ------
+        EngineMismatchError
+        """
+        if identity.key != self.identity.key:
+            raise EngineMismatchError(
+                f"{self.folder} was built with {self.identity}, not with {identity}; "
+                f"use --model {self.model}, or ingest into a new index"
+            )
+
+    def close(self) -> None:
+        """Let go of the files and of the lock."""
+        self._open_segments.clear()
+        self.catalog.close()
+        if self._lock:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def view(self) -> Iterator[View]:
+        """Hold the index as it is at this moment for the length of the block.
+
+        Raises
+        ------
+        IndexDamagedError
+            A segment is missing or is not whole.
+        """
+        before = -1
+        while True:
+            with self.catalog.read() as transaction:
+                try:
+                    segments = self._segments(reading.segments(transaction))
+                except FileNotFoundError as error:
+                    # A writer may have merged it away between our two looks: look again.
+                    generation = reading.state(transaction).generation
+                    if generation == before:
+                        raise IndexDamagedError(
+                            f"{error} is missing; run `facesim verify --repair`"
+                        ) from error
+                    before = generation
+                    continue
+                yield View(transaction, segments)
+                return
+
+    def calibration(self) -> Calibration | None:
+        """Return the calibration that this index's degrees are made with.
+
+        The one chosen for the index, else the one shipped for its engine, else None.
+        """
+        with self.catalog.read() as transaction:
+            document = reading.active_calibration(transaction)
+        if document is not None:
+            return from_json(document)
+        return shipped_calibration(self.identity.key)
+
+    def segment_path(self, segment: SegmentInfo) -> Path:
+        """Return where a segment's file is."""
+        return self.folder / SEGMENTS_NAME / segment.name
+
+    def commit(self, batch: Batch) -> Change:
+        """Make a batch part of the index, whole or not at all.
+
+        Pictures whose content is already there are not inserted again, so that committing
+        a batch twice changes nothing.
+
+        Raises
+        ------
+        StorageError
+            The disk refused; the index is as it was before.
+        """
+        with self.catalog.write() as transaction:
+            state = reading.state(transaction)
+            fresh = _fresh(transaction, batch.readings)
+            faces = [face for picture in fresh for face in picture.faces]
+            if faces:
+                ids = np.arange(len(faces), dtype=np.int64) + state.next_face_id
+                segment_id = SegmentId(state.next_segment_id)
+                writing.add_segment(transaction, self._write_faces(segment_id, ids, faces))
+            next_id = state.next_face_id
+            for picture in fresh:
+                image_id = writing.put_image(transaction, picture)
+                writing.insert_faces(transaction, image_id, FaceId(next_id), picture.faces)
+                next_id += len(picture.faces)
+            removed = writing.link_files(transaction, batch.links)
+            writing.advance(
+                transaction,
+                next_face_id=next_id,
+                next_segment_id=state.next_segment_id + bool(faces),
+            )
+        self._merge_tail()
+        return Change(len(faces), removed)
+
+    def remove_files(self, file_ids: Sequence[int]) -> int:
+        """Remove files, and pictures that no other file shows; return how many faces went."""
+        with self.catalog.write() as transaction:
+            removed = writing.remove_files(transaction, file_ids)
+            writing.advance(transaction)
+        return removed
+
+    def remove_faces(self, face_ids: Sequence[FaceId]) -> int:
+        """Remove faces for good; return how many there were."""
+        with self.catalog.write() as transaction:
+            removed = writing.remove_faces(transaction, face_ids)
+            writing.advance(transaction)
+        return removed
+
+    def compact(self) -> None:
+        """Rewrite the segments without removed faces, as few as may be, and shrink the catalog."""
+        with self.catalog.read() as transaction:
+            segments = reading.segments(transaction)
+            removed = reading.tombstones(transaction)
+        for group in _groups(segments):
+            spans = [(segment.first_face_id, segment.last_face_id) for segment in group]
+            dirty = any(np.any((removed >= low) & (removed <= high)) for low, high in spans)
+            if len(group) > 1 or dirty:
+                self.replace_segments(group)
+        self.catalog.shrink()
+
+    def replace_segments(self, old: Sequence[SegmentInfo]) -> None:
+        """Let one segment without the removed faces take the place of neighbouring ones."""
+        opened = self._segments(old)
+        with self.catalog.write() as transaction:
+            state = reading.state(transaction)
+            ids, blocks = merged_rows(opened, reading.tombstones(transaction))
+            new: list[SegmentInfo] = []
+            if len(ids):
+                segment_id = SegmentId(state.next_segment_id)
+                new = [self.write_segment(segment_id, ids, blocks)]
+            writing.replace_segments(transaction, [segment.segment_id for segment in old], new)
+            writing.advance(transaction, next_segment_id=state.next_segment_id + len(new))
+        self.drop_files(old)
+
+    def drop_files(self, segments: Sequence[SegmentInfo]) -> None:
+        """Remove the files of segments that the catalog does not name any more.
+
+        Where a reader's mapping forbids that (Windows), the next writer's start tries again.
+        """
+        for segment in segments:
+            self._open_segments.pop(segment.name, None)
+            with contextlib.suppress(OSError):
+                self.segment_path(segment).unlink(missing_ok=True)
+
+    def write_segment(
+        self, segment_id: SegmentId, ids: Int64Array, embeddings: Iterable[NDArray[np.floating]]
+    ) -> SegmentInfo:
+        """Write a segment file; it belongs to the index once the catalog names it."""
+        return write_segment(
+            self.folder / SEGMENTS_NAME,
+            segment_id,
+            ids,
+            embeddings,
+            dimension=self.identity.dimension,
+        )
+
+    def _write_faces(
+        self, segment_id: SegmentId, ids: Int64Array, faces: Sequence[EmbeddedFace]
+    ) -> SegmentInfo:
+        embeddings = np.stack([face.embedding for face in faces])
+        check_embeddings(embeddings, self.identity.dimension)
+        return self.write_segment(segment_id, ids, [embeddings])
+
+    def _merge_tail(self) -> None:
+        """Merge the newest segments when enough of one tier have gathered."""
+        while True:
+            with self.catalog.read() as transaction:
+                segments = reading.segments(transaction)
+            tail = _mergeable_tail(segments)
+            if not tail:
+                return
+            try:
+                self.replace_segments(tail)
+            except IndexDamagedError as error:
+                # Merging is housekeeping: what was ingested is safe, and `verify` will tell.
+                logger.warning("segments were not merged: %s", error)
+                return
+
+    def _segments(self, infos: Sequence[SegmentInfo]) -> tuple[Segment, ...]:
+        opened = {}
+        for info in infos:
+            segment = self._open_segments.get(info.name)
+            if segment is None:
+                segment = Segment(self.segment_path(info))
+            opened[info.name] = segment
+        self._open_segments = opened
+        return tuple(opened.values())
+
+    def _remove_leftovers(self) -> None:
+        folder = self.folder / SEGMENTS_NAME
+        folder.mkdir(exist_ok=True)
+        with self.catalog.read() as transaction:
+            named = {segment.name for segment in reading.segments(transaction)}
+        for path in folder.iterdir():
+            if path.name not in named:
+                logger.info("removing %s, left over from an interrupted run", path)
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+def _fresh(transaction: Transaction, readings: Sequence[PictureReading]) -> list[PictureReading]:
+    """Return the readings to insert: content that is new, or that earlier only failed."""
+    fresh: dict[bytes, PictureReading] = {}
+    for picture in readings:
+        known = reading.image_by_hash(transaction, picture.content_hash)
+        if known is None or known.status is ImageStatus.ERROR:
+            fresh.setdefault(picture.content_hash, picture)
+    return list(fresh.values())
+
+
+def _create(folder: Path, identity: EngineIdentity, model: str) -> None:
+    ours = {LOCK_NAME, HOLDER_NAME, SEGMENTS_NAME, CATALOG_NAME + ".new"}
+    if folder.exists() and (
+        not folder.is_dir() or any(entry.name not in ours for entry in folder.iterdir())
+    ):
+        raise IndexNotFoundError(
+            f"{folder} exists and is not a facesim index; give another folder with --index"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SEGMENTS_NAME).mkdir(exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make {folder}: {error.strerror or error}") from error
+    lock = WriterLock(folder)
+    try:
+        if not (folder / CATALOG_NAME).exists():
+            create_catalog(folder / CATALOG_NAME, identity, model)
+    finally:
+        lock.release()
+
+
+def _upgrade(folder: Path, held: WriterLock | None) -> None:
+    lock = held or WriterLock(folder)
+    try:
+        upgrade_catalog(folder / CATALOG_NAME)
+    finally:
+        if held is None:
+            lock.release()
+
+
+def _tier(n_rows: int) -> int:
+    """Return the size class of a segment: each is `MERGE_FAN` times the one below."""
+    tier, limit = 0, MERGE_BASE_ROWS
+    while n_rows > limit:
+        tier, limit = tier + 1, limit * MERGE_FAN
+    return tier
+
+
+def _mergeable_tail(segments: Sequence[SegmentInfo]) -> list[SegmentInfo]:
+    """Return the newest segments when there are `MERGE_FAN` of about one size, else nothing.
+
+    Only neighbours are merged, so that the id ranges of segments never overlap.
+    """
+    tail = list(segments[-MERGE_FAN:])
+    if len(tail) < MERGE_FAN or sum(segment.n_rows for segment in tail) > SEGMENT_CAP_ROWS:
+        return []
+    tiers = [_tier(segment.n_rows) for segment in tail]
+    return tail if max(tiers) <= tiers[-1] else []
+
+
+def _groups(segments: Sequence[SegmentInfo]) -> list[list[SegmentInfo]]:
+    """Divide segments into runs of neighbours that fit into one segment each."""
+    groups: list[list[SegmentInfo]] = []
+    room = 0
+    for segment in segments:
+        if not groups or segment.n_rows > room:
+            groups.append([])
+            room = SEGMENT_CAP_ROWS
+        groups[-1].append(segment)
+        room -= segment.n_rows
+    return groups

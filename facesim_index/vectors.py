@@ -1,0 +1,343 @@
+"""Segments: immutable files of embeddings, and exact search over them.
+
+A segment is a FAISS `IndexIDMap2` over an fp16 scalar quantizer, rows in ascending
+order of face id.  Readers map it into memory; nothing of it is copied until it is
+used.  Embeddings are stored in fp16; all arithmetic on them is done in fp32 or fp64.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from facesim_index.errors import IndexDamagedError
+from facesim_index.files import atomic_output
+from facesim_index.records import (
+    FaceId,
+    Float32Array,
+    Float64Array,
+    Int64Array,
+    SegmentId,
+    SegmentInfo,
+)
+
+HASH_CHUNK_BYTES = 1 << 20
+UNIT_NORM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The faces nearest to one query, most similar first, ties by face id.
+
+    Attributes
+    ----------
+    face_ids : ndarray of shape (n,), int64
+    cosines : ndarray of shape (n,), float64
+        Exact for the stored embedding, in [-1, 1].
+    """
+
+    face_ids: Int64Array
+    cosines: Float64Array
+
+
+class Segment:
+    """One segment file, mapped into memory.
+
+    Parameters
+    ----------
+    path : Path
+
+    Attributes
+    ----------
+    face_ids : ndarray of shape (n_rows,), int64
+        Ascending.
+    vectors : ndarray of shape (n_rows, dimension), float16
+        A read-only view of the file.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    IndexDamagedError
+        The file is not a whole segment.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise FileNotFoundError(path)
+        try:
+            self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+            quantizer = faiss.downcast_index(self._index.index)
+            self.face_ids: Int64Array = faiss.vector_to_array(self._index.id_map)
+            codes = faiss.rev_swig_ptr(quantizer.codes.data(), quantizer.codes.size())
+            self.vectors: NDArray[np.float16] = codes.view(np.float16).reshape(-1, quantizer.d)
+        except (RuntimeError, AttributeError, ValueError) as error:
+            raise IndexDamagedError(
+                f"{path} is not a whole segment; run `facesim verify --repair`"
+            ) from error
+        self.vectors.flags.writeable = False
+        if len(self.vectors) != len(self.face_ids) or np.any(np.diff(self.face_ids) <= 0):
+            raise IndexDamagedError(
+                f"{path} has ids that do not fit its vectors; run `facesim verify --repair`"
+            )
+
+    def search(
+        self, queries: Float32Array, k: int, excluded: Int64Array
+    ) -> tuple[Float32Array, Int64Array]:
+        """Return the `k` highest inner products and their face ids for each query.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (n_queries, dimension), float32
+        k : int
+        excluded : ndarray of int64, ascending
+            Face ids that must not be found.
+
+        Returns
+        -------
+        products : ndarray of shape (n_queries, k), float32
+        face_ids : ndarray of shape (n_queries, k), int64
+            -1 where there are fewer than `k` faces.
+        """
+        parameters = None
+        here = excluded[np.isin(excluded, self.face_ids, assume_unique=True)]
+        if len(here):
+            selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(here))
+            parameters = faiss.SearchParameters(sel=selector)
+        products, face_ids = self._index.search(
+            queries, min(k, len(self.face_ids)), params=parameters
+        )
+        return products, face_ids
+
+    def rows_of(self, face_ids: Int64Array) -> Int64Array:
+        """Return the rows of face ids, -1 for those that are not here."""
+        rows = np.searchsorted(self.face_ids, face_ids)
+        rows[rows == len(self.face_ids)] = 0
+        return np.where(self.face_ids[rows] == face_ids, rows, -1)
+
+
+def search_segments(
+    segments: Sequence[Segment], queries: Float32Array, k: int, excluded: Int64Array
+) -> list[Neighbours]:
+    """Return the `k` nearest faces of each query over all segments.
+
+    Parameters
+    ----------
+    segments : sequence of Segment
+    queries : ndarray of shape (n_queries, dimension), float32, unit norm
+    k : int
+        At least 1.
+    excluded : ndarray of int64, ascending
+        Face ids that must not be found, such as those with a tombstone.
+
+    Returns
+    -------
+    list of Neighbours
+        One for each query; shorter than `k` when there are fewer faces.
+    """
+    found: list[list[tuple[float, int]]] = [[] for _ in queries]
+    for segment in segments:
+        _, ids = segment.search(queries, k, excluded)
+        for candidates, query, row_ids in zip(found, queries, ids, strict=True):
+            present = row_ids[row_ids >= 0]
+            cosines = exact_cosines(segment.vectors[segment.rows_of(present)], query)
+            candidates.extend(zip(cosines.tolist(), present.tolist(), strict=True))
+    return [_best(candidates, k) for candidates in found]
+
+
+def exact_cosines(vectors: NDArray[np.float16], query: Float32Array) -> Float64Array:
+    """Return the cosines of stored embeddings with one query, in double precision.
+
+    Parameters
+    ----------
+    vectors : ndarray of shape (n, dimension), float16
+    query : ndarray of shape (dimension,), float32, unit norm
+
+    Returns
+    -------
+    cosines : ndarray of shape (n,), float64
+        In [-1, 1].
+    """
+    return np.clip(vectors.astype(np.float64) @ query.astype(np.float64), -1.0, 1.0)
+
+
+def gather(segments: Sequence[Segment], face_ids: Int64Array) -> Float32Array:
+    """Return the stored embeddings of faces, in the order asked.
+
+    Parameters
+    ----------
+    segments : sequence of Segment
+    face_ids : ndarray of shape (n,), int64
+
+    Returns
+    -------
+    embeddings : ndarray of shape (n, dimension), float32
+        Equal to the fp16 values stored.
+
+    Raises
+    ------
+    IndexDamagedError
+        A face is in no segment.
+    """
+    dimension = segments[0].vectors.shape[1] if segments else 0
+    embeddings = np.empty((len(face_ids), dimension), dtype=np.float32)
+    missing = np.ones(len(face_ids), dtype=bool)
+    for segment in segments:
+        wanted = np.flatnonzero(
+            (face_ids >= segment.face_ids[0]) & (face_ids <= segment.face_ids[-1])
+        )
+        rows = segment.rows_of(face_ids[wanted])
+        present = wanted[rows >= 0]
+        embeddings[present] = segment.vectors[rows[rows >= 0]]
+        missing[present] = False
+    if missing.any():
+        raise IndexDamagedError(
+            f"no segment has the embedding of face {face_ids[missing][0]}; "
+            "run `facesim verify --repair`"
+        )
+    return embeddings
+
+
+def check_embeddings(embeddings: Float32Array, dimension: int) -> None:
+    """Refuse what must never reach a segment.
+
+    Raises
+    ------
+    ValueError
+        Wrong shape or dtype, not finite, or not of unit norm.
+    """
+    if embeddings.ndim != 2 or embeddings.shape[1] != dimension or embeddings.dtype != np.float32:
+        raise ValueError(f"embeddings must be float32 of shape (n, {dimension})")
+    norms = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    if not np.all(np.abs(norms - 1.0) <= UNIT_NORM_TOLERANCE):
+        raise ValueError("embeddings must be finite and of unit norm")
+
+
+def write_segment(
+    folder: Path,
+    segment_id: SegmentId,
+    face_ids: Int64Array,
+    embeddings: Iterable[NDArray[np.floating]],
+    *,
+    dimension: int,
+) -> SegmentInfo:
+    """Write a segment such that it is whole on the disk before this returns.
+
+    Parameters
+    ----------
+    folder : Path
+        The index's ``segments`` folder.
+    segment_id : SegmentId
+    face_ids : ndarray of shape (n,), int64, ascending
+        At least one.
+    embeddings : iterable of ndarray of shape (m, dimension)
+        Blocks that together have `n` rows, in the order of `face_ids`.
+    dimension : int
+
+    Returns
+    -------
+    SegmentInfo
+
+    Raises
+    ------
+    StorageError
+        The system refused to write.
+    """
+    index = _build(face_ids, embeddings, dimension)
+    name = f"{segment_id:06d}.faiss"
+    with atomic_output(folder / name) as handle:
+        sink = _HashingSink(handle)
+        faiss.write_index(index, faiss.PyCallbackIOWriter(sink.write, HASH_CHUNK_BYTES))
+        if sink.error is not None:
+            raise sink.error
+    return SegmentInfo(
+        segment_id=segment_id,
+        name=name,
+        n_rows=len(face_ids),
+        first_face_id=FaceId(int(face_ids[0])),
+        last_face_id=FaceId(int(face_ids[-1])),
+        size_bytes=sink.size_bytes,
+        sha256=sink.digest.hexdigest(),
+    )
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hex SHA-256 of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+class _HashingSink:
+    """Takes FAISS's output to a file and hashes what passes.
+
+    An exception must not travel through FAISS's C++ frames, so it is kept for the caller.
+    """
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self.handle = handle
+        self.digest = hashlib.sha256()
+        self.size_bytes = 0
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        if self.error is None:
+            try:
+                self.handle.write(data)
+            except OSError as error:
+                self.error = error
+            self.digest.update(data)
+            self.size_bytes += len(data)
+        return len(data)
+
+
+def _build(
+    face_ids: Int64Array, embeddings: Iterable[NDArray[np.floating]], dimension: int
+) -> faiss.IndexIDMap2:
+    quantizer = faiss.IndexScalarQuantizer(
+        dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+    )
+    index = faiss.IndexIDMap2(quantizer)
+    for block in embeddings:
+        ids = face_ids[index.ntotal : index.ntotal + len(block)]
+        # Rounded here, to the nearest: the quantizer's own rounding differs between processors.
+        index.add_with_ids(block.astype(np.float16).astype(np.float32), ids)
+    if index.ntotal != len(face_ids):
+        raise ValueError("the blocks of embeddings do not add up to the face ids")
+    return index
+
+
+def merged_rows(
+    segments: Sequence[Segment], removed: Int64Array
+) -> tuple[Int64Array, Iterator[NDArray[np.float16]]]:
+    """Return the ids of neighbouring segments without the removed faces, and their embeddings.
+
+    Parameters
+    ----------
+    segments : sequence of Segment
+        In the order of their ids.
+    removed : ndarray of int64
+
+    Returns
+    -------
+    face_ids : ndarray of shape (n,), int64, ascending
+    embeddings : iterator of ndarray of shape (m, dimension), float16
+        One block for each segment, together `n` rows.
+    """
+    kept = [~np.isin(segment.face_ids, removed) for segment in segments]
+    pairs = list(zip(segments, kept, strict=True))
+    face_ids = np.concatenate([segment.face_ids[rows] for segment, rows in pairs])
+    return face_ids, (segment.vectors[rows] for segment, rows in pairs)
+
+
+def _best(candidates: list[tuple[float, int]], k: int) -> Neighbours:
+    candidates.sort(key=lambda candidate: (-candidate[0], candidate[1]))
+    best = candidates[:k]
+    return Neighbours(
+        face_ids=np.array([face_id for _, face_id in best], dtype=np.int64),
+        cosines=np.array([cosine for cosine, _ in best], dtype=np.float64),
+    )

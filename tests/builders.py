@@ -1,0 +1,88 @@
+"""Small indexes for tests, made without weights."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from facesim_index.embedding import make_reader
+from facesim_index.engine import EngineSettings
+from facesim_index.fake_engine import FAKE_IDENTITY
+from facesim_index.ingest import Ingest, IngestOptions, IngestSummary, resolve_targets
+from facesim_index.records import (
+    Box,
+    EmbeddedFace,
+    Failure,
+    FileLink,
+    FileStamp,
+    Float32Array,
+    PictureInfo,
+    PictureReading,
+    Quality,
+)
+from facesim_index.store import Batch, Store
+
+FAKE = EngineSettings(model=None)
+DIMENSION = FAKE_IDENTITY.dimension
+
+
+def unit_vectors(n: int, seed: int) -> Float32Array:
+    """Return random embeddings of unit norm, shape (n, DIMENSION)."""
+    vectors = np.random.default_rng(seed).standard_normal((n, DIMENSION)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def face(embedding: Float32Array, x: float = 10.0) -> EmbeddedFace:
+    """Return a face with an embedding."""
+    landmarks = np.array([[1, 2], [3, 2], [2, 3], [1, 4], [3, 4]], dtype=np.float32) + x
+    return EmbeddedFace(
+        Box(x, 20.0, 30.0, 40.0), landmarks, 0.9, Quality(30.0, 100.0, 1.5, -2.5), embedding
+    )
+
+
+def picture(content: str, embeddings: Iterable[Float32Array] = ()) -> PictureReading:
+    """Return the reading of a picture with these faces; `content` stands for its bytes."""
+    faces = tuple(face(embedding, 50.0 * n) for n, embedding in enumerate(embeddings))
+    info = PictureInfo(640, 480, "JPEG", "2021-07-04T12:30:00")
+    return PictureReading(content_hash(content), FileStamp(1000, 1), info, faces, None)
+
+
+def failed(content: str, failure: Failure) -> PictureReading:
+    """Return the reading of a picture that could not be used."""
+    return PictureReading(content_hash(content), FileStamp(1000, 1), None, (), failure)
+
+
+def content_hash(content: str) -> bytes:
+    """Return 32 bytes that stand for the hash of a content."""
+    return content.encode().ljust(32, b".")
+
+
+def link(path: str, reading: PictureReading) -> FileLink:
+    """Return the file at `path` with a reading's content."""
+    whole = Path(path)
+    return FileLink(str(whole.parent), whole.name, reading.stamp, reading.content_hash)
+
+
+def new_store(folder: Path) -> Store:
+    """Return a new, empty, writable index."""
+    return Store.open_or_create(folder, FAKE_IDENTITY, "fake")
+
+
+def commit_pictures(store: Store, pictures: dict[str, PictureReading]) -> None:
+    """Commit pictures at their paths as one batch."""
+    links = [link(path, reading) for path, reading in pictures.items()]
+    store.commit(Batch(list(pictures.values()), links))
+
+
+def read_here(paths: Iterable[Path]) -> Iterator[PictureReading | Failure]:
+    """Read pictures with the fake engine in this process."""
+    read = make_reader(FAKE)
+    for path in paths:
+        yield read(path)
+
+
+def ingest(store: Store, *paths: Path, **options: object) -> IngestSummary:
+    """Ingest with the fake engine in this process."""
+    targets = resolve_targets(paths)
+    return Ingest(store, targets, IngestOptions(**options), read_here).run()  # type: ignore[arg-type]

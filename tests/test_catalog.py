@@ -1,0 +1,150 @@
+import os
+import sqlite3
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facesim_index.catalog import reading, writing
+from facesim_index.catalog.connection import (
+    SCHEMA_REVISION,
+    Catalog,
+    create_catalog,
+    needs_upgrade,
+    open_catalog,
+)
+from facesim_index.catalog.schema import Base
+from facesim_index.errors import IndexDamagedError, IndexNotFoundError, IndexVersionError
+from facesim_index.fake_engine import FAKE_IDENTITY
+from facesim_index.records import Failure, FailureCode, FileLink, FileStamp
+from facesim_index.store import Store
+from tests.builders import commit_pictures, new_store, picture, unit_vectors
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    create_catalog(tmp_path / "catalog.sqlite3", FAKE_IDENTITY, "fake")
+    return open_catalog(tmp_path / "catalog.sqlite3", writable=True)
+
+
+def test_migrations_make_exactly_the_tables_of_the_schema(catalog: Catalog) -> None:
+    with catalog.read() as transaction:
+        assert compare_metadata(MigrationContext.configure(transaction), Base.metadata) == []
+    scripts = Config()
+    scripts.set_main_option("script_location", str(files("facesim_index.migrations")))
+    scripts.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(scripts).get_current_head() == SCHEMA_REVISION
+    assert catalog.schema_revision() == SCHEMA_REVISION
+    assert not needs_upgrade(catalog.path)
+    assert catalog.check_integrity() == []
+
+
+def test_a_reader_sees_one_moment_while_a_writer_commits(catalog: Catalog) -> None:
+    reader = open_catalog(catalog.path, writable=False)
+    with reader.read() as view:
+        before = reading.state(view).generation
+        with catalog.write() as transaction:
+            writing.advance(transaction)
+        assert reading.state(view).generation == before
+    with reader.read() as view:
+        assert reading.state(view).generation == before + 1
+    reader.close()
+
+
+def test_an_exception_in_a_write_undoes_all_of_it(catalog: Catalog) -> None:
+    def fail_halfway() -> None:
+        with catalog.write() as transaction:
+            writing.put_root(transaction, "/somewhere")
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail_halfway()
+    with catalog.read() as transaction:
+        assert reading.roots(transaction) == []
+
+
+def test_a_newer_schema_is_refused(catalog: Catalog) -> None:
+    catalog.close()
+    with sqlite3.connect(catalog.path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    for look in (needs_upgrade, lambda path: open_catalog(path, writable=False)):
+        with pytest.raises(IndexVersionError, match="written by a newer facesim"):
+            look(catalog.path)
+
+
+def test_other_files_are_no_catalog(tmp_path: Path) -> None:
+    other = tmp_path / "other.sqlite3"
+    connection = sqlite3.connect(other)
+    connection.execute("CREATE TABLE t (x)")
+    connection.close()
+    text = tmp_path / "text"
+    text.write_text("not a database at all, but long enough to have a header" * 10)
+    for path in (other, text):
+        with pytest.raises(IndexNotFoundError, match="not a facesim catalog"):
+            open_catalog(path, writable=False)
+
+
+def test_a_damaged_catalog_is_told(tmp_path: Path) -> None:
+    with new_store(tmp_path / "i") as store:
+        commit_pictures(
+            store, {f"/p/{n}.jpg": picture(str(n), unit_vectors(1, n)) for n in range(300)}
+        )
+    path = tmp_path / "i" / "catalog.sqlite3"
+    data = bytearray(path.read_bytes())
+    data[8192:40960] = os.urandom(32768)
+    path.write_bytes(data)
+    with pytest.raises((IndexDamagedError, IndexNotFoundError), match=r"damaged"):
+        Store(tmp_path / "i", writable=False).catalog.check_integrity()
+
+
+names = st.one_of(
+    st.text(min_size=1, max_size=20).filter(lambda name: "/" not in name and "\0" not in name),
+    st.binary(min_size=1, max_size=20)
+    .filter(lambda name: b"/" not in name and b"\0" not in name)
+    .map(os.fsdecode),
+).filter(lambda name: name not in (".", ".."))
+
+
+@settings(max_examples=60, deadline=None)
+@given(folder=names, name=names)
+def test_any_file_name_survives_the_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, folder: str, name: str
+) -> None:
+    root = tmp_path_factory.mktemp("c")
+    create_catalog(root / "catalog.sqlite3", FAKE_IDENTITY, "fake")
+    catalog = open_catalog(root / "catalog.sqlite3", writable=True)
+    where = f"/photos/{folder}"
+    try:
+        os.fsencode(where + name)
+    except UnicodeEncodeError:
+        return  # no file can have this name
+    failure = Failure(FailureCode.UNREADABLE, f"cannot read {name}")
+    with catalog.write() as transaction:
+        for _ in range(2):
+            writing.link_files(transaction, [FileLink(where, name, FileStamp(1, 2), None, failure)])
+    with catalog.read() as transaction:
+        assert list(reading.folder_files(transaction, where)) == [name]
+        assert reading.folders_under(transaction, Path("/photos")) == [where]
+        assert len(reading.files_under(transaction, Path(where))) == 1
+        [listed] = reading.failed_files(transaction)
+        assert listed.path == f"{where}/{name}"
+    catalog.close()
+
+
+def test_below_a_folder_means_below_that_very_folder(catalog: Catalog) -> None:
+    failure = Failure(FailureCode.UNREADABLE, "no")
+    folders = ["/p/a", "/p/a/b", "/p/ab", "/p/A", "/p/a%", "/p/a b"]
+    with catalog.write() as transaction:
+        writing.link_files(
+            transaction, [FileLink(f, "x.jpg", FileStamp(1, 1), None, failure) for f in folders]
+        )
+        assert sorted(reading.folders_under(transaction, Path("/p/a"))) == ["/p/a", "/p/a/b"]
+        assert len(reading.files_under(transaction, Path("/p/a/x.jpg"))) == 1
+        assert len(reading.folders_under(transaction, Path("/"))) == len(folders)
