@@ -1,0 +1,550 @@
+"""Ingest: find pictures, skip what is known, read the rest, commit as it goes.
+
+The folders are walked twice.  The first walk only counts, settles what is unchanged
+and notices what is gone; the second feeds the workers.  So the total is known from
+the start, an unchanged folder costs one stat a file, and memory does not grow with
+the number of files.
+
+A file whose stamp is new is hashed here; only content that the index does not have
+goes to a worker.  The worker hashes again the very bytes that it decodes, and that
+hash is the one stored: a file that changes meanwhile can never give one picture the
+faces of another.
+"""
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from facesim_index import __version__
+from facesim_index.catalog import reading, writing
+from facesim_index.errors import PictureError, PipelineError, UsageError
+from facesim_index.images import hash_file
+from facesim_index.pipeline import ItemFailed
+from facesim_index.progress import Progress, ProgressUpdate, ignore
+from facesim_index.records import (
+    Failure,
+    FailureCode,
+    FileLink,
+    FileStamp,
+    ImageStatus,
+    KnownFile,
+    PictureReading,
+)
+from facesim_index.store import Batch, Store
+from facesim_index.walk import FoundFolder, UnreadableFolder, WalkOptions, found_file, walk
+
+COMMIT_PICTURES = 256
+COMMIT_FILES = 4096
+COMMIT_INTERVAL_S = 5.0
+HASH_THREADS = 2
+HASH_AHEAD = 32
+
+FAILURE_OF = {
+    "timeout": FailureCode.TIMEOUT,
+    "crash": FailureCode.DECODER_CRASH,
+    "out_of_memory": FailureCode.OUT_OF_MEMORY,
+    "exception": FailureCode.INTERNAL,
+}
+
+ReadAll = Callable[[Iterable[Path]], Iterator[PictureReading | Failure | ItemFailed]]
+"""Reads pictures and yields what came of each, in the order given."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """What to ingest and how.
+
+    Attributes
+    ----------
+    exclude : tuple of str
+        Shell patterns of names and relative paths to leave out.
+    follow_symlinks : bool
+    retry_errors : bool
+        Read again what failed before, though its file is unchanged.
+    prune : bool
+        Drop from the index what is no longer on disk; otherwise it is only counted.
+    """
+
+    exclude: tuple[str, ...] = ()
+    follow_symlinks: bool = False
+    retry_errors: bool = False
+    prune: bool = False
+
+
+@dataclass(slots=True)
+class IngestSummary:
+    """What an ingest did.
+
+    ``files_new + files_changed`` is the number of files that were looked into; of those
+    ``files_duplicate`` had content that the index knew already (copies, moved or only
+    touched files).
+    """
+
+    files_seen: int = 0
+    files_new: int = 0
+    files_changed: int = 0
+    files_unchanged: int = 0
+    files_duplicate: int = 0
+    files_removed: int = 0
+    images_embedded: int = 0
+    images_without_face: int = 0
+    images_failed: int = 0
+    faces_added: int = 0
+    faces_total: int = 0
+    elapsed_s: float = 0.0
+    images_per_s: float = 0.0
+    interrupted: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def images_read(self) -> int:
+        """How many pictures were read, whatever came of it."""
+        return self.images_embedded + self.images_without_face + self.images_failed
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file that is worth a look: new, changed, or to be tried again."""
+
+    folder: str
+    name: str
+    stamp: FileStamp
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return Path(self.folder, self.name)
+
+
+@dataclass(slots=True)
+class Scan:
+    """What the first walk found."""
+
+    files_seen: int = 0
+    files_new: int = 0
+    files_changed: int = 0
+    files_unchanged: int = 0
+    to_read: int = 0
+    gone: list[int] = field(default_factory=list)
+    returned: list[int] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The paths given to ingest, made absolute, each tree once.
+
+    Attributes
+    ----------
+    folders : tuple of Path
+        None lies inside another.
+    files : tuple of Path
+        None lies inside one of the folders.
+    """
+
+    folders: tuple[Path, ...]
+    files: tuple[Path, ...]
+
+
+def resolve_targets(paths: Sequence[str | os.PathLike[str]]) -> Targets:
+    """Return the folders and files that `paths` mean.
+
+    Links are followed, so that a folder given by two names is one folder.
+
+    Raises
+    ------
+    UsageError
+        No path, or one that does not exist.
+    """
+    if not paths:
+        raise UsageError("name at least one folder or picture to ingest")
+    folders: set[Path] = set()
+    files: set[Path] = set()
+    for path in map(Path, paths):
+        try:
+            whole = path.expanduser().resolve(strict=True)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UsageError(f"{path} cannot be ingested: {_reason(error)}") from error
+        (folders if whole.is_dir() else files).add(whole)
+    outer = {folder for folder in folders if not any(p in folders for p in folder.parents)}
+    single = {file for file in files if not any(p in outer for p in file.parents)}
+    return Targets(tuple(sorted(outer)), tuple(sorted(single)))
+
+
+def scan(
+    store: Store | None,
+    targets: Targets,
+    options: IngestOptions,
+    *,
+    progress: Progress = ignore,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Scan:
+    """Walk the targets once: count, and tell what is gone.  Nothing is written.
+
+    Parameters
+    ----------
+    store : Store or None
+        None when there is no index yet.
+    targets : Targets
+    options : IngestOptions
+    progress, should_stop : callable, optional
+
+    Returns
+    -------
+    Scan
+    """
+    found = Scan()
+    for root in (*targets.folders, *targets.files):
+        walked: set[str] = set()
+        seen_before = found.files_seen
+        gone: list[int] = []
+        for folder, known in _walk_known(store, root, options, found.warnings):
+            if should_stop():
+                return found
+            walked.add(str(folder.path))
+            names = set()
+            for file in folder.files:
+                names.add(file.name)
+                _count(found, file.stamp, known.get(file.name), options)
+            if root in targets.folders:
+                gone += _gone_files(folder.path, known, names)
+            progress(ProgressUpdate("finding pictures", found.files_seen))
+        if root in targets.folders and store is not None:
+            gone += _gone_folders(store, root, walked)
+            if gone and found.files_seen == seen_before and options.prune:
+                found.warnings.append(
+                    f"{root} has no pictures any more: is a disk missing? Nothing of it was "
+                    f"pruned; `facesim forget {root}` drops it on purpose"
+                )
+                gone = []
+        found.gone += gone
+    return found
+
+
+class Ingest:
+    """One run over some targets; `run` does it.
+
+    Parameters
+    ----------
+    store : Store
+        Writable.
+    targets : Targets
+    options : IngestOptions
+    read_all : callable
+        Reads pictures in worker processes; see `ReadAll`.
+    progress, should_stop : callable
+        When `should_stop` becomes true, what was read is committed and the run ends.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        targets: Targets,
+        options: IngestOptions,
+        read_all: ReadAll,
+        *,
+        progress: Progress = ignore,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._store = store
+        self._targets = targets
+        self._options = options
+        self._read_all = read_all
+        self._progress = progress
+        self._should_stop = should_stop
+        self._summary = IngestSummary()
+        self._readings: list[PictureReading] = []
+        self._links: list[FileLink] = []
+        self._pending_hashes: set[bytes] = set()
+        self._committed_at = time.monotonic()
+        # Content that is with a worker, and the other files that turned out to have it too.
+        self._in_flight: dict[bytes, list[Candidate]] = {}
+        self._submitted: deque[tuple[Candidate, bytes]] = deque()
+        self._again: list[Candidate] = []
+        self._done = 0
+
+    def run(self) -> IngestSummary:
+        """Do it.
+
+        Returns
+        -------
+        IngestSummary
+            Also when interrupted: everything it counts is committed.
+
+        Raises
+        ------
+        FacesimError
+            The index cannot be written, or the workers cannot run; what was committed stays.
+        """
+        started = time.monotonic()
+        with self._store.catalog.write() as transaction:
+            run_id = writing.start_run(transaction, __version__, json.dumps(asdict(self._options)))
+        found = scan(
+            self._store,
+            self._targets,
+            self._options,
+            progress=self._progress,
+            should_stop=self._should_stop,
+        )
+        summary = self._summary
+        summary.files_seen = found.files_seen
+        summary.files_new = found.files_new
+        summary.files_changed = found.files_changed
+        summary.files_unchanged = found.files_unchanged
+        summary.warnings = found.warnings
+        try:
+            self._read_everything(found.to_read)
+        except PipelineError:
+            self._commit()
+            raise
+        self._commit()
+        summary.interrupted = self._should_stop()
+        if not summary.interrupted:
+            self._settle_missing(found)
+        with self._store.catalog.read() as transaction:
+            summary.faces_total = reading.counts(transaction)["faces"]
+        summary.elapsed_s = time.monotonic() - started
+        summary.images_per_s = summary.images_read / max(summary.elapsed_s, 1e-9)
+        if not summary.interrupted:
+            with self._store.catalog.write() as transaction:
+                writing.finish_run(transaction, run_id, json.dumps(asdict(summary)))
+        return summary
+
+    def _read_everything(self, to_read: int) -> None:
+        candidates = self._candidates() if to_read else iter(())
+        while True:
+            self._read(candidates, to_read)
+            if not self._again or self._should_stop():
+                return
+            candidates, self._again = iter(self._again), []
+
+    def _read(self, candidates: Iterator[Candidate], total: int) -> None:
+        for outcome in self._read_all(self._to_read(candidates)):
+            self._settle(*self._submitted.popleft(), outcome)
+            self._commit_if_due()
+            self._report(total)
+
+    def _report(self, total: int) -> None:
+        self._progress(
+            ProgressUpdate(
+                "reading pictures",
+                self._done,
+                max(total, self._done),
+                self._summary.faces_added,
+                self._summary.images_failed,
+            )
+        )
+
+    def _candidates(self) -> Iterator[Candidate]:
+        """Walk again, and yield the files worth a look."""
+        nobody = list[str]()
+        for root in (*self._targets.folders, *self._targets.files):
+            for folder, known in _walk_known(self._store, root, self._options, nobody):
+                for file in folder.files:
+                    if _worth_a_look(file.stamp, known.get(file.name), self._options):
+                        yield Candidate(str(folder.path), file.name, file.stamp)
+
+    def _to_read(self, candidates: Iterator[Candidate]) -> Iterator[Path]:
+        """Yield the files whose content a worker must read; settle the others here."""
+        for candidate, outcome in _hash_ahead(candidates):
+            if self._should_stop():
+                return
+            if isinstance(outcome, Failure):
+                self._fail(candidate, outcome)
+            elif outcome in self._in_flight:
+                self._in_flight[outcome].append(candidate)
+            elif self._is_known(outcome):
+                self._link_copy(candidate, outcome)
+            else:
+                self._in_flight[outcome] = []
+                self._submitted.append((candidate, outcome))
+                yield candidate.path
+            self._commit_if_due()
+
+    def _is_known(self, content_hash: bytes) -> bool:
+        if content_hash in self._pending_hashes:
+            return True
+        with self._store.catalog.read() as transaction:
+            image = reading.image_by_hash(transaction, content_hash)
+        if image is None:
+            return False
+        if image.status is not ImageStatus.ERROR:
+            return True
+        return not (self._options.retry_errors or image.failure_code in reading.PASSING_FAILURES)
+
+    def _settle(
+        self,
+        candidate: Candidate,
+        content_hash: bytes,
+        outcome: PictureReading | Failure | ItemFailed,
+    ) -> None:
+        """Put what came of one file into the next commit."""
+        copies = self._in_flight.pop(content_hash)
+        if isinstance(outcome, Failure):
+            self._fail(candidate, outcome)
+            self._again += copies
+            return
+        if isinstance(outcome, ItemFailed):
+            failure = Failure(FAILURE_OF[outcome.reason], outcome.message)
+            outcome = PictureReading(content_hash, candidate.stamp, None, (), failure)
+        self._done += 1
+        self._readings.append(outcome)
+        self._pending_hashes.add(outcome.content_hash)
+        self._links.append(
+            FileLink(candidate.folder, candidate.name, outcome.stamp, outcome.content_hash)
+        )
+        if outcome.status is ImageStatus.OK:
+            self._summary.images_embedded += 1
+        elif outcome.status is ImageStatus.NO_FACE:
+            self._summary.images_without_face += 1
+        else:
+            self._summary.images_failed += 1
+        self._summary.faces_added += len(outcome.faces)
+        for copy in copies:
+            if outcome.content_hash == content_hash:
+                self._link_copy(copy, content_hash)
+            else:  # the file changed while it waited; its copies may not have
+                self._again.append(copy)
+
+    def _link_copy(self, candidate: Candidate, content_hash: bytes) -> None:
+        self._done += 1
+        self._summary.files_duplicate += 1
+        self._links.append(
+            FileLink(candidate.folder, candidate.name, candidate.stamp, content_hash)
+        )
+
+    def _fail(self, candidate: Candidate, failure: Failure) -> None:
+        """Put a file that could not be read at all into the next commit."""
+        self._done += 1
+        self._summary.images_failed += 1
+        self._links.append(
+            FileLink(candidate.folder, candidate.name, candidate.stamp, None, failure)
+        )
+
+    def _commit_if_due(self) -> None:
+        waited = time.monotonic() - self._committed_at >= COMMIT_INTERVAL_S
+        full = len(self._readings) >= COMMIT_PICTURES or len(self._links) >= COMMIT_FILES
+        if full or (waited and self._links):
+            self._commit()
+
+    def _commit(self) -> None:
+        if self._links:
+            self._store.commit(Batch(self._readings, self._links))
+        self._readings, self._links = [], []
+        self._pending_hashes.clear()
+        self._committed_at = time.monotonic()
+
+    def _settle_missing(self, found: Scan) -> None:
+        """Record which roots were walked, and what is gone from them."""
+        self._summary.files_removed = len(found.gone)
+        if self._options.prune and found.gone:
+            self._store.remove_files(found.gone)
+        with self._store.catalog.write() as transaction:
+            if not self._options.prune:
+                writing.mark_missing(transaction, found.gone)
+            writing.mark_found(transaction, found.returned)
+            for root in (*self._targets.folders, *self._targets.files):
+                writing.put_root(transaction, str(root))
+
+
+def _walk_known(
+    store: Store | None, root: Path, options: IngestOptions, warnings: list[str]
+) -> Iterator[tuple[FoundFolder, dict[str, KnownFile]]]:
+    """Walk one target; yield each folder with what the index knows of its files."""
+    found: Iterable[FoundFolder | UnreadableFolder]
+    if root.is_dir():
+        found = walk(root, WalkOptions(options.exclude, options.follow_symlinks))
+    else:
+        found = [found_file(root)]
+    for folder in found:
+        if isinstance(folder, UnreadableFolder):
+            warnings.append(f"cannot look into {folder.path}: {folder.message}")
+            continue
+        known: dict[str, KnownFile] = {}
+        if store is not None:
+            with store.catalog.read() as transaction:
+                known = reading.folder_files(transaction, str(folder.path))
+        yield folder, known
+
+
+def _count(found: Scan, stamp: FileStamp, known: KnownFile | None, options: IngestOptions) -> None:
+    found.files_seen += 1
+    if known is None:
+        found.files_new += 1
+    elif known.stamp != stamp:
+        found.files_changed += 1
+    else:
+        found.files_unchanged += 1
+    if _worth_a_look(stamp, known, options):
+        found.to_read += 1
+    elif known is not None and known.missing:
+        found.returned.append(known.file_id)
+
+
+def _worth_a_look(stamp: FileStamp, known: KnownFile | None, options: IngestOptions) -> bool:
+    if known is None or known.stamp != stamp or known.retry_always:
+        return True
+    return options.retry_errors and known.status in (ImageStatus.ERROR, None)
+
+
+def _gone_files(folder: Path, known: dict[str, KnownFile], names: set[str]) -> list[int]:
+    """Return the known files of a folder that were not found and really are not there."""
+    return [
+        file.file_id
+        for name, file in known.items()
+        if name not in names and _is_gone(folder / name)
+    ]
+
+
+def _gone_folders(store: Store, root: Path, walked: set[str]) -> list[int]:
+    """Return the known files in folders below a root that were not walked, and really are gone."""
+    gone: list[int] = []
+    with store.catalog.read() as transaction:
+        for folder in reading.folders_under(transaction, root):
+            if folder not in walked:
+                known = reading.folder_files(transaction, folder)
+                gone += _gone_files(Path(folder), known, set())
+    return gone
+
+
+def _is_gone(path: Path) -> bool:
+    """Tell whether there surely is no such file: not when the system will not say."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _hash_ahead(candidates: Iterator[Candidate]) -> Iterator[tuple[Candidate, bytes | Failure]]:
+    """Yield each candidate with the hash of its content, computed a little ahead in threads."""
+    waiting: deque[tuple[Candidate, Future[bytes]]] = deque()
+    with ThreadPoolExecutor(HASH_THREADS, thread_name_prefix="hash") as threads:
+        try:
+            for candidate in candidates:
+                waiting.append((candidate, threads.submit(hash_file, candidate.path)))
+                if len(waiting) >= HASH_AHEAD:
+                    yield _hashed(*waiting.popleft())
+            while waiting:
+                yield _hashed(*waiting.popleft())
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _hashed(candidate: Candidate, future: Future[bytes]) -> tuple[Candidate, bytes | Failure]:
+    try:
+        return candidate, future.result()
+    except PictureError as error:
+        return candidate, Failure(error.code, error.message)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
