@@ -75,6 +75,18 @@ _DECODERS: dict[Format, type[ImageFile.ImageFile]] = {
 }
 
 
+def use_one_thread() -> None:
+    """Let decoders that start threads of their own use one, for the whole process.
+
+    For worker processes: they are the parallelism already.
+    """
+    import pillow_heif
+    from PIL import AvifImagePlugin
+
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    pillow_heif.options.DECODE_THREADS = 1
+
+
 def read_bytes(path: Path) -> tuple[bytes, FileStamp]:
     """Read a whole file such that the bytes and the stamp belong together.
 

@@ -1,0 +1,149 @@
+"""The face engine that runs insightface's models; `facesim_index.engine` loads them."""
+
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from facesim_index.alignment import aligned_crop, pose_deg, sharpness
+from facesim_index.detection import Detection, Detector, find_faces
+from facesim_index.errors import ModelError, UsageError
+from facesim_index.records import (
+    EmbeddedFace,
+    EngineIdentity,
+    Float32Array,
+    Quality,
+    UInt8Array,
+)
+
+#: Larger batches are slower a face on a CPU, and only cost memory.
+MAX_BATCH = 8
+
+
+class Recogniser(Protocol):
+    """What is used of insightface's ``ArcFaceONNX``."""
+
+    def get_feat(self, imgs: list[UInt8Array]) -> Float32Array:
+        """Return the embeddings of BGR crops, one a row, of any norm."""
+        ...
+
+
+class InsightFaceEngine:
+    """A `FaceEngine` over insightface's SCRFD detector and ArcFace recogniser.
+
+    Parameters
+    ----------
+    identity : EngineIdentity
+    provider : {"cpu", "cuda"}
+        What the two models run on.
+    detector : Detector
+    recogniser : Recogniser
+    min_detection : float
+        Faces with a lower detection score are left out.
+    min_face_px : int
+        Faces whose box has a shorter side are left out.
+    """
+
+    def __init__(
+        self,
+        identity: EngineIdentity,
+        provider: str,
+        detector: Detector,
+        recogniser: Recogniser,
+        *,
+        min_detection: float,
+        min_face_px: int,
+    ) -> None:
+        self._identity = identity
+        self._min_detection = min_detection
+        self._min_face_px = min_face_px
+        self._provider = provider
+        self._detector = detector
+        self._recogniser = recogniser
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """Which computation makes the embeddings."""
+        return self._identity
+
+    @property
+    def provider(self) -> str:
+        """What the two models really run on: ``cpu`` or ``cuda``."""
+        return self._provider
+
+    def embed_faces(self, rgb: UInt8Array) -> tuple[EmbeddedFace, ...]:
+        """Find, align and embed the faces of a picture.
+
+        Parameters
+        ----------
+        rgb : ndarray of shape (height, width, 3), uint8
+            The upright picture.
+
+        Returns
+        -------
+        tuple of EmbeddedFace
+            Left to right: by ``box.x``, then ``box.y``.
+
+        Raises
+        ------
+        UsageError
+            The array is not an RGB picture.
+        ModelError
+            The recogniser gave an embedding that is no direction.
+        MemoryError
+            There is not enough memory for this picture.
+        """
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
+            raise UsageError(f"expected a picture of shape (h, w, 3), uint8, not {rgb.shape}")
+        try:
+            found = find_faces(
+                rgb,
+                self._detector,
+                min_score=self._min_detection,
+                min_face_px=self._min_face_px,
+            )
+            crops = [aligned_crop(rgb, face.landmarks) for face in found]
+            embeddings = self._embed(crops)
+        except Exception as error:
+            if _is_out_of_memory(error):
+                raise MemoryError(str(error)) from error
+            raise
+        return tuple(map(_embedded_face, found, crops, embeddings))
+
+    def _embed(self, crops: list[UInt8Array]) -> Float32Array:
+        rows = [
+            self._recogniser.get_feat(
+                # ArcFaceONNX swaps BGR to RGB itself.
+                [np.ascontiguousarray(crop[..., ::-1]) for crop in crops[start:][:MAX_BATCH]]
+            )
+            for start in range(0, len(crops), MAX_BATCH)
+        ]
+        if not rows:
+            return np.empty((0, self._identity.dimension), dtype=np.float32)
+        raw = np.vstack(rows).astype(np.float64)
+        norms = np.linalg.norm(raw, axis=1, keepdims=True)
+        if not np.isfinite(norms).all() or not norms.all():
+            raise ModelError(
+                f"{self.identity.name} gave an embedding that is zero or not finite; "
+                "check the weights with: facesim models verify"
+            )
+        return np.asarray(raw / norms, dtype=np.float32)
+
+
+def _embedded_face(face: Detection, crop: UInt8Array, embedding: Float32Array) -> EmbeddedFace:
+    yaw_deg, roll_deg = pose_deg(face.landmarks)
+    quality = Quality(
+        size_px=min(face.box.w, face.box.h),
+        sharpness=sharpness(crop),
+        yaw_deg=yaw_deg,
+        roll_deg=roll_deg,
+    )
+    return EmbeddedFace(face.box, face.landmarks, face.score, quality, embedding)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Tell whether one of the two native libraries could not allocate memory."""
+    if isinstance(error, cv2.error):
+        return error.code == cv2.Error.StsNoMem
+    # onnxruntime has no class or code of its own for it.
+    return type(error).__module__.startswith("onnxruntime") and "alloc" in str(error)
