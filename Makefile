@@ -1,0 +1,83 @@
+# Everything a developer does, for GNU make on Linux and macOS.  `make` lists the targets.
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+LOCK_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PINNED := --require-hashes --no-deps --only-binary :all:
+
+# Each stamp is written last, so that an interrupted step is done again.
+PACKAGES := $(VENV)/packages.stamp
+PROJECT := $(VENV)/project.stamp
+TOOLS := $(VENV)/tools.stamp
+
+# An environment that was copied or moved here, or whose interpreter is gone, is made anew.
+ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && cat $(PACKAGES) 2>/dev/null),$(CURDIR))
+STALE := stale
+endif
+
+.NOTPARALLEL:
+.PHONY: help setup demo test lint format docs wheel check-wheel lock clean stale
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo "PYTHON=python3.12 chooses the interpreter of a new $(VENV); PYTEST_ARGS='-k name' the tests."
+
+setup: $(PROJECT) $(TOOLS)  ## make .venv with the package, its pinned dependencies and the tools
+
+demo: $(PROJECT)  ## index and query the example pictures (needs no tools)
+	$(BIN)/python tools/demo.py
+
+test: setup  ## run the tests; those on real pictures need FACESIM_TEST_DATA
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: setup  ## check style, types, imports and spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+format: setup  ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: setup  ## regenerate docs/cli.md
+	$(BIN)/python tools/make_cli_docs.py
+
+wheel: $(PROJECT)  ## build dist/facesim_index-*.whl
+	rm -rf build dist
+	$(PIP) wheel --no-index --no-deps --no-build-isolation --wheel-dir dist .
+	rm -rf build
+
+check-wheel: wheel  ## use the wheel in an environment of its own
+	sh tools/check_wheel.sh $(BIN)/python dist/*.whl
+
+lock:  ## pin requirements*.txt from pyproject.toml (LOCK_ARGS=--upgrade for newer versions)
+	PYTHON="$(PYTHON)" sh tools/lock.sh $(LOCK_ARGS)
+
+clean:  ## remove the environment, builds and caches
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+		.import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(PACKAGES): requirements.txt $(STALE)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"facesim_index needs Python 3.11 or newer; name one with: make PYTHON=...")'
+	@echo "Making $(VENV) from requirements.txt: about a minute and 1.3 GB"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install $(PINNED) -r requirements.txt
+	@pwd > $@
+
+$(PROJECT): $(PACKAGES) pyproject.toml
+	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(TOOLS): $(PACKAGES) requirements-dev.txt
+	@$(PIP) install $(PINNED) -r requirements-dev.txt
+	@touch $@
