@@ -1,0 +1,283 @@
+"""From a cosine to a degree: the probability that two faces show one person.
+
+A calibration is a fitted, non-decreasing curve from the cosine of two embeddings to the
+base-10 logarithm of the likelihood ratio, bound to the engine that made the embeddings::
+
+    cosine --curve--> log10_lr --prior, Bayes' rule--> degree
+
+Arrays in, arrays out; nothing here knows where a calibration is kept.
+"""
+
+import functools
+import importlib.resources
+import math
+
+import numpy as np
+
+from facesim_index import scoring
+from facesim_index.curves import Calibration, Evidence, HeldOutCheck, from_json, to_json
+from facesim_index.errors import CalibrationError
+from facesim_index.records import Float32Array, Float64Array
+
+__all__ = [
+    "Calibration",
+    "Evidence",
+    "HeldOutCheck",
+    "calibrated_degree",
+    "check_curve",
+    "cosine_at_degree",
+    "degree_from_log10_lr",
+    "from_json",
+    "log10_lr",
+    "shipped_calibration",
+    "to_json",
+]
+
+_COSINE_SLACK = 1e-3
+_FALSE_MATCH_RATES = (1e-3, 1e-4)
+_MIN_FALSE_MATCHES = 10
+_LN_10 = math.log(10.0)
+_LOG10_ODDS_LIMIT = 307.0
+_HIGHEST_DEGREE = math.nextafter(1.0, 0.0)
+
+
+def log10_lr(cosine: Float32Array | Float64Array, curve: Calibration) -> Float64Array:
+    """Return the strength of the evidence that each pair of faces shows one person.
+
+    The base-10 logarithm of the likelihood ratio: 2 says that such a cosine is 100 times as
+    frequent among pairs of one person as among pairs of two; -2 the opposite; 0 says nothing.
+    It is free of any prior, and bounded by the evidence that the curve was fitted on.
+
+    Parameters
+    ----------
+    cosine : ndarray of any shape, float32 or float64
+        Cosines of unit-norm embeddings, in [-1, 1].
+    curve : Calibration
+        Fitted for the same engine identity as the embeddings.
+
+    Returns
+    -------
+    log10_lr : ndarray of the same shape, float64
+
+    Raises
+    ------
+    CalibrationError
+        A cosine is outside [-1, 1] by more than 1e-3, or not finite.
+    """
+    limit = 1.0 + _COSINE_SLACK
+    # NaN passes through min and max, and fails both comparisons.
+    if cosine.size and not (cosine.min() >= -limit and cosine.max() <= limit):
+        raise CalibrationError(
+            "a cosine is not finite or not in [-1, 1]; are the embeddings of unit norm?"
+        )
+    knots = np.array(curve.knots, dtype=np.float64)
+    return np.asarray(np.interp(cosine, knots[:, 0], knots[:, 1]), dtype=np.float64)
+
+
+def degree_from_log10_lr(log10_lr: Float64Array, *, prior: float = 0.5) -> Float64Array:
+    """Return the probability of one person, given the evidence and what was known before.
+
+    Bayes' rule: the odds afterwards are the odds before, times the likelihood ratio.
+
+    Parameters
+    ----------
+    log10_lr : ndarray of any shape, float64
+        Base-10 logarithms of likelihood ratios; infinities are allowed.
+    prior : float, default=0.5
+        Probability of a genuine pair before looking, in (0, 1).
+
+    Returns
+    -------
+    degree : ndarray of the same shape, float64
+        In (0, 1), never 0 or 1: no evidence is beyond doubt.
+
+    Raises
+    ------
+    CalibrationError
+        The prior is not in (0, 1), or a log-likelihood ratio is not a number.
+
+    Examples
+    --------
+    One hundred times as likely, but one pair in a hundred before:
+
+    >>> degree_from_log10_lr(np.array([2.0]), prior=1 / 101)
+    array([0.5])
+    """
+    if not 0.0 < prior < 1.0:
+        raise CalibrationError(f"a prior is a probability between 0 and 1, not {prior}")
+    log10_lr = np.asarray(log10_lr, dtype=np.float64)
+    if log10_lr.size and math.isnan(log10_lr.min()):
+        raise CalibrationError("a log-likelihood ratio is not a number")
+    # One buffer all along: a block may have millions of cells.
+    log10_odds_before = math.log10(prior) - math.log1p(-prior) / _LN_10
+    degree = np.asarray(log10_lr + log10_odds_before)
+    np.clip(degree, -_LOG10_ODDS_LIMIT, _LOG10_ODDS_LIMIT, out=degree)
+    np.multiply(degree, -_LN_10, out=degree)
+    np.exp(degree, out=degree)
+    np.add(degree, 1.0, out=degree)
+    np.reciprocal(degree, out=degree)
+    return np.minimum(degree, _HIGHEST_DEGREE, out=degree)
+
+
+def calibrated_degree(
+    cosine: Float32Array | Float64Array, curve: Calibration, *, prior: float = 0.5
+) -> Float64Array:
+    """Return the probability that each pair of faces shows one person.
+
+    The cosine is mapped to a log-likelihood ratio by the fitted curve and to a probability
+    by Bayes' rule with `prior` [1]_.  The curve is bounded by the evidence it was fitted on:
+    it never claims more than that many pairs can show.
+
+    Parameters
+    ----------
+    cosine : ndarray of any shape, float32 or float64
+        Cosines of unit-norm embeddings, in [-1, 1].
+    curve : Calibration
+        Fitted for the same engine identity as the embeddings.
+    prior : float, default=0.5
+        Probability of a genuine pair before looking, in (0, 1).  The default suits one pair
+        that is as likely genuine as not; in a gallery of strangers it is far too high.
+
+    Returns
+    -------
+    degree : ndarray of the same shape, float64
+        In (0, 1); empty when `cosine` is.
+
+    Raises
+    ------
+    CalibrationError
+        A cosine is outside [-1, 1] by more than 1e-3, or not finite; or the prior is not
+        in (0, 1).
+
+    References
+    ----------
+    .. [1] N. Brümmer and J. du Preez, "Application-independent evaluation of
+       speaker detection", Computer Speech & Language, 2006.
+    """
+    return degree_from_log10_lr(log10_lr(cosine, curve), prior=prior)
+
+
+def cosine_at_degree(degree: float, curve: Calibration, *, prior: float = 0.5) -> float:
+    """Return the lowest cosine whose degree is at least `degree`.
+
+    So that ``cosine >= cosine_at_degree(degree, curve, prior=prior)`` selects the pairs that
+    ``calibrated_degree(cosine, curve, prior=prior) >= degree`` selects, without computing it.
+
+    Parameters
+    ----------
+    degree : float
+        In [0, 1].
+    curve : Calibration
+    prior : float, default=0.5
+        In (0, 1).
+
+    Returns
+    -------
+    float
+        In [-1, 1], exact to 1e-12 and never too low; ``-inf`` when every cosine has the
+        degree, ``inf`` when none has, because the evidence does not reach that far.
+
+    Raises
+    ------
+    CalibrationError
+        The degree is not in [0, 1] or the prior not in (0, 1).
+    """
+    if not 0.0 <= degree <= 1.0:
+        raise CalibrationError(f"a degree is a probability from 0 to 1, not {degree}")
+
+    def has_degree(cosine: float) -> bool:
+        return bool(calibrated_degree(np.array([cosine]), curve, prior=prior)[0] >= degree)
+
+    # Bisection of the very function that gives the degrees, so that rounding cannot part them.
+    below, reached = curve.knots[0][0], curve.knots[-1][0]
+    if has_degree(below):
+        return -math.inf
+    if not has_degree(reached):
+        return math.inf
+    while reached - below > 1e-12:
+        middle = (below + reached) / 2.0
+        below, reached = (below, middle) if has_degree(middle) else (middle, reached)
+    return reached
+
+
+def check_curve(
+    curve: Calibration,
+    genuine_cosine: Float32Array | Float64Array,
+    impostor_cosine: Float32Array | Float64Array,
+    *,
+    data: str,
+    n_people: int,
+) -> HeldOutCheck:
+    """Measure a curve on labelled pairs of people it was not fitted on.
+
+    Parameters
+    ----------
+    curve : Calibration
+    genuine_cosine, impostor_cosine : ndarray of shape (n_pairs,)
+        Cosines of pairs that show one person, and two.
+    data : str
+        Which pairs, for people.
+    n_people : int
+        How many people they show.
+
+    Returns
+    -------
+    HeldOutCheck
+        Figures rounded to 5 decimals.
+
+    Raises
+    ------
+    CalibrationError
+        A class has no pair, or a cosine is not one.
+    """
+    genuine_lr, impostor_lr = log10_lr(genuine_cosine, curve), log10_lr(impostor_cosine, curve)
+    ece = scoring.expected_calibration_error(
+        degree_from_log10_lr(genuine_lr), degree_from_log10_lr(impostor_lr)
+    )
+    return HeldOutCheck(
+        data=data,
+        n_people=n_people,
+        n_genuine=int(genuine_cosine.size),
+        n_impostor=int(impostor_cosine.size),
+        cllr=round(scoring.cllr(genuine_lr, impostor_lr), 5),
+        min_cllr=round(scoring.min_cllr(genuine_cosine, impostor_cosine), 5),
+        ece=round(ece, 5),
+        eer=round(scoring.equal_error_rate(genuine_cosine, impostor_cosine), 5),
+        true_match_rates=tuple(
+            (fmr, round(scoring.true_match_rate(genuine_cosine, impostor_cosine, fmr=fmr), 5))
+            for fmr in _FALSE_MATCH_RATES
+            if fmr * impostor_cosine.size >= _MIN_FALSE_MATCHES
+        ),
+    )
+
+
+def shipped_calibration(engine_key: str) -> Calibration | None:
+    """Return the calibration that comes with the package for an engine.
+
+    Parameters
+    ----------
+    engine_key : str
+        `EngineIdentity.key`.
+
+    Returns
+    -------
+    Calibration or None
+        None when the package has none for exactly these weights and this preprocessing.
+
+    Raises
+    ------
+    CalibrationError
+        A file of the package is damaged.
+    """
+    return _shipped().get(engine_key)
+
+
+@functools.cache
+def _shipped() -> dict[str, Calibration]:
+    folder = importlib.resources.files("facesim_index.calibrations")
+    curves = [
+        from_json(entry.read_text(encoding="utf-8"))
+        for entry in folder.iterdir()
+        if entry.name.endswith(".json")
+    ]
+    return {curve.engine_key: curve for curve in curves}

@@ -1,0 +1,220 @@
+"""How good are scores of labelled pairs: error rates, Cllr, calibration error, and PAV.
+
+Arrays in, numbers out.  Genuine pairs show one person, impostor pairs two.  The two classes
+always have equal weight, however many pairs each has, so that no figure depends on how many
+strangers happened to be in the data.
+"""
+
+import numpy as np
+
+from facesim_index.errors import CalibrationError
+from facesim_index.records import Float32Array, Float64Array, Int64Array
+
+_LN_10 = float(np.log(10.0))
+_LN_2 = float(np.log(2.0))
+
+
+def cllr(genuine_log10_lr: Float64Array, impostor_log10_lr: Float64Array) -> float:
+    """Return the cost of log-likelihood ratios, averaged over all priors [1]_.
+
+    It is 0 for perfect ratios and 1 for ratios that always say "I do not know" (LR 1);
+    above 1 the ratios do harm.
+
+    Parameters
+    ----------
+    genuine_log10_lr, impostor_log10_lr : ndarray of shape (n_pairs,), float64
+        Base-10 logarithms of the likelihood ratios that were claimed.
+
+    Returns
+    -------
+    float
+        In bits, >= 0.
+
+    Raises
+    ------
+    CalibrationError
+        A class has no pair.
+
+    References
+    ----------
+    .. [1] N. Brümmer and J. du Preez, "Application-independent evaluation of
+       speaker detection", Computer Speech & Language, 2006.
+    """
+    _require_pairs(genuine_log10_lr, impostor_log10_lr)
+    missed = np.logaddexp(0.0, -_LN_10 * genuine_log10_lr).mean()
+    false = np.logaddexp(0.0, _LN_10 * impostor_log10_lr).mean()
+    return float(missed + false) / (2.0 * _LN_2)
+
+
+def min_cllr(genuine: Float32Array | Float64Array, impostor: Float32Array | Float64Array) -> float:
+    """Return the lowest `cllr` that any non-decreasing function of the scores can reach.
+
+    The best function is found on these very pairs by PAV, so this is what the order of the
+    scores is worth; `cllr` less this is what the calibration costs.
+
+    Parameters
+    ----------
+    genuine, impostor : ndarray of shape (n_pairs,)
+        Scores, higher for more similar: cosines or log-likelihood ratios.
+
+    Returns
+    -------
+    float
+        In bits, in [0, 1].
+
+    Raises
+    ------
+    CalibrationError
+        A class has no pair.
+    """
+    _require_pairs(genuine, impostor)
+    values, place = np.unique(np.concatenate((genuine, impostor)), return_inverse=True)
+    genuine_count = np.bincount(place[: genuine.size], minlength=values.size)
+    impostor_count = np.bincount(place[genuine.size :], minlength=values.size)
+    starts = pool_adjacent_violators(genuine_count, impostor_count)
+    genuine_share = np.add.reduceat(genuine_count, starts) / genuine.size
+    impostor_share = np.add.reduceat(impostor_count, starts) / impostor.size
+    both = genuine_share + impostor_share
+    bits = _times_log2(genuine_share, both) + _times_log2(impostor_share, both)
+    return float(bits.sum()) / 2.0
+
+
+def pool_adjacent_violators(genuine_count: Int64Array, impostor_count: Int64Array) -> Int64Array:
+    """Return where the blocks of the best non-decreasing likelihood ratio begin.
+
+    Within a block the likelihood ratio is the block's share of all genuine pairs over its
+    share of all impostor pairs; it increases from block to block.  Of all non-decreasing
+    functions this one has the least `cllr` (and the least Brier cost).
+
+    Parameters
+    ----------
+    genuine_count, impostor_count : ndarray of shape (n_values,), int64
+        Pairs at each value of the score, in ascending order of the score.  No value without
+        a pair.
+
+    Returns
+    -------
+    starts : ndarray of shape (n_blocks,), int64
+        Index of each block's first value; the first is 0.
+    """
+    from scipy.optimize import isotonic_regression
+
+    genuine_weight = genuine_count / genuine_count.sum()
+    weight = genuine_weight + impostor_count / impostor_count.sum()
+    fitted = isotonic_regression(genuine_weight / weight, weights=weight)
+    return np.asarray(fitted.blocks[:-1], dtype=np.int64)
+
+
+def expected_calibration_error(
+    genuine_degree: Float64Array,
+    impostor_degree: Float64Array,
+    *,
+    prior: float = 0.5,
+    bins: int = 15,
+) -> float:
+    """Return by how much degrees differ from the shares of genuine pairs, on average.
+
+    The degrees are sorted into bins of equal width; in each bin the mean degree is compared
+    with the share of genuine pairs, and the differences are averaged by the bins' weights.
+
+    Parameters
+    ----------
+    genuine_degree, impostor_degree : ndarray of shape (n_pairs,), float64
+        Claimed probabilities, in [0, 1].
+    prior : float, default=0.5
+        Weight of the genuine pairs, in (0, 1): that of the degrees.
+    bins : int, default=15
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    CalibrationError
+        A class has no pair.
+    """
+    _require_pairs(genuine_degree, impostor_degree)
+    gap = np.zeros(bins)
+    for degree, weight, outcome in (
+        (genuine_degree, prior, 1.0),
+        (impostor_degree, 1.0 - prior, 0.0),
+    ):
+        place = np.minimum((degree * bins).astype(np.int64), bins - 1)
+        error = np.bincount(place, weights=outcome - degree, minlength=bins)
+        gap += error * (weight / degree.size)
+    return float(np.abs(gap).sum())
+
+
+def equal_error_rate(
+    genuine: Float32Array | Float64Array, impostor: Float32Array | Float64Array
+) -> float:
+    """Return the error rate where as large a share of genuine as of impostor pairs is wrong.
+
+    Parameters
+    ----------
+    genuine, impostor : ndarray of shape (n_pairs,)
+        Scores, higher for more similar.
+
+    Returns
+    -------
+    float
+        Mean of the two rates at the threshold where they differ least, in [0, 1].
+
+    Raises
+    ------
+    CalibrationError
+        A class has no pair.
+    """
+    _require_pairs(genuine, impostor)
+    thresholds = np.append(np.unique(np.concatenate((genuine, impostor))), np.inf)
+    false_non_match = np.searchsorted(np.sort(genuine), thresholds) / genuine.size
+    false_match = 1.0 - np.searchsorted(np.sort(impostor), thresholds) / impostor.size
+    crossing = int(np.argmin(np.abs(false_non_match - false_match)))
+    return float(false_non_match[crossing] + false_match[crossing]) / 2.0
+
+
+def true_match_rate(
+    genuine: Float32Array | Float64Array, impostor: Float32Array | Float64Array, *, fmr: float
+) -> float:
+    """Return the share of genuine pairs above the lowest threshold of a false match rate.
+
+    Parameters
+    ----------
+    genuine, impostor : ndarray of shape (n_pairs,)
+        Scores, higher for more similar.
+    fmr : float
+        Highest share of impostor pairs that may be above the threshold, in [0, 1).
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    CalibrationError
+        A class has no pair.
+    """
+    _require_pairs(genuine, impostor)
+    n_allowed = int(np.floor(fmr * impostor.size))
+    last_refused = impostor.size - 1 - n_allowed
+    threshold = np.partition(impostor, last_refused)[last_refused]
+    return float((genuine > threshold).mean())
+
+
+def _times_log2(share: Float64Array, both: Float64Array) -> Float64Array:
+    """Return share * log2(both / share), which is 0 where share is 0."""
+    quotient = np.divide(both, share, out=np.ones_like(both), where=share > 0.0)
+    return np.asarray(share * np.log2(quotient), dtype=np.float64)
+
+
+def _require_pairs(
+    genuine: Float32Array | Float64Array, impostor: Float32Array | Float64Array
+) -> None:
+    if genuine.size == 0 or impostor.size == 0:
+        raise CalibrationError(
+            f"{genuine.size} genuine and {impostor.size} impostor pairs: "
+            "at least one pair of each class is needed"
+        )

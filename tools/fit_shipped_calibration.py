@@ -1,0 +1,260 @@
+"""Fit the calibration that comes with the package, and check it on people it has not seen.
+
+    python tools/fit_shipped_calibration.py DATA_FOLDER OUT.json --cache /tmp/lfw_dev.npz
+
+DATA_FOLDER is LFW's development set: ``images/NAME/NAME_0001.jpg`` and the pair lists
+``pairsDevTrain.txt`` and ``pairsDevTest.txt``, whose people are different ones.  The curve in
+OUT.json is fitted on every pair of all people.  The figures in it come from a curve fitted in
+the same way on the people of pairsDevTrain alone, measured on the people of pairsDevTest.
+"""
+
+import argparse
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from facesim_index.calibration import (
+    Calibration,
+    Evidence,
+    HeldOutCheck,
+    calibrated_degree,
+    check_curve,
+    to_json,
+)
+from facesim_index.embedding import make_reader
+from facesim_index.engine import EngineSettings, engine_identity
+from facesim_index.files import atomic_output
+from facesim_index.fitting import fit_monotone
+from facesim_index.models import resolve
+from facesim_index.pipeline import PoolSettings, WorkerPool
+from facesim_index.records import Float32Array, Int64Array, PictureReading
+from facesim_index.scoring import expected_calibration_error
+
+DATA = "LFW, development set (View 1), grey 250x250"
+METHOD = (
+    "PAV on every pair, classes weighted equally; knots at the centres of its blocks, their "
+    "values by maximum likelihood; bounded by the outermost blocks with three pairs of each "
+    "class, one pair of each class added"
+)
+BLOCK_ROWS = 512
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One face of each picture.
+
+    Attributes
+    ----------
+    names : ndarray of shape (n,), str
+        ``NAME/NAME_0001.jpg``, ascending.
+    people : ndarray of shape (n,), str
+    embeddings : ndarray of shape (n, dimension), float32
+        Unit norm.
+    """
+
+    names: np.ndarray[tuple[int], np.dtype[np.str_]]
+    people: np.ndarray[tuple[int], np.dtype[np.str_]]
+    embeddings: Float32Array
+
+    def only(self, people: set[str]) -> "Labelled":
+        """Return the pictures of some people."""
+        chosen = np.isin(self.people, sorted(people))
+        return Labelled(self.names[chosen], self.people[chosen], self.embeddings[chosen])
+
+
+@dataclass(frozen=True)
+class PairList:
+    """Pictures of one of LFW's lists of pairs, by name."""
+
+    genuine: tuple[tuple[str, str], ...]
+    impostor: tuple[tuple[str, str], ...]
+
+    @property
+    def people(self) -> set[str]:
+        """Everyone who is in a pair."""
+        both = (*self.genuine, *self.impostor)
+        return {name.partition("/")[0] for pair in both for name in pair}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the script."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("data_folder", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--cache", type=Path, help="keep the embeddings in this .npz file")
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args(arguments)
+
+    settings = EngineSettings(model=resolve(None))
+    labelled = load_or_embed(options.data_folder / "images", settings, options)
+    train = read_pairs(options.data_folder / "pairsDevTrain.txt")
+    test = read_pairs(options.data_folder / "pairsDevTest.txt")
+    if train.people & test.people:
+        raise SystemExit("the people of pairsDevTrain and pairsDevTest are not kept apart")
+
+    curve = fit(labelled.only(train.people), settings)
+    checks = check(curve, labelled, test)
+    tell_of_gallery(curve, *all_pairs(labelled.only(test.people)))
+    curve = fit(labelled, settings)
+    curve = replace(curve, evidence=replace(curve.evidence, checks=checks))
+    with atomic_output(options.out) as handle:
+        handle.write(to_json(curve).encode())
+    print(to_json(curve), end="")
+
+
+def load_or_embed(images: Path, settings: EngineSettings, options: argparse.Namespace) -> Labelled:
+    """Return the embeddings from the cache when it was made by this engine, or make them."""
+    key = engine_identity(settings).key
+    if options.cache and options.cache.exists():
+        with np.load(options.cache) as cached:
+            if str(cached["engine_key"]) == key:
+                names = cached["names"]
+                return Labelled(names, people_of(names), cached["embeddings"])
+    labelled = embed(images, settings, options.workers)
+    if options.cache:
+        np.savez(
+            options.cache,
+            engine_key=np.array(key),
+            names=labelled.names,
+            embeddings=labelled.embeddings,
+        )
+    return labelled
+
+
+def embed(images: Path, settings: EngineSettings, workers: int) -> Labelled:
+    """Embed the face of every picture that is nearest its centre."""
+    names: list[str] = []
+    embeddings: list[Float32Array] = []
+    with WorkerPool(make_reader, settings, PoolSettings(workers)) as pool:
+        for path, reading in pool.map_ordered(sorted(images.glob("*/*.jpg"))):
+            if not isinstance(reading, PictureReading) or reading.failure:
+                raise SystemExit(f"{path}: {reading}")
+            embedding = embedding_of_central_face(reading)
+            if embedding is None:
+                print(f"no face in {path.name}")
+                continue
+            names.append(f"{path.parent.name}/{path.name}")
+            embeddings.append(embedding)
+    return Labelled(np.array(names), people_of(np.array(names)), np.stack(embeddings))
+
+
+def embedding_of_central_face(reading: PictureReading) -> Float32Array | None:
+    """Return the embedding of the face nearest the picture's centre: whom LFW's label means."""
+    if reading.info is None or not reading.faces:
+        return None
+    centre_x, centre_y = reading.info.width_px / 2, reading.info.height_px / 2
+    central = min(
+        reading.faces,
+        key=lambda face: np.hypot(
+            face.box.x + face.box.w / 2 - centre_x, face.box.y + face.box.h / 2 - centre_y
+        ),
+    )
+    return central.embedding
+
+
+def people_of(
+    names: np.ndarray[tuple[int], np.dtype[np.str_]],
+) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
+    """Return whom each picture shows: the name of its folder."""
+    return np.array([name.partition("/")[0] for name in names])
+
+
+def read_pairs(path: Path) -> PairList:
+    """Read one of LFW's lists: NAME i j for one person, NAME i OTHER j for two."""
+    genuine, impostor = [], []
+    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+        fields = line.split("\t")
+        if len(fields) == 3:
+            name, first, second = fields
+            genuine.append((picture_name(name, first), picture_name(name, second)))
+        else:
+            name, first, other, second = fields
+            impostor.append((picture_name(name, first), picture_name(other, second)))
+    return PairList(tuple(genuine), tuple(impostor))
+
+
+def picture_name(person: str, number: str) -> str:
+    """Return the name of a person's picture below the folder of images."""
+    return f"{person}/{person}_{int(number):04d}.jpg"
+
+
+def all_pairs(labelled: Labelled) -> tuple[Float32Array, Float32Array]:
+    """Return the cosines of all pairs of pictures: of one person, and of two."""
+    _, person = np.unique(labelled.people, return_inverse=True)
+    numbers: Int64Array = np.arange(person.size)
+    genuine, impostor = [], []
+    for start in range(0, person.size, BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        cosine = labelled.embeddings[rows] @ labelled.embeddings.T
+        later = numbers[rows, None] < numbers[None, :]
+        same = person[rows, None] == person[None, :]
+        genuine.append(cosine[later & same])
+        impostor.append(cosine[later & ~same])
+    return np.concatenate(genuine), np.concatenate(impostor)
+
+
+def listed_pairs(labelled: Labelled, pairs: tuple[tuple[str, str], ...]) -> Float32Array:
+    """Return the cosines of listed pairs."""
+    row = {str(name): number for number, name in enumerate(labelled.names)}
+    first = labelled.embeddings[[row[name] for name, _ in pairs]]
+    second = labelled.embeddings[[row[name] for _, name in pairs]]
+    return np.asarray(np.einsum("ij,ij->i", first, second), dtype=np.float32)
+
+
+def fit(labelled: Labelled, settings: EngineSettings) -> Calibration:
+    """Fit a curve on all pairs of pictures."""
+    genuine, impostor = all_pairs(labelled)
+    return Calibration(
+        name="lfw-dev",
+        engine_key=engine_identity(settings).key,
+        method=METHOD,
+        knots=fit_monotone(genuine, impostor),
+        evidence=Evidence(
+            data=DATA,
+            n_people=np.unique(labelled.people).size,
+            n_genuine=genuine.size,
+            n_impostor=impostor.size,
+            fitted_on=datetime.date.today().isoformat(),
+        ),
+    )
+
+
+def check(curve: Calibration, labelled: Labelled, test: PairList) -> tuple[HeldOutCheck, ...]:
+    """Measure a curve on the people of a list: on all their pairs, and on the listed ones."""
+    n_people = len(test.people)
+    genuine, impostor = all_pairs(labelled.only(test.people))
+    every = check_curve(
+        curve,
+        genuine,
+        impostor,
+        data="every pair of the people of pairsDevTest",
+        n_people=n_people,
+    )
+    genuine = listed_pairs(labelled, test.genuine)
+    impostor = listed_pairs(labelled, test.impostor)
+    listed = check_curve(
+        curve, genuine, impostor, data="the pairs listed in pairsDevTest", n_people=n_people
+    )
+    return every, listed
+
+
+def tell_of_gallery(curve: Calibration, genuine: Float32Array, impostor: Float32Array) -> None:
+    """Print what degrees are worth among all pairs of people, where genuine pairs are rare."""
+    share = genuine.size / (genuine.size + impostor.size)
+    for prior in (0.5, share):
+        of_genuine = calibrated_degree(genuine, curve, prior=prior)
+        of_impostor = calibrated_degree(impostor, curve, prior=prior)
+        # Here every pair counts once: the classes weigh as they occur.
+        ece = expected_calibration_error(of_genuine, of_impostor, prior=share)
+        sure = (of_genuine >= 0.9).sum(), (of_impostor >= 0.9).sum()
+        print(
+            f"every pair of the test people, prior {prior:.3g}: ECE {ece:.5f}; degree >= 0.9: "
+            f"{sure[0]} of {genuine.size} genuine, {sure[1]} of {impostor.size} impostor pairs"
+        )
+
+
+if __name__ == "__main__":
+    main()
