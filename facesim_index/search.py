@@ -1,0 +1,317 @@
+"""Query and compare: from a picture to faces, with the degree that they are one person's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facesim_index.calibration import Calibration, degree_from_log10_lr, log10_lr
+from facesim_index.catalog import reading
+from facesim_index.embedding import read_picture
+from facesim_index.engine import FaceEngine
+from facesim_index.errors import CalibrationError, NoFaceError, PictureError, UsageError
+from facesim_index.records import (
+    Comparison,
+    EmbeddedFace,
+    EngineIdentity,
+    FaceAnswer,
+    FaceId,
+    FaceRecord,
+    Float32Array,
+    Float64Array,
+    Int64Array,
+    Match,
+    PictureReading,
+    QueryAnswer,
+)
+from facesim_index.store import Store, View
+from facesim_index.vectors import Neighbours
+
+
+@dataclass(frozen=True, slots=True)
+class QueryOptions:
+    """What a query shall answer.
+
+    Attributes
+    ----------
+    top : int, default=10
+        Most matches for each face, at least 1.
+    face : int, optional
+        Only this face of the query picture, left to right, from 0.
+    min_degree : float, optional
+        Only matches with at least this degree.
+    prior : float, default=0.5
+        Probability of a genuine pair before looking, in (0, 1).
+    exclude_same_image : bool, default=False
+        Leave out the faces of the query picture itself.
+    """
+
+    top: int = 10
+    face: int | None = None
+    min_degree: float | None = None
+    prior: float = 0.5
+    exclude_same_image: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """One face that is looked for."""
+
+    number: int
+    embedding: Float32Array
+    face: EmbeddedFace | FaceRecord
+
+
+@dataclass(frozen=True, slots=True)
+class _Degrees:
+    """Turns cosines into what an answer says of them."""
+
+    curve: Calibration | None
+    prior: float
+
+    def of(self, cosines: Float64Array) -> list[tuple[float, float | None, float | None]]:
+        """Return (cosine, degree, log10 LR) for each."""
+        if self.curve is None:
+            return [(cosine, None, None) for cosine in cosines.tolist()]
+        evidence = log10_lr(cosines, self.curve)
+        degrees = degree_from_log10_lr(evidence, prior=self.prior)
+        return list(zip(cosines.tolist(), degrees.tolist(), evidence.tolist(), strict=True))
+
+
+def query_picture(
+    store: Store, engine: FaceEngine, path: Path, options: QueryOptions | None = None
+) -> QueryAnswer:
+    """Return the indexed faces most similar to each face of a picture.
+
+    Parameters
+    ----------
+    store : Store
+    engine : FaceEngine
+        The one the index was built with.
+    path : Path
+    options : QueryOptions, optional
+
+    Returns
+    -------
+    QueryAnswer
+
+    Raises
+    ------
+    EngineMismatchError
+        The index was built with other weights.
+    PictureError
+        The picture cannot be read.
+    NoFaceError
+        It has no face.
+    UsageError
+        It has no face of that number, or an option is out of range.
+    CalibrationError
+        `min_degree` was given and there is no calibration, or the prior is not in (0, 1).
+    """
+    options = options or QueryOptions()
+    store.check_engine(engine.identity)
+    picture = _read(engine, path)
+    faces = list(enumerate(picture.faces))
+    if options.face is not None:
+        faces = [faces[_check_face(path, picture, options.face)]]
+    queries = [_Query(number, face.embedding, face) for number, face in faces]
+    with store.view() as view:
+        same = reading.image_by_hash(view.transaction, picture.content_hash)
+        own = (
+            np.empty(0, dtype=np.int64)
+            if same is None
+            else reading.faces_of_images(view.transaction, [same.image_id])
+        )
+        return _answer(store, view, str(path), queries, own, None, options)
+
+
+def query_face(store: Store, face_id: FaceId, options: QueryOptions | None = None) -> QueryAnswer:
+    """Return the indexed faces most similar to one that is in the index itself.
+
+    Parameters
+    ----------
+    store : Store
+    face_id : FaceId
+    options : QueryOptions, optional
+        `face` must be None.
+
+    Returns
+    -------
+    QueryAnswer
+        Without the face itself.
+
+    Raises
+    ------
+    UsageError
+        There is no such face, or an option is out of range.
+    CalibrationError
+        As `query_picture`.
+    """
+    options = options or QueryOptions()
+    with store.view() as view:
+        found = reading.faces(view.transaction, np.array([face_id], dtype=np.int64))
+        if not found:
+            raise UsageError(f"there is no face {face_id} in {store.folder}")
+        face = found[0]
+        own = reading.faces_of_images(view.transaction, [face.image_id])
+        embedding = view.embeddings(np.array([face_id], dtype=np.int64))[0]
+        query = _Query(face.ordinal, embedding, face)
+        return _answer(store, view, face.path, [query], own, face_id, options)
+
+
+def compare_pictures(
+    engine: FaceEngine,
+    path_a: Path,
+    path_b: Path,
+    curve: Calibration | None,
+    *,
+    face_a: int | None = None,
+    face_b: int | None = None,
+    prior: float = 0.5,
+) -> Comparison:
+    """Return the degree that a face of one picture and a face of another are one person's.
+
+    Parameters
+    ----------
+    engine : FaceEngine
+    path_a, path_b : Path
+    curve : Calibration or None
+        For this engine.
+    face_a, face_b : int, optional
+        Which face, left to right, from 0; the largest when None.
+    prior : float, default=0.5
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    PictureError, NoFaceError, UsageError, CalibrationError
+    """
+    a, b = _read(engine, path_a), _read(engine, path_b)
+    number_a = _largest(a) if face_a is None else _check_face(path_a, a, face_a)
+    number_b = _largest(b) if face_b is None else _check_face(path_b, b, face_b)
+    chosen_a, chosen_b = a.faces[number_a], b.faces[number_b]
+    product = chosen_a.embedding.astype(np.float64) @ chosen_b.embedding.astype(np.float64)
+    [(cosine, degree, evidence)] = _Degrees(curve, prior).of(np.clip([product], -1.0, 1.0))
+    return Comparison(
+        path_a=str(path_a),
+        path_b=str(path_b),
+        face_a=number_a,
+        face_b=number_b,
+        n_faces_a=len(a.faces),
+        n_faces_b=len(b.faces),
+        box_a=chosen_a.box,
+        box_b=chosen_b.box,
+        cosine=cosine,
+        degree=degree,
+        log10_lr=evidence,
+        prior=prior,
+        engine=str(engine.identity),
+        calibration=curve.name if curve else None,
+        note=None if curve else no_calibration(engine.identity),
+    )
+
+
+def no_calibration(identity: EngineIdentity) -> str:
+    """Return the sentence that explains why there are no degrees."""
+    return (
+        f"there is no calibration for the engine {identity}, so cosines are given without "
+        "degrees; a degree is never guessed"
+    )
+
+
+def _answer(
+    store: Store,
+    view: View,
+    name: str,
+    queries: list[_Query],
+    own: Int64Array,
+    itself: FaceId | None,
+    options: QueryOptions,
+) -> QueryAnswer:
+    if options.top < 1:
+        raise UsageError(f"top must be at least 1, not {options.top}")
+    curve = store.calibration()
+    if curve is None and options.min_degree is not None:
+        raise CalibrationError(f"min_degree cannot be used: {no_calibration(store.identity)}")
+    hidden = own if options.exclude_same_image else own[own == (itself or 0)]
+    embeddings = np.stack([query.embedding for query in queries])
+    found = view.search(embeddings, options.top, excluded=hidden)
+    degrees = _Degrees(curve, options.prior)
+    return QueryAnswer(
+        query=name,
+        engine=str(store.identity),
+        calibration=curve.name if curve else None,
+        note=None if curve else no_calibration(store.identity),
+        prior=options.prior,
+        faces=tuple(
+            FaceAnswer(
+                face=query.number,
+                box=query.face.box,
+                landmarks=query.face.landmarks,
+                detection=query.face.detection,
+                matches=_matches(view, neighbours, own, degrees, options.min_degree),
+            )
+            for query, neighbours in zip(queries, found, strict=True)
+        ),
+    )
+
+
+def _matches(
+    view: View,
+    neighbours: Neighbours,
+    own: Int64Array,
+    degrees: _Degrees,
+    min_degree: float | None,
+) -> tuple[Match, ...]:
+    records = reading.faces(view.transaction, neighbours.face_ids)
+    matches = [
+        Match(
+            rank=rank,
+            face_id=face.face_id,
+            path=face.path,
+            paths=face.paths,
+            box=face.box,
+            landmarks=face.landmarks,
+            cosine=cosine,
+            degree=degree,
+            log10_lr=evidence,
+            same_image=face.face_id in own,
+        )
+        for rank, (face, (cosine, degree, evidence)) in enumerate(
+            zip(records, degrees.of(neighbours.cosines), strict=True), start=1
+        )
+    ]
+    if min_degree is None:
+        return tuple(matches)
+    return tuple(match for match in matches if (match.degree or 0.0) >= min_degree)
+
+
+def _read(engine: FaceEngine, path: Path) -> PictureReading:
+    try:
+        picture = read_picture(path, engine)
+    except PictureError as error:
+        raise PictureError(error.code, f"{path}: {error.message}") from error
+    if picture.failure is not None:
+        raise PictureError(picture.failure.code, f"{path}: {picture.failure.message}")
+    if not picture.faces:
+        raise NoFaceError(f"no face found in {path}; try a picture in which it is larger")
+    return picture
+
+
+def _check_face(path: Path, picture: PictureReading, number: int) -> int:
+    if not 0 <= number < len(picture.faces):
+        raise UsageError(
+            f"{path} has {len(picture.faces)} faces, numbered from 0, left to right; "
+            f"there is no face {number}"
+        )
+    return number
+
+
+def _largest(picture: PictureReading) -> int:
+    return max(
+        range(len(picture.faces)),
+        key=lambda number: picture.faces[number].box.w * picture.faces[number].box.h,
+    )
