@@ -130,12 +130,13 @@ def forget(store: Store, paths: Sequence[Path], face_ids: Sequence[FaceId]) -> F
         Nothing of a path, or no face of an id, is in the index; nothing is removed then.
     """
     file_ids: set[int] = set()
+    names = [{path.absolute(), path.resolve()} for path in paths]
     with store.catalog.read() as transaction:
-        for path in paths:
+        for path, spellings in zip(paths, names, strict=True):
             found = {
                 file_id
-                for name in {path.absolute(), path.resolve()}
-                for file_id in reading.files_under(transaction, name)
+                for spelling in spellings
+                for file_id in reading.files_under(transaction, spelling)
             }
             if not found:
                 raise UsageError(f"nothing of {path} is in {store.folder}")
@@ -145,7 +146,8 @@ def forget(store: Store, paths: Sequence[Path], face_ids: Sequence[FaceId]) -> F
     if unknown:
         raise UsageError(f"there is no face {unknown[0]} in {store.folder}")
     faces = store.remove_faces(face_ids) if face_ids else 0
-    faces += store.remove_files(sorted(file_ids)) if file_ids else 0
+    if file_ids:
+        faces += store.remove_files(sorted(file_ids), roots=list(set().union(*names)))
     return Forgotten(len(file_ids), faces)
 
 

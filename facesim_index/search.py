@@ -304,8 +304,8 @@ def _read(engine: FaceEngine, path: Path) -> PictureReading:
 def _check_face(path: Path, picture: PictureReading, number: int) -> int:
     if not 0 <= number < len(picture.faces):
         raise UsageError(
-            f"{path} has {len(picture.faces)} faces, numbered from 0, left to right; "
-            f"there is no face {number}"
+            f"{path} has no face {number}; how many it has: {len(picture.faces)} "
+            "(numbered from 0, left to right)"
         )
     return number
 

@@ -313,10 +313,15 @@ class Store:
         self._merge_tail()
         return Change(len(faces), removed)
 
-    def remove_files(self, file_ids: Sequence[int]) -> int:
-        """Remove files, and pictures that no other file shows; return how many faces went."""
+    def remove_files(self, file_ids: Sequence[int], *, roots: Sequence[Path] = ()) -> int:
+        """Remove files, and pictures that no other file shows; return how many faces went.
+
+        That something at or below `roots` was given to ingest is forgotten too.
+        """
         with self.catalog.write() as transaction:
             removed = writing.remove_files(transaction, file_ids)
+            for root in roots:
+                writing.remove_roots(transaction, root)
             writing.advance(transaction)
         return removed
 

@@ -172,6 +172,8 @@ def test_forgetting_faces_pictures_and_folders(store: Store, photos: Path) -> No
     assert sorted(content(store)) == [2, *range(5, 15)], "a forgotten picture is found again"
     assert forget(store, [photos], []).faces == 11
     assert content(store) == {}
+    with store.catalog.read() as transaction:
+        assert reading.roots(transaction) == []
     store.compact()
     assert not list((store.folder / "segments").iterdir())
     assert not verify(store).problems

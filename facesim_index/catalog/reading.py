@@ -156,13 +156,13 @@ def folder_files(connection: Connection, folder: str) -> dict[str, KnownFile]:
 
 def folders_under(connection: Connection, path: Path) -> list[str]:
     """Return the known folders at and below `path`."""
-    folders = connection.execute(select(Folder.path).where(at_or_below(path)))
+    folders = connection.execute(select(Folder.path).where(at_or_below(Folder.path, path)))
     return list(folders.scalars())
 
 
 def files_under(connection: Connection, path: Path) -> list[int]:
     """Return the ids of the files below a folder, or of the one file at `path`."""
-    below = select(File.id).join(Folder).where(at_or_below(path))
+    below = select(File.id).join(Folder).where(at_or_below(Folder.path, path))
     itself = (
         select(File.id).join(Folder).where(Folder.path == str(path.parent), File.name == path.name)
     )
@@ -193,7 +193,8 @@ def face_ids(connection: Connection, *, under: Path | None = None) -> Int64Array
     query = select(Face.id)
     if under is not None:
         files = or_(
-            at_or_below(under), (Folder.path == str(under.parent)) & (File.name == under.name)
+            at_or_below(Folder.path, under),
+            (Folder.path == str(under.parent)) & (File.name == under.name),
         )
         images = select(File.image_id).join(Folder).where(files, File.image_id.is_not(None))
         query = query.where(Face.image_id.in_(images))
@@ -327,8 +328,8 @@ def among(
     return column.in_(select(text("value")).select_from(func.json_each(values)))
 
 
-def at_or_below(path: Path) -> ColumnElement[bool]:
-    """Say "the folder is `path` or lies below it".
+def at_or_below(column: InstrumentedAttribute[str], path: Path) -> ColumnElement[bool]:
+    """Say "the column's path is `path` or lies below it".
 
     Compared as bytes, by range: unlike LIKE that needs no escapes, tells capitals apart, and
     serves names that are not UTF-8 too.
@@ -336,5 +337,5 @@ def at_or_below(path: Path) -> ColumnElement[bool]:
     base = os.fsencode(path)
     start = base if base.endswith(os.fsencode(os.sep)) else base + os.fsencode(os.sep)
     end = start[:-1] + bytes([start[-1] + 1])
-    folder = cast(Folder.path, LargeBinary)
-    return or_(folder == base, (folder >= start) & (folder < end))
+    raw = cast(column, LargeBinary)
+    return or_(raw == base, (raw >= start) & (raw < end))

@@ -5,13 +5,14 @@ them commits.  `advance` closes every change that readers must notice.
 """
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from sqlalchemy import Connection, delete, exists, func, insert, literal, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from facesim_index.catalog.connection import now
-from facesim_index.catalog.reading import among
+from facesim_index.catalog.reading import among, at_or_below
 from facesim_index.catalog.schema import (
     CalibrationRow,
     Face,
@@ -224,9 +225,9 @@ def put_root(connection: Connection, path: str) -> None:
     )
 
 
-def remove_roots(connection: Connection, paths: Sequence[str]) -> None:
-    """Forget that paths were given to ingest."""
-    connection.execute(delete(Root).where(Root.path.in_(paths)))
+def remove_roots(connection: Connection, path: Path) -> None:
+    """Forget that a path, and paths below it, were given to ingest."""
+    connection.execute(delete(Root).where(at_or_below(Root.path, path)))
 
 
 def start_run(connection: Connection, version: str, options: str) -> int:
