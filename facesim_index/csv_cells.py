@@ -1,0 +1,236 @@
+"""The text of many numbers at once: fixed decimals, looked up instead of formatted.
+
+A value is first turned into *units* of its last printed decimal (0.12345 at 5 decimals is
+12,345 units), with exactly the rounding of Python's own ``format(value, ".5f")``.  The units
+then index a table of ready-made text.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesim_index.records import Float64Array, Int64Array, UInt8Array
+
+Int32Array = NDArray[np.int32]
+VoidArray = NDArray[np.void]
+
+MISSING = np.iinfo(np.int32).min
+"""Units of a cell that is left out."""
+
+MAX_DECIMALS = 6
+
+_UNSURE = MISSING + 1
+_COLUMN_BITS = 32
+_BUCKETS_PER_UNIT = 1 << 19
+# Inner products of vectors that are unit only up to fp16 rounding pass 1 a little.
+_TABLE_REACH = 1.0 + 1 / 32
+# The function's own rounding noise (about 1e-16) must not reach across a bucket's end.
+_EDGE_GUARD = 2.0**-32
+
+
+def rounded_units(values: Float64Array, decimals: int) -> Int32Array:
+    """Return what ``format(value, f".{decimals}f")`` prints, as a whole number of units.
+
+    Parameters
+    ----------
+    values : ndarray, float64
+        In [-1, 1].
+    decimals : int
+        From 1 to 6.
+
+    Returns
+    -------
+    units : ndarray of the same shape, int32
+    """
+    scaled = values * 10.0**decimals
+    nearest = np.rint(scaled)
+    units: Int32Array = nearest.astype(np.int32)
+    np.subtract(scaled, nearest, out=scaled)
+    # The product above is rounded itself, so close to a tie only the decimal expansion knows.
+    near_tie = np.flatnonzero(np.abs(scaled, out=scaled) > 0.5 - 1e-7)
+    for cell in near_tie:
+        text = format(float(values.flat[cell]), f".{decimals}f")
+        units.flat[cell] = int(text.replace(".", ""))
+    return units
+
+
+class StepLookup:
+    """A monotone function of a cosine with whole-number values, looked up.
+
+    The range of a cosine is cut into buckets 2e-6 wide.  Where the function has one value at
+    both ends of a bucket it has that value in all of it; cosines in the few other buckets
+    are given to the function itself.  The answer is therefore always the function's own.
+
+    Parameters
+    ----------
+    function : callable
+        Takes cosines of shape (n,), float64, gives int32 of the same shape.  Monotone over
+        [-1, 1], constant beyond.
+    """
+
+    def __init__(self, function: Callable[[Float64Array], Int32Array]) -> None:
+        self._function = function
+        last = int(_TABLE_REACH * _BUCKETS_PER_UNIT)
+        edges = np.arange(-last, last + 1) / _BUCKETS_PER_UNIT
+        low, high = function(edges[:-1] - _EDGE_GUARD), function(edges[1:] + _EDGE_GUARD)
+        self._table: Int32Array = np.where(low == high, low, np.int32(_UNSURE)).astype(np.int32)
+
+    def __call__(self, cosines: Float64Array) -> Int32Array:
+        """Return the function's values.
+
+        Parameters
+        ----------
+        cosines : ndarray of any shape, float64, C-contiguous
+            In [-1.03, 1.03].
+
+        Returns
+        -------
+        values : ndarray of the same shape, int32
+        """
+        # A power of two and a sum below 2**53 units of 2**-48: the bucket is found exactly.
+        bucket = cosines * _BUCKETS_PER_UNIT
+        bucket += int(_TABLE_REACH * _BUCKETS_PER_UNIT)
+        values: Int32Array = np.take(self._table, bucket.astype(np.intp), mode="clip")
+        unsure = np.flatnonzero(values == _UNSURE)
+        values.flat[unsure] = self._function(cosines.reshape(-1)[unsure])
+        return values
+
+
+class CellText:
+    """Tables of the text of every number from -1 to 1 with a fixed number of decimals.
+
+    Parameters
+    ----------
+    decimals : int
+        From 1 to 6.
+    """
+
+    def __init__(self, decimals: int) -> None:
+        self._one = 10**decimals
+        self._width = decimals + 3
+        digits = _digits(decimals)
+        self._comma = _as_cells(np.pad(digits, ((0, 0), (0, 1)), constant_values=ord(",")))
+        self._signed_line = _as_cells(_signed_lines(digits))
+
+    def comma_row(self, units: Int32Array) -> UInt8Array:
+        """Return the text of one row, cells parted by commas and ended by a line feed.
+
+        Parameters
+        ----------
+        units : ndarray of shape (n,), int32
+            ``n >= 1``, nothing missing.
+
+        Returns
+        -------
+        text : ndarray, uint8
+        """
+        if units.min() < 0:
+            text = self._with_minus_signs(units)
+        else:
+            text = self._comma.take(units).view(np.uint8)
+        text[-1] = ord("\n")
+        return text
+
+    def _with_minus_signs(self, units: Int32Array) -> UInt8Array:
+        width = self._width
+        starts = np.cumsum(units < 0, dtype=np.int64)  # a minus sign moves all that follows
+        starts += np.arange(0, len(units) * width, width)
+        text = np.full(int(starts[-1]) + width, ord("-"), dtype=np.uint8)
+        # A cell may start at any byte; what no cell covers stays the minus before one.
+        cells: VoidArray = np.ndarray(
+            (len(text) - width + 1,), dtype=self._comma.dtype, buffer=text.data, strides=(1,)
+        )
+        cells[starts] = self._comma.take(np.abs(units))
+        return text
+
+    def line_ends(self, units: Int32Array) -> VoidArray:
+        """Return each number with a line feed, padded on the left with NUL bytes.
+
+        Parameters
+        ----------
+        units : ndarray of shape (n,), int32
+
+        Returns
+        -------
+        cells : ndarray of shape (n,), void of a fixed width
+        """
+        cells: VoidArray = self._signed_line.take(units + self._one)
+        return cells
+
+
+class PairLines:
+    """Makes the lines ``face_a,face_b,value`` of one `face_a` after the other.
+
+    Parameters
+    ----------
+    face_ids : ndarray of shape (n,), int64
+        Ascending.
+    decimals : int
+        From 1 to 6.
+    """
+
+    def __init__(self, face_ids: Int64Array, decimals: int) -> None:
+        self._ids = [b"%d," % face_id for face_id in face_ids.tolist()]
+        self._id_cells = np.array(self._ids, dtype=np.bytes_)
+        self._text = CellText(decimals)
+
+    def of_row(self, row: int, units: Int32Array) -> bytes:
+        """Return the lines of a face with those after it, largest value first.
+
+        Parameters
+        ----------
+        row : int
+            Number of the face in `face_ids`.
+        units : ndarray of shape (n,), int32
+            Its row of the matrix; `MISSING` leaves a pair out.
+
+        Returns
+        -------
+        bytes
+        """
+        kept = row + 1 + np.flatnonzero(units[row + 1 :] != MISSING)
+        if not len(kept):
+            return b""
+        # One whole number that sorts by value, falling, then by face.
+        keys = kept - (units[kept].astype(np.int64) << _COLUMN_BITS)
+        keys.sort()
+        kept = keys & ((1 << _COLUMN_BITS) - 1)
+        values = self._text.line_ends(units[kept])
+        first = self._ids[row]
+        lines = np.empty(
+            len(kept),
+            dtype=[("a", "S", len(first)), ("b", self._id_cells.dtype), ("value", values.dtype)],
+        )
+        lines["a"] = first
+        lines["b"] = self._id_cells[kept]
+        lines["value"] = values
+        return lines.tobytes().translate(None, b"\0")
+
+
+def _digits(decimals: int) -> UInt8Array:
+    """Return the characters ``0.00000`` to ``1.00000``, one number a row."""
+    numbers = np.arange(10**decimals + 1)
+    text = np.empty((len(numbers), decimals + 2), dtype=np.uint8)
+    text[:, 1] = ord(".")
+    columns = [0, *range(2, decimals + 2)]
+    for column in reversed(columns):
+        numbers, digit = np.divmod(numbers, 10)
+        text[:, column] = digit + ord("0")
+    return text
+
+
+def _signed_lines(digits: UInt8Array) -> UInt8Array:
+    """Return the text of -1 to 1, each with a line feed; NUL stands for no minus."""
+    count, width = digits.shape
+    text = np.zeros((2 * count - 1, width + 2), dtype=np.uint8)
+    text[: count - 1, 0] = ord("-")
+    text[: count - 1, 1:-1] = digits[:0:-1]
+    text[count - 1 :, 1:-1] = digits
+    text[:, -1] = ord("\n")
+    return text
+
+
+def _as_cells(text: UInt8Array) -> VoidArray:
+    dtype: np.dtype[np.void] = np.dtype((np.void, text.shape[1]))
+    return np.ascontiguousarray(text).view(dtype)[:, 0]

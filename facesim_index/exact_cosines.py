@@ -1,0 +1,210 @@
+"""The exact cosines of every pair of many faces, in bounded memory.
+
+Stored embeddings are half precision numbers, hence multiples of 2**-24, and their inner
+products are sums of multiples of 2**-48 that stay below 2**5: double precision holds every
+partial sum exactly, in whatever order it is added.  So a cosine is *exact* here, the same for
+(a, b) as for (b, a), on every machine and for every size of block.
+
+Memory: one half precision copy of the embeddings (1 KB a face of 512 dimensions), and the
+rows being worked on.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesim_index.errors import IndexDamagedError, UsageError
+from facesim_index.records import Float32Array, Float64Array, Int64Array
+
+Int32Array = NDArray[np.int32]
+
+_READ_AT_ONCE = 8192
+_UNIT_NORM_TOLERANCE = 2e-3
+_TILE = 512
+_SLAB_CELLS = 32_000_000
+_SLAB_MIN_ROWS = 256
+
+
+class EmbeddingSource(Protocol):
+    """Where embeddings come from."""
+
+    def embeddings(self, face_ids: Int64Array) -> Float32Array:
+        """Return the stored embeddings of these faces.
+
+        Parameters
+        ----------
+        face_ids : ndarray of shape (n,), int64
+
+        Returns
+        -------
+        embeddings : ndarray of shape (n, dimension), float32
+            One row a face, in the order asked; values that half precision holds.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Some faces and their embeddings.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (n,), int64
+    vectors : ndarray of shape (n, dimension), float16
+    """
+
+    ids: Int64Array
+    vectors: NDArray[np.float16]
+
+
+@dataclass(frozen=True, slots=True)
+class CosineRows:
+    """Rows `start` to `stop` of the matrix of all cosines.
+
+    Attributes
+    ----------
+    start, stop : int
+    cosines : ndarray of shape (stop - start, n), float64
+        In [-1, 1]; 1 on the diagonal.
+    """
+
+    start: int
+    stop: int
+    cosines: Float64Array
+
+
+@dataclass(frozen=True, slots=True)
+class Slab:
+    """Rows `start` to `stop` of a whole-number function of the cosines.
+
+    Attributes
+    ----------
+    start, stop : int
+    values : ndarray of shape (stop - start, n), int32
+        On the diagonal undefined.
+    """
+
+    start: int
+    stop: int
+    values: Int32Array
+
+
+def load(face_ids: Int64Array, source: EmbeddingSource) -> Faces:
+    """Read embeddings once, in half precision, and check them.
+
+    Parameters
+    ----------
+    face_ids : ndarray of shape (n,), int64
+        Their order is kept.
+    source : EmbeddingSource
+
+    Returns
+    -------
+    Faces
+
+    Raises
+    ------
+    UsageError
+        A face is listed twice.
+    IndexDamagedError
+        An embedding is not finite or not of unit norm.
+    """
+    listed, counts = np.unique(face_ids, return_counts=True)
+    if len(listed) != len(face_ids):
+        raise UsageError(f"face {listed[counts > 1][0]} is listed twice")
+    vectors = np.empty((len(face_ids), 0), dtype=np.float16)
+    for start in range(0, len(face_ids), _READ_AT_ONCE):
+        ids = face_ids[start : start + _READ_AT_ONCE]
+        embeddings = source.embeddings(ids)
+        if start == 0:
+            vectors = np.empty((len(face_ids), embeddings.shape[1]), dtype=np.float16)
+        _check_unit_norm(ids, embeddings)
+        part = vectors[start : start + len(ids)]
+        part[...] = embeddings
+        if not np.array_equal(part, embeddings):
+            raise ValueError("embeddings must be values that half precision holds")
+    return Faces(np.asarray(face_ids, dtype=np.int64), vectors)
+
+
+def cosine_rows(faces: Faces, n_rows: int) -> Iterator[CosineRows]:
+    """Yield the matrix of all cosines, some rows at a time.
+
+    Parameters
+    ----------
+    faces : Faces
+    n_rows : int
+        At least 1.
+
+    Yields
+    ------
+    CosineRows
+    """
+    size = len(faces.ids)
+    for start in range(0, size, n_rows):
+        stop = min(start + n_rows, size)
+        left = faces.vectors[start:stop].astype(np.float64)
+        cosines = np.empty((stop - start, size), dtype=np.float64)
+        for column, end in _cuts(0, size):
+            cosines[:, column:end] = left @ faces.vectors[column:end].astype(np.float64).T
+        np.clip(cosines, -1.0, 1.0, out=cosines)
+        cosines[np.arange(stop - start), np.arange(start, stop)] = 1.0
+        yield CosineRows(start, stop, cosines)
+
+
+def slabs(
+    faces: Faces, function: Callable[[Float64Array], Int32Array], *, upper_only: bool = False
+) -> Iterator[Slab]:
+    """Yield a whole-number function of all cosines, as many rows at a time as seems good.
+
+    Keeps 4 bytes a cell, at most 128 MB or 256 rows.  Each pair of a slab's own rows is
+    computed once and mirrored, hence few thousand faces take half the products.
+
+    Parameters
+    ----------
+    faces : Faces
+    function : callable
+        Takes cosines of shape (m, k), float64, and gives int32 of the same shape.  Rounding
+        of the stored embeddings lets a cosine pass 1 by some thousandths.
+    upper_only : bool, default=False
+        Leave what is below the diagonal undefined.
+
+    Yields
+    ------
+    Slab
+    """
+    size = len(faces.ids)
+    n_rows = max(_SLAB_MIN_ROWS, _SLAB_CELLS // max(1, size))
+    for start in range(0, size, n_rows):
+        stop = min(start + n_rows, size)
+        left = faces.vectors[start:stop].astype(np.float64)
+        values: Int32Array = np.empty((stop - start, size), dtype=np.int32)
+        others = [*([] if upper_only else _cuts(0, start)), *_cuts(stop, size)]
+        for column, end in others:
+            right = faces.vectors[column:end].astype(np.float64)
+            for row, row_end in _cuts(0, stop - start):
+                values[row:row_end, column:end] = function(left[row:row_end] @ right.T)
+        square = values[:, start:stop]
+        for column, end in _cuts(0, stop - start):
+            for row, row_end in _cuts(0, end):
+                tile = function(left[row:row_end] @ left[column:end].T)
+                square[row:row_end, column:end] = tile
+                if row < column:
+                    square[column:end, row:row_end] = tile.T
+        yield Slab(start, stop, values)
+
+
+def _cuts(start: int, stop: int) -> list[tuple[int, int]]:
+    """Return the bounds of tiles whose cosines fit into a processor's cache."""
+    return [(cut, min(cut + _TILE, stop)) for cut in range(start, stop, _TILE)]
+
+
+def _check_unit_norm(face_ids: Int64Array, embeddings: Float32Array) -> None:
+    norms = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64))
+    wrong = ~(np.abs(norms - 1.0) <= _UNIT_NORM_TOLERANCE)  # so that NaN is wrong, too
+    if wrong.any():
+        raise IndexDamagedError(
+            f"the stored embedding of face {face_ids[wrong][0]} is not a vector of unit length; "
+            "run `facesim verify`"
+        )

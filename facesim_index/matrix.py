@@ -1,0 +1,335 @@
+"""Every pair of many faces: blocks of cosines or degrees, and CSV files of them.
+
+Cosines are exact (see `exact_cosines`), and a number's text is that of the exact value; so a
+file is symmetric to the last digit and the same on every machine.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Literal
+
+import numpy as np
+
+from facesim_index.calibration import Calibration, calibrated_degree
+from facesim_index.csv_cells import (
+    MAX_DECIMALS,
+    MISSING,
+    CellText,
+    Int32Array,
+    PairLines,
+    StepLookup,
+    rounded_units,
+)
+from facesim_index.errors import CalibrationError, UsageError
+from facesim_index.exact_cosines import EmbeddingSource, Faces, cosine_rows, load, slabs
+from facesim_index.records import Float64Array, Int64Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "EmbeddingSource",
+    "MatrixBlock",
+    "MatrixOptions",
+    "ScoreKind",
+    "matrix_blocks",
+    "matrix_frame",
+    "write_long",
+    "write_wide",
+]
+
+ScoreKind = Literal["cosine", "degree"]
+
+# Below this many cells the lookup costs more than it saves.
+_LOOKUP_MIN_CELLS = 4_000_000
+_ROWS_AT_ONCE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixOptions:
+    """What is said of each pair of faces.
+
+    Attributes
+    ----------
+    value : {"degree", "cosine"}
+    prior : float, default=0.5
+        Probability of a genuine pair before looking, in (0, 1); degrees depend on it.
+    min_degree : float, optional
+        Leave out pairs with a lower degree, before rounding; for lists of pairs only.
+    decimals : int, default=5
+        Of the text, from 1 to 6.
+    """
+
+    value: ScoreKind = "degree"
+    prior: float = 0.5
+    min_degree: float | None = None
+    decimals: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixBlock:
+    """Some rows of a matrix, with all its columns.
+
+    Attributes
+    ----------
+    row_ids, column_ids : ndarray of shape (n_rows,) and (n_columns,), int64
+        Face ids.
+    values : ndarray of shape (n_rows, n_columns), float64
+        Cosines or degrees; exactly 1 for a face with itself.
+    """
+
+    row_ids: Int64Array
+    column_ids: Int64Array
+    values: Float64Array
+
+
+def matrix_blocks(
+    face_ids: Int64Array,
+    source: EmbeddingSource,
+    options: MatrixOptions,
+    curve: Calibration | None,
+    *,
+    max_cells: int = 4_000_000,
+) -> Iterator[MatrixBlock]:
+    """Return the matrix of all pairs, some rows at a time.
+
+    Parameters
+    ----------
+    face_ids : ndarray of shape (n,), int64
+        Distinct; rows and columns keep their order.
+    source : EmbeddingSource
+    options : MatrixOptions
+        `decimals` does not matter: the values are not rounded.
+    curve : Calibration or None
+        Needed for degrees.
+    max_cells : int, default=4_000_000
+        A block has no more cells than that, but always one row.
+
+    Returns
+    -------
+    iterator of MatrixBlock
+        Top to bottom.
+
+    Raises
+    ------
+    UsageError
+        An option is out of range, `min_degree` is given, or a face is listed twice.
+    CalibrationError
+        Degrees are asked for and there is no curve.
+    IndexDamagedError
+        A stored embedding is not finite or not of unit norm.
+    """
+    _check_options(options, curve)
+    _refuse_min_degree(options)
+    return _blocks(load(face_ids, source), options, curve, max_cells)
+
+
+def matrix_frame(
+    face_ids: Int64Array,
+    source: EmbeddingSource,
+    options: MatrixOptions,
+    curve: Calibration | None,
+) -> "pd.DataFrame":
+    """Return the whole matrix of all pairs as a frame, for sets that fit in memory.
+
+    Parameters
+    ----------
+    face_ids : ndarray of shape (n,), int64
+        Distinct; rows and columns keep their order.
+    source : EmbeddingSource
+    options : MatrixOptions
+    curve : Calibration or None
+        Needed for degrees.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n, n), float64
+        Index and columns are face ids, both named ``face_id``; values are not rounded.
+
+    Raises
+    ------
+    UsageError, CalibrationError, IndexDamagedError
+        As `matrix_blocks`.
+    """
+    import pandas as pd
+
+    values = np.empty((len(face_ids), len(face_ids)), dtype=np.float64)
+    row = 0
+    for block in matrix_blocks(face_ids, source, options, curve):
+        values[row : row + len(block.row_ids)] = block.values
+        row += len(block.row_ids)
+    labels = pd.Index(face_ids, name="face_id")
+    return pd.DataFrame(values, index=labels, columns=labels, copy=False)
+
+
+def write_wide(
+    out: BinaryIO,
+    face_ids: Int64Array,
+    source: EmbeddingSource,
+    options: MatrixOptions,
+    curve: Calibration | None,
+    *,
+    on_rows: Callable[[int], None] | None = None,
+) -> None:
+    """Write the matrix of all pairs as CSV: a row and a column for each face.
+
+    The first line is ``face_id`` and the ids, the first column the ids again; lines end with
+    a line feed.  A number is what ``format`` makes of the exact value, without a minus before
+    zero, so the file is symmetric to the last digit; a face with itself is 1.
+
+    Parameters
+    ----------
+    out : BinaryIO
+    face_ids : ndarray of shape (n,), int64
+        Distinct; rows and columns keep their order.
+    source : EmbeddingSource
+    options : MatrixOptions
+    curve : Calibration or None
+        Needed for degrees.
+    on_rows : callable, optional
+        Told the number of rows written so far, now and then.
+
+    Raises
+    ------
+    UsageError
+        An option is out of range, `min_degree` is given, or a face is listed twice.
+    CalibrationError
+        Degrees are asked for and there is no curve.
+    IndexDamagedError
+        A stored embedding is not finite or not of unit norm.
+    """
+    _check_options(options, curve)
+    _refuse_min_degree(options)
+    faces = load(face_ids, source)
+    out.write(",".join(["face_id", *map(str, faces.ids.tolist())]).encode() + b"\n")
+    starts = [b"%d," % face_id for face_id in faces.ids.tolist()]
+    text = CellText(options.decimals)
+    for first, units in _unit_rows(faces, options, curve, upper_only=False):
+        for row, cells in enumerate(units, start=first):
+            out.write(starts[row])
+            out.write(text.comma_row(cells).data)
+        if on_rows is not None:
+            on_rows(first + len(units))
+
+
+def write_long(
+    out: BinaryIO,
+    face_ids: Int64Array,
+    source: EmbeddingSource,
+    options: MatrixOptions,
+    curve: Calibration | None,
+    *,
+    on_rows: Callable[[int], None] | None = None,
+) -> None:
+    """Write the pairs as CSV: ``face_a,face_b,value``, each pair once, ``face_a < face_b``.
+
+    Lines are in order of `face_a`, then of the printed value, largest first, then of
+    `face_b`.  Numbers are as in `write_wide`.
+
+    Parameters
+    ----------
+    out : BinaryIO
+    face_ids : ndarray of shape (n,), int64
+        Distinct, in any order.
+    source : EmbeddingSource
+    options : MatrixOptions
+    curve : Calibration or None
+        Needed for degrees, and for `min_degree`.
+    on_rows : callable, optional
+        Told the number of faces whose pairs are written, now and then.
+
+    Raises
+    ------
+    UsageError
+        An option is out of range, or a face is listed twice.
+    CalibrationError
+        Degrees are asked for and there is no curve.
+    IndexDamagedError
+        A stored embedding is not finite or not of unit norm.
+    """
+    _check_options(options, curve)
+    faces = load(np.sort(face_ids), source)
+    lines = PairLines(faces.ids, options.decimals)
+    out.write(b"face_a,face_b,value\n")
+    for first, units in _unit_rows(faces, options, curve, upper_only=True):
+        for row, cells in enumerate(units, start=first):
+            out.write(lines.of_row(row, cells))
+        if on_rows is not None:
+            on_rows(first + len(units))
+
+
+def _check_options(options: MatrixOptions, curve: Calibration | None) -> None:
+    if options.value not in ("cosine", "degree"):
+        raise UsageError(f"value must be cosine or degree, not {options.value}")
+    if not 1 <= options.decimals <= MAX_DECIMALS:
+        raise UsageError(f"decimals must be from 1 to {MAX_DECIMALS}, not {options.decimals}")
+    if not 0.0 < options.prior < 1.0:
+        raise UsageError(f"a prior is a probability between 0 and 1, not {options.prior}")
+    if options.min_degree is not None and not 0.0 <= options.min_degree <= 1.0:
+        raise UsageError(f"min_degree must be from 0 to 1, not {options.min_degree}")
+    if curve is None and (options.value == "degree" or options.min_degree is not None):
+        raise CalibrationError(
+            "a degree needs a calibration for the index's engine, and there is none; make one "
+            "with `facesim calibrate`, or export cosines with `--value cosine`"
+        )
+
+
+def _refuse_min_degree(options: MatrixOptions) -> None:
+    if options.min_degree is not None:
+        raise UsageError(
+            "a matrix has a cell for every pair, so min_degree cannot leave any out; "
+            "use the long layout"
+        )
+
+
+def _blocks(
+    faces: Faces, options: MatrixOptions, curve: Calibration | None, max_cells: int
+) -> Iterator[MatrixBlock]:
+    for rows in cosine_rows(faces, max(1, max_cells // max(1, len(faces.ids)))):
+        values = rows.cosines
+        if options.value == "degree" and curve is not None:
+            values = calibrated_degree(values, curve, prior=options.prior)
+            values[np.arange(len(values)), np.arange(rows.start, rows.stop)] = 1.0
+        yield MatrixBlock(faces.ids[rows.start : rows.stop], faces.ids, values)
+
+
+def _unit_rows(
+    faces: Faces, options: MatrixOptions, curve: Calibration | None, *, upper_only: bool
+) -> Iterator[tuple[int, Int32Array]]:
+    """Yield rows of the matrix in units of the last decimal, with the first row's number."""
+    of_cosines = _units_of_cosines(options, curve, len(faces.ids) ** 2)
+    for slab in slabs(faces, of_cosines, upper_only=upper_only):
+        own = np.arange(slab.start, slab.stop)
+        slab.values[own - slab.start, own] = 10**options.decimals
+        for row in range(0, len(own), _ROWS_AT_ONCE):
+            yield slab.start + row, slab.values[row : row + _ROWS_AT_ONCE]
+
+
+def _units_of_cosines(
+    options: MatrixOptions, curve: Calibration | None, n_cells: int
+) -> Callable[[Float64Array], Int32Array]:
+    """Return the function from exact cosines to units, `MISSING` below `min_degree`."""
+
+    def of_cosine(cosines: Float64Array) -> Int32Array:
+        return rounded_units(np.clip(cosines, -1.0, 1.0), options.decimals)
+
+    if curve is None or (options.value == "cosine" and options.min_degree is None):
+        return of_cosine
+
+    def of_degree(cosines: Float64Array) -> Int32Array:
+        degrees = calibrated_degree(np.clip(cosines, -1.0, 1.0), curve, prior=options.prior)
+        units = rounded_units(degrees, options.decimals)
+        if options.min_degree is not None:
+            units[degrees < options.min_degree] = MISSING
+        return units
+
+    by_degree = StepLookup(of_degree) if n_cells >= _LOOKUP_MIN_CELLS else of_degree
+    if options.value == "degree":
+        return by_degree
+
+    def of_cosine_with_degree(cosines: Float64Array) -> Int32Array:
+        units = of_cosine(cosines)
+        units[by_degree(cosines) == MISSING] = MISSING
+        return units
+
+    return of_cosine_with_degree
