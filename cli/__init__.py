@@ -1,0 +1,1 @@
+"""The command line: options, output and exit codes over `facesim_index`."""

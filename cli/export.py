@@ -1,0 +1,165 @@
+"""``facesim export``: matrices and tables of everything, as CSV."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Literal
+
+import click
+
+from .output import csv_line, printable
+from .progress_bar import progress_bar
+from .query import prior_option
+from .state import State, pass_state
+
+if TYPE_CHECKING:
+    from facesim_index.index import FaceIndex
+    from facesim_index.records import Int64Array
+
+out_argument = click.argument(
+    "out", metavar="OUT.csv", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True)
+)
+
+
+@click.group(epilog="Example: facesim export matrix sim.csv")
+def export() -> None:
+    """Write similarity matrices or the faces to CSV.
+
+    - as the name of the file is standard output.
+    """
+
+
+@export.command(epilog="Example: facesim export matrix pairs.csv --layout long --min-degree 0.9")
+@out_argument
+@click.option(
+    "--value",
+    type=click.Choice(["degree", "cosine"]),
+    default="degree",
+    show_default=True,
+    help="What to write for each pair.",
+)
+@prior_option
+@click.option(
+    "--layout",
+    type=click.Choice(["wide", "long"]),
+    default="wide",
+    show_default=True,
+    help="A square table, or one line for each pair.",
+)
+@click.option(
+    "--min-degree", type=click.FloatRange(0, 1), help="Only pairs of this degree (long layout)."
+)
+@click.option(
+    "--under", metavar="PATH", type=click.Path(), help="Only faces of pictures at or below a path."
+)
+@click.option(
+    "--face-ids",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="Only these faces: a text file, one id a line.",
+)
+@click.option("--decimals", type=click.IntRange(1, 6), default=5, show_default=True)
+@pass_state
+def matrix(
+    state: State,
+    out: Path,
+    value: Literal["degree", "cosine"],
+    prior: float,
+    layout: str,
+    min_degree: float | None,
+    under: str | None,
+    face_ids: str | None,
+    decimals: int,
+) -> None:
+    """Write the similarity of every pair of faces.
+
+    wide: face ids are the header and the first column.  long: face_a,face_b,value for
+    a < b, largest first within face_a.  Any number of faces fits into memory.
+    """
+    from facesim_index.matrix import MatrixOptions
+    from facesim_index.progress import ProgressUpdate
+
+    options = MatrixOptions(value=value, prior=prior, min_degree=min_degree, decimals=decimals)
+    with state.open() as index:
+        ids = _chosen(index, under, face_ids)
+        with progress_bar(quiet=state.quiet) as progress, _output(out) as handle:
+
+            def on_rows(done: int) -> None:
+                progress(ProgressUpdate("writing rows", done, len(ids)))
+
+            index.write_matrix(
+                handle, ids, options, layout="wide" if layout == "wide" else "long", on_rows=on_rows
+            )
+    state.say(f"Wrote {_named(out)}: {len(ids)} faces")
+
+
+@export.command(epilog="Example: facesim export faces faces.csv")
+@out_argument
+@click.option(
+    "--under", metavar="PATH", type=click.Path(), help="Only faces of pictures at or below a path."
+)
+@click.option(
+    "--face-ids",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="Only these faces: a text file, one id a line.",
+)
+@pass_state
+def faces(state: State, out: Path, under: str | None, face_ids: str | None) -> None:
+    """Write one row for each face: where it is, its picture, landmarks and quality."""
+    from facesim_index.face_table import COLUMNS, row
+
+    with state.open() as index:
+        ids = _chosen(index, under, face_ids)
+        with _output(out) as handle:
+            handle.write(csv_line(COLUMNS))
+            for record in index.face_records(ids):
+                handle.write(csv_line(row(record)))
+    state.say(f"Wrote {_named(out)}: {len(ids)} faces")
+
+
+def _chosen(index: "FaceIndex", under: str | None, face_ids: str | None) -> "Int64Array":
+    """Return the ids of the faces that the options choose."""
+    import numpy as np
+
+    from facesim_index.errors import UsageError
+
+    ids = index.face_ids(under=under)
+    if under is not None and not len(ids):
+        raise UsageError(f"no face of a picture at or below {under} is in {index.path}")
+    if face_ids is None:
+        return ids
+    listed = index.check_face_ids(_read_ids(face_ids))
+    return np.unique(listed[np.isin(listed, ids)])
+
+
+def _read_ids(name: str) -> list[int]:
+    with click.open_file(name, encoding="utf-8") as lines:
+        ids = []
+        for number, line in enumerate(lines, start=1):
+            word = line.split(",")[0].strip()
+            if not word or (number == 1 and word == "face_id"):
+                continue
+            if not word.isascii() or not word.isdigit():
+                raise click.UsageError(f"{name}, line {number}: {printable(word)!r} is no face id")
+            ids.append(int(word))
+    if not ids:
+        raise click.UsageError(f"{name} has no face ids; write one id a line")
+    return ids
+
+
+@contextlib.contextmanager
+def _output(out: Path) -> Iterator[BinaryIO]:
+    """Open standard output, or a file that appears only when it is whole."""
+    from facesim_index.files import atomic_output
+
+    if str(out) == "-":
+        yield sys.stdout.buffer
+        return
+    with atomic_output(out) as handle:
+        yield handle
+
+
+def _named(out: Path) -> str:
+    return "to standard output" if str(out) == "-" else printable(str(out))

@@ -1,0 +1,73 @@
+"""The command ``facesim``."""
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from facesim_index import __version__
+from facesim_index.errors import FacesimError, UsageError
+
+from . import export, ingest, models, query, upkeep
+from .output import printable
+from .state import State
+
+
+class FacesimGroup(click.Group):
+    """A group that turns our errors into messages and exit codes."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except FacesimError as error:
+            click.echo(f"Error: {printable(str(error))}", err=True)
+            ctx.exit(2 if isinstance(error, UsageError) else 1)
+
+
+@click.group(
+    cls=FacesimGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: facesim ingest ~/Pictures && facesim query me.jpg",
+)
+@click.option(
+    "--index",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="The index to use.  [default: $FACESIM_INDEX, else ./faces.facesim]",
+)
+@click.option("-v", "--verbose", count=True, help="Tell more; twice for everything.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no messages but errors.")
+@click.version_option(__version__, prog_name="facesim")
+@click.pass_context
+def main(ctx: click.Context, index: Path | None, verbose: int, quiet: bool) -> None:
+    """Find which faces in your photos are alike, and how sure that is.
+
+    Results go to standard output, progress and messages to standard error.
+    """
+    state = ctx.ensure_object(State)
+    state.index = index
+    state.quiet = quiet
+    _configure_logging(verbose, quiet=quiet)
+
+
+def _configure_logging(verbose: int, *, quiet: bool) -> None:
+    level = (
+        logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger = logging.getLogger("facesim_index")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)
+
+
+main.add_command(ingest.ingest)
+main.add_command(query.query)
+main.add_command(query.compare)
+main.add_command(export.export)
+for command in (upkeep.status, upkeep.errors, upkeep.forget, upkeep.compact, upkeep.verify):
+    main.add_command(command)
+main.add_command(models.models)
+main.add_command(upkeep.doctor)

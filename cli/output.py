@@ -1,0 +1,108 @@
+"""How results are written: tables for people, JSON and CSV for programs."""
+
+import csv
+import io
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Cell = str | int | float | bool | None
+
+format_option = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="How to write the result.",
+)
+
+
+def printable(text: str) -> str:
+    """Return text with everything that could steer a terminal shown as an escape."""
+    return "".join(
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in text
+    )
+
+
+def write_json(document: object) -> None:
+    """Write one JSON document to standard output."""
+    try:
+        data = json.dumps(document, ensure_ascii=False, indent=2).encode("utf-8")
+    except UnicodeEncodeError:  # a file name with bytes that are not UTF-8
+        data = json.dumps(document, indent=2).encode("ascii")
+    _write(data + b"\n")
+
+
+def csv_line(cells: Sequence[Cell]) -> bytes:
+    """Return one line of CSV; names keep their very bytes."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue().encode("utf-8", "surrogateescape")
+
+
+def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    """Write a table as CSV to standard output."""
+    _write(csv_line(columns))
+    for row in rows:
+        _write(csv_line(row))
+
+
+def write_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Iterable[str] = ()
+) -> None:
+    """Write a table for people to standard output; it is never cut to the terminal's width."""
+    from rich.table import Table
+
+    right = set(numeric)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(
+            column, justify="right" if column in right else "left", no_wrap=True, overflow="ignore"
+        )
+    for row in rows:
+        table.add_row(*row)
+    _print_table(table)
+
+
+def _print_table(table: "Table") -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    for column in table.columns:
+        column._cells = [Text(cell) if isinstance(cell, str) else cell for cell in column._cells]
+    console = Console(width=max(10_000, shutil.get_terminal_size().columns))
+    with console.capture() as capture:
+        console.print(table, soft_wrap=True)
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def degree_text(degree: float | None) -> str:
+    """Return a degree for people: four decimals, and never a claim of certainty."""
+    if degree is None:
+        return "-"
+    if degree >= 0.99995:
+        return ">0.9999"
+    if degree < 0.00005:
+        return "<0.0001"
+    return f"{degree:.4f}"
+
+
+def number_text(value: float | None, decimals: int) -> str:
+    """Return a number for people, or a dash when there is none."""
+    return "-" if value is None else f"{value:.{decimals}f}"
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.buffer.write(data)

@@ -1,0 +1,273 @@
+"""``facesim query`` and ``facesim compare``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .output import (
+    Cell,
+    degree_text,
+    format_option,
+    number_text,
+    printable,
+    write_csv,
+    write_json,
+    write_table,
+)
+from .state import State, pass_state
+
+if TYPE_CHECKING:
+    from facesim_index.records import Box, Comparison, FaceAnswer, QueryAnswer
+
+CSV_COLUMNS = (
+    *("face", "rank", "degree", "log10_lr", "cosine", "face_id", "same_image", "path"),
+    *("x", "y", "w", "h"),
+)
+
+prior_option = click.option(
+    "--prior",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.5,
+    show_default=True,
+    help="Probability, before looking, that two faces show one person.",
+)
+
+
+@click.command(epilog="Example: facesim query me.jpg --top 5 --sheet matches.png")
+@click.argument("image", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.option("--face-id", type=int, help="Look for a face of the index instead of a picture.")
+@click.option(
+    "--top", type=click.IntRange(1), default=10, show_default=True, help="Matches for each face."
+)
+@click.option("--face", type=click.IntRange(0), help="Only this face of the picture, from 0.")
+@click.option("--min-degree", type=click.FloatRange(0, 1), help="Only matches of this degree.")
+@prior_option
+@click.option("--exclude-same-image", is_flag=True, help="Leave out the query picture itself.")
+@format_option
+@click.option(
+    "--sheet",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.png",
+    help="Also draw the matches as a contact sheet.",
+)
+@pass_state
+def query(
+    state: State,
+    image: str | None,
+    face_id: int | None,
+    top: int,
+    face: int | None,
+    min_degree: float | None,
+    prior: float,
+    exclude_same_image: bool,
+    output_format: str,
+    sheet: Path | None,
+) -> None:
+    """Find the faces most similar to those of a picture.
+
+    Every face of the picture is answered, left to right.  The degree of a match is the
+    probability that both faces show one person, given the prior.
+    """
+    if (image is None) == (face_id is None):
+        raise click.UsageError("give either IMAGE or --face-id")
+    with state.open() as index:
+        state.notice_licence(index.model)
+        answer = index.query(
+            image,
+            face_id=face_id,
+            top=top,
+            face=face,
+            min_degree=min_degree,
+            prior=prior,
+            exclude_same_image=exclude_same_image,
+        )
+    if output_format == "json":
+        write_json(answer_document(answer))
+    elif output_format == "csv":
+        write_csv(CSV_COLUMNS, _csv_rows(answer))
+    else:
+        _write_tables(answer)
+    if answer.note:
+        state.say(f"Note: {answer.note}")
+    if sheet is not None:
+        from facesim_index.sheet import save_sheet
+
+        save_sheet(answer, sheet)
+        state.say(f"Wrote {printable(str(sheet))}")
+
+
+@click.command(epilog="Example: facesim compare passport.jpg visitor.jpg")
+@click.argument("a", type=click.Path(exists=True, dir_okay=False))
+@click.argument("b", type=click.Path(exists=True, dir_okay=False))
+@click.option("--face-a", type=click.IntRange(0), help="Face of A, from 0.  [default: largest]")
+@click.option("--face-b", type=click.IntRange(0), help="Face of B, from 0.  [default: largest]")
+@prior_option
+@click.option("--model", metavar="PACK|FOLDER", help="Weights (`facesim models list`).")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to write the result.",
+)
+@pass_state
+def compare(
+    state: State,
+    a: str,
+    b: str,
+    face_a: int | None,
+    face_b: int | None,
+    prior: float,
+    model: str | None,
+    output_format: str,
+) -> None:
+    """Tell how surely two pictures show one person.
+
+    The largest face of each is compared, unless an option picks another.  Needs no index.
+    """
+    from facesim_index.index import compare as compare_pictures
+
+    state.notice_licence(model)
+    comparison = compare_pictures(
+        a, b, face_a=face_a, face_b=face_b, prior=prior, model=model, engine=state.engine
+    )
+    if output_format == "json":
+        write_json(_comparison_document(comparison))
+    else:
+        _write_comparison(comparison)
+    if comparison.note:
+        state.say(f"Note: {comparison.note}")
+
+
+def answer_document(answer: "QueryAnswer") -> dict[str, object]:
+    """Return an answer as the JSON that scripts rely on."""
+    return {
+        "engine": answer.engine,
+        "calibration": answer.calibration,
+        "prior": answer.prior,
+        "query": answer.query,
+        "note": answer.note,
+        "faces": [_face_document(face) for face in answer.faces],
+    }
+
+
+def _face_document(face: "FaceAnswer") -> dict[str, object]:
+    return {
+        "face": face.face,
+        "box": _box(face.box),
+        "detection": round(face.detection, 4),
+        "matches": [
+            {
+                "rank": match.rank,
+                "face_id": match.face_id,
+                "path": match.path,
+                "paths": list(match.paths),
+                "box": _box(match.box),
+                "cosine": round(match.cosine, 6),
+                "degree": match.degree,
+                "log10_lr": None if match.log10_lr is None else round(match.log10_lr, 4),
+                "same_image": match.same_image,
+            }
+            for match in face.matches
+        ],
+    }
+
+
+def _comparison_document(comparison: "Comparison") -> dict[str, object]:
+    return {
+        "engine": comparison.engine,
+        "calibration": comparison.calibration,
+        "prior": comparison.prior,
+        "degree": comparison.degree,
+        "log10_lr": None if comparison.log10_lr is None else round(comparison.log10_lr, 4),
+        "cosine": round(comparison.cosine, 6),
+        "a": {
+            "path": comparison.path_a,
+            "face": comparison.face_a,
+            "faces": comparison.n_faces_a,
+            "box": _box(comparison.box_a),
+        },
+        "b": {
+            "path": comparison.path_b,
+            "face": comparison.face_b,
+            "faces": comparison.n_faces_b,
+            "box": _box(comparison.box_b),
+        },
+        "note": comparison.note,
+    }
+
+
+def _box(box: "Box") -> list[float]:
+    return [round(value, 1) for value in (box.x, box.y, box.w, box.h)]
+
+
+def _csv_rows(answer: "QueryAnswer") -> Iterator[tuple[Cell, ...]]:
+    for face in answer.faces:
+        for match in face.matches:
+            yield (
+                face.face,
+                match.rank,
+                match.degree,
+                None if match.log10_lr is None else round(match.log10_lr, 4),
+                round(match.cosine, 6),
+                match.face_id,
+                str(match.same_image).lower(),
+                match.path,
+                *_box(match.box),
+            )
+
+
+def _write_tables(answer: "QueryAnswer") -> None:
+    for face in answer.faces:
+        x, y, w, h = (round(value) for value in _box(face.box))
+        click.echo(
+            f"face {face.face} of {printable(answer.query)} "
+            f"({w}×{h} px at {x},{y}, detection {face.detection:.2f})"
+        )
+        if face.matches:
+            write_table(
+                ("rank", "degree", "log10 LR", "cosine", "face", "picture"),
+                [
+                    (
+                        str(match.rank),
+                        degree_text(match.degree),
+                        number_text(match.log10_lr, 2),
+                        number_text(match.cosine, 3),
+                        str(match.face_id),
+                        printable(match.path)
+                        + (f"  (+{len(match.paths) - 1} copies)" if len(match.paths) > 1 else "")
+                        + ("  (the query picture)" if match.same_image else ""),
+                    )
+                    for match in face.matches
+                ],
+                numeric=("rank", "degree", "log10 LR", "cosine", "face"),
+            )
+        else:
+            click.echo("no match")
+        click.echo()
+    if answer.calibration:
+        click.echo(
+            f"degree: probability that both faces show one person, at prior {answer.prior:g} "
+            f"(calibration {answer.calibration})"
+        )
+
+
+def _write_comparison(comparison: "Comparison") -> None:
+    rows = [
+        ("degree", degree_text(comparison.degree)),
+        ("log10 LR", number_text(comparison.log10_lr, 2)),
+        ("cosine", number_text(comparison.cosine, 3)),
+        ("prior", f"{comparison.prior:g}"),
+        ("A", _face_text(comparison.path_a, comparison.face_a, comparison.n_faces_a)),
+        ("B", _face_text(comparison.path_b, comparison.face_b, comparison.n_faces_b)),
+        ("calibration", comparison.calibration or "-"),
+    ]
+    for name, value in rows:
+        click.echo(f"{name:<12} {value}")
+
+
+def _face_text(path: str, face: int, n_faces: int) -> str:
+    return f"{printable(path)} (face {face} of {n_faces})"

@@ -1,0 +1,64 @@
+"""What the options before the command say, handed to every command."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from facesim_index.engine import EngineSettings
+    from facesim_index.index import FaceIndex
+
+Provider = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(slots=True)
+class State:
+    """The global options.
+
+    Attributes
+    ----------
+    index : Path or None
+        None for the default.
+    quiet : bool
+        No progress and no messages but errors.
+    engine : EngineSettings or None
+        Set by tests that run without weights.
+    """
+
+    index: Path | None = None
+    quiet: bool = False
+    engine: "EngineSettings | None" = None
+
+    def open(
+        self,
+        *,
+        create: bool = False,
+        model: str | None = None,
+        provider: Provider = "auto",
+    ) -> "FaceIndex":
+        """Open the index that the options name."""
+        from facesim_index.index import FaceIndex
+
+        return FaceIndex.open(
+            self.index, create=create, model=model, provider=provider, engine=self.engine
+        )
+
+    def say(self, message: str) -> None:
+        """Tell the user something that is not a result."""
+        if not self.quiet:
+            click.echo(message, err=True)
+
+    def notice_licence(self, model: str | Path | None) -> None:
+        """Say once, at first use, what the licence of the weights allows."""
+        if self.engine is not None:
+            return
+        from facesim_index import models
+
+        if models.licence_notice_due(models.resolve(model)):
+            click.echo(f"Note: {models.LICENCE_NOTICE}", err=True)
+            models.mark_licence_notice_shown()
+
+
+pass_state = click.make_pass_decorator(State, ensure=True)

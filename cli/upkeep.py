@@ -1,0 +1,185 @@
+"""Looking after an index: status, errors, forget, compact, verify; and the doctor."""
+
+import dataclasses
+import sys
+
+import click
+
+from .output import format_option, printable, write_csv, write_json, write_table
+from .state import State, pass_state
+
+
+@click.command(epilog="Example: facesim status --json")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
+@pass_state
+def status(state: State, as_json: bool) -> None:
+    """Tell what is in the index."""
+    with state.open() as index:
+        found = index.status()
+    if as_json:
+        document = dataclasses.asdict(found)
+        document["roots"] = [{"path": path, "last_ingest_at": when} for path, when in found.roots]
+        write_json(document)
+        return
+    counts = found.counts
+    rows = [
+        ("index", printable(found.path)),
+        ("made", f"{found.created_at}, generation {found.generation}"),
+        ("engine", found.engine),
+        ("model", printable(found.model)),
+        ("calibration", found.calibration or "none for this engine: no degrees"),
+        *(("root", f"{printable(path)} (ingested {when})") for path, when in found.roots),
+        ("files", _with(counts["files"], missing=counts["files_missing"])),
+        (
+            "pictures",
+            _with(
+                counts["images"],
+                **{
+                    "with faces": counts["images_ok"],
+                    "without": counts["images_without_face"],
+                    "failed": counts["images_failed"] + counts["files_unreadable"],
+                },
+            ),
+        ),
+        (
+            "faces",
+            _with(
+                counts["faces"],
+                **{"removed, not compacted": counts["faces_removed_not_compacted"]},
+            ),
+        ),
+        ("segments", f"{found.segments} ({_megabytes(found.bytes_segments)})"),
+        ("catalog", _megabytes(found.bytes_catalog)),
+    ]
+    for name, value in rows:
+        click.echo(f"{name:<12} {value}")
+    if found.interrupted:
+        state.say("The last ingest did not finish; run it again to go on where it stopped.")
+
+
+@click.command(epilog="Example: facesim errors --format csv > errors.csv")
+@format_option
+@pass_state
+def errors(state: State, output_format: str) -> None:
+    """List the files that could not be used, and why."""
+    with state.open() as index:
+        failed = [(file.path, file.code.value, file.message) for file in index.errors()]
+    if output_format == "json":
+        write_json([dict(zip(("path", "code", "message"), row, strict=True)) for row in failed])
+    elif output_format == "csv":
+        write_csv(("path", "code", "message"), failed)
+    elif failed:
+        write_table(
+            ("reason", "picture", "message"),
+            [(code, printable(path), printable(message)) for path, code, message in failed],
+        )
+    else:
+        state.say("No file failed.")
+
+
+@click.command(epilog="Example: facesim forget ~/Pictures/private; facesim forget --face-id 3 8")
+@click.argument("paths", nargs=-1, type=click.Path(), metavar="PATH... | --face-id ID...")
+@click.option("--face-id", "face_ids", type=int, multiple=True, help="Forget faces by their ids.")
+@pass_state
+def forget(state: State, paths: tuple[str, ...], face_ids: tuple[int, ...]) -> None:
+    """Remove pictures and folders, or faces, from the index.
+
+    No file on disk is touched.  A forgotten face stays forgotten; a forgotten picture that is
+    still on disk is found again by the next ingest of its folder.
+    """
+    if not paths and not face_ids:
+        raise click.UsageError("name a picture, a folder or a --face-id to forget")
+    if face_ids:
+        face_ids += tuple(_face_id(word) for word in paths)
+        paths = ()
+    with state.open() as index:
+        removed = index.forget(paths, face_ids=face_ids)
+    click.echo(f"forgot {removed.files} files and {removed.faces} faces")
+    if removed.faces:
+        state.say("They are never found again; `facesim compact` erases their embeddings.")
+
+
+@click.command(epilog="Example: facesim compact")
+@pass_state
+def compact(state: State) -> None:
+    """Erase what was removed, and merge small segments.  Readers are not disturbed."""
+    with state.open() as index:
+        before = index.status()
+        index.compact()
+        after = index.status()
+    size_before = before.bytes_segments + before.bytes_catalog
+    size_after = after.bytes_segments + after.bytes_catalog
+    click.echo(
+        f"{before.segments} segments became {after.segments}, "
+        f"{_megabytes(size_before)} became {_megabytes(size_after)}"
+    )
+
+
+@click.command(epilog="Example: facesim verify --repair")
+@click.option("--repair", is_flag=True, help="Mend what can be mended from the pictures.")
+@pass_state
+def verify(state: State, repair: bool) -> None:
+    """Check that every segment and row is whole.
+
+    Exits 0 when all are, 1 with a list when not.  With --repair, pictures whose embeddings are
+    damaged are read again.
+    """
+    with state.open() as index:
+        problems = index.verify().problems
+        for problem in problems:
+            click.echo(f"{printable(problem.what)}: {printable(problem.message)}")
+        if not problems:
+            click.echo("every segment and row is whole")
+            return
+        if repair:
+            mended = index.repair()
+            click.echo(
+                f"{mended.faces_mended} faces mended, {mended.faces_lost} lost "
+                "because their picture is gone or changed"
+            )
+            for path in mended.lost_paths:
+                click.echo(f"lost: {printable(path)}")
+            problems = index.verify().problems
+        else:
+            state.say("`facesim verify --repair` mends what the pictures still show.")
+    if problems:
+        sys.exit(1)
+
+
+@click.command(epilog="Example: facesim doctor")
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON list.")
+@pass_state
+def doctor(state: State, as_json: bool) -> None:
+    """Check this environment and say how to mend it.
+
+    Runtimes, the provider that will really run, weights and their hashes, SQLite, disk.  Exits 1
+    when there is a problem.
+    """
+    from facesim_index.doctor import examine
+
+    checks = examine(state.index)
+    if as_json:
+        write_json([dataclasses.asdict(check) for check in checks])
+    else:
+        for check in checks:
+            click.echo(f"{check.status:<8} {check.name:<13} {printable(check.message)}")
+            if check.mend:
+                click.echo(f"{'':<8} {'':<13} mend: {printable(check.mend)}")
+    if any(check.status == "problem" for check in checks):
+        sys.exit(1)
+
+
+def _face_id(word: str) -> int:
+    if not (word.isascii() and word.isdigit()):
+        raise click.UsageError(f"{printable(word)!r} is no face id; forget paths without --face-id")
+    return int(word)
+
+
+def _with(total: int, **parts: int) -> str:
+    """Return a total with those of its parts that are not zero."""
+    named = ", ".join(f"{count} {name}" for name, count in parts.items() if count)
+    return f"{total} ({named})" if named else str(total)
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB"

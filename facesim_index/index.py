@@ -1,0 +1,623 @@
+"""`FaceIndex` and `compare`: everything facesim does, from Python."""
+
+import functools
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Literal, Self
+
+import numpy as np
+
+from facesim_index import maintenance, search
+from facesim_index import matrix as matrices
+from facesim_index.calibration import shipped_calibration
+from facesim_index.catalog import reading
+from facesim_index.config import default_index
+from facesim_index.embedding import make_reader
+from facesim_index.engine import (
+    EngineSettings,
+    FaceEngine,
+    engine_identity,
+    load_engine,
+    probe_provider,
+)
+from facesim_index.errors import IndexNotFoundError, UsageError
+from facesim_index.ingest import Ingest, IngestOptions, IngestSummary, Scan, resolve_targets, scan
+from facesim_index.maintenance import Repair, Verdict
+from facesim_index.matrix import MatrixBlock, MatrixOptions
+from facesim_index.models import pack_name, resolve
+from facesim_index.pipeline import ItemFailed, PoolSettings, WorkerPool
+from facesim_index.progress import Progress, ignore
+from facesim_index.records import (
+    Comparison,
+    FaceId,
+    FaceRecord,
+    FailedFile,
+    Failure,
+    Float32Array,
+    Int64Array,
+    PictureReading,
+    QueryAnswer,
+)
+from facesim_index.search import QueryOptions
+from facesim_index.status import IndexStatus, index_status
+from facesim_index.store import Store
+
+if TYPE_CHECKING:
+    import pandas
+
+Provider = Literal["auto", "cpu", "cuda"]
+AnyPath = str | os.PathLike[str]
+
+FACES_PER_READ = 4096
+PICTURE_TIMEOUT_S = 120.0
+WORKER_MEMORY_BYTES = 4 << 30
+
+logger = logging.getLogger(__name__)
+
+
+class FaceIndex:
+    """An index of faces on disk.
+
+    Make one with `FaceIndex.open`.  Reading needs no lock and never disturbs a writer; the
+    methods that write (`ingest`, `forget`, `compact`, `repair`) hold the writer's lock only
+    while they run.
+
+    Examples
+    --------
+    >>> with FaceIndex.open("holiday.facesim", create=True) as index:  # doctest: +SKIP
+    ...     summary = index.ingest(["~/Pictures"])
+    ...     answer = index.query("me.jpg", top=5)
+    ...     for match in answer.faces[0].matches:
+    ...         print(match.degree, match.path)
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        model: str | Path | None,
+        provider: Provider,
+        engine: EngineSettings | None,
+    ) -> None:
+        self._folder = folder
+        self._model = model
+        self._provider = provider
+        self._settings = engine
+        self._loaded: FaceEngine | None = None
+        self._store: Store | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: AnyPath | None = None,
+        *,
+        create: bool = False,
+        model: str | Path | None = None,
+        provider: Provider = "auto",
+        engine: EngineSettings | None = None,
+    ) -> Self:
+        """Open an index.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            The index's folder; by default ``$FACESIM_INDEX``, else ``faces.facesim``.
+        create : bool, default=False
+            Allow that there is none yet; the first `ingest` makes it.
+        model : str or Path, optional
+            Pack name or folder of ONNX files; by default the one the index was built with.
+        provider : {"auto", "cpu", "cuda"}, default="auto"
+        engine : EngineSettings, optional
+            Everything about the engine at once, instead of `model` and `provider`.
+
+        Returns
+        -------
+        FaceIndex
+
+        Raises
+        ------
+        IndexNotFoundError
+            There is no index and `create` is False, or the folder holds something else.
+        IndexVersionError
+            A newer facesim wrote it.
+        """
+        folder = default_index() if path is None else Path(path).expanduser()
+        index = cls(folder, model=model, provider=provider, engine=engine)
+        try:
+            index._store = Store(folder)
+        except IndexNotFoundError:
+            if not create:
+                raise
+        return index
+
+    @property
+    def path(self) -> Path:
+        """The index's folder."""
+        return self._folder
+
+    @property
+    def model(self) -> str | Path | None:
+        """Pack name or folder of the weights in use; None for the default."""
+        if self._model is None and self._store is not None:
+            return self._store.model
+        return self._model
+
+    def close(self) -> None:
+        """Let go of every file."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def ingest(
+        self,
+        paths: Sequence[AnyPath] | AnyPath,
+        options: IngestOptions | None = None,
+        *,
+        workers: int | None = None,
+        min_detection: float = 0.5,
+        min_face_px: int = 20,
+        progress: Progress = ignore,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> IngestSummary:
+        """Find the faces in folders of pictures, and single pictures, and index them.
+
+        What is already indexed and unchanged is skipped.  It may be interrupted at any
+        moment, and goes on where it stopped when it is run again.
+
+        Parameters
+        ----------
+        paths : path-like or sequence of path-like
+        options : IngestOptions, optional
+        workers : int, optional
+            Worker processes; by default one for each core that this process may use.
+        min_detection : float, default=0.5
+            Least detection score, in (0, 1].
+        min_face_px : int, default=20
+            Least length of the shorter side of a face.
+        progress : callable, optional
+        should_stop : callable, optional
+            Asked often; once it is true, what was read is committed and the run ends.
+
+        Returns
+        -------
+        IngestSummary
+
+        Raises
+        ------
+        UsageError, EngineMismatchError, IndexLockedError, ModelError, StorageError, PipelineError
+        """
+        targets = resolve_targets([paths] if isinstance(paths, str | os.PathLike) else paths)
+        settings, name = self._engine_settings()
+        settings = _adjusted(
+            settings,
+            min_detection=min_detection,
+            min_face_px=min_face_px,
+            provider=_running_provider(settings),
+        )
+        with Store.open_or_create(self._folder, engine_identity(settings), name) as store:
+            ingest = Ingest(
+                store,
+                targets,
+                options or IngestOptions(),
+                functools.partial(_read_all, settings, workers, should_stop),
+                progress=progress,
+                should_stop=should_stop,
+            )
+            summary = ingest.run()
+        if self._store is None:
+            self._store = Store(self._folder)
+        return summary
+
+    def scan(
+        self,
+        paths: Sequence[AnyPath] | AnyPath,
+        options: IngestOptions | None = None,
+        *,
+        progress: Progress = ignore,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Scan:
+        """Tell what `ingest` would find, and change nothing.
+
+        Returns
+        -------
+        Scan
+        """
+        targets = resolve_targets([paths] if isinstance(paths, str | os.PathLike) else paths)
+        return scan(
+            self._store,
+            targets,
+            options or IngestOptions(),
+            progress=progress,
+            should_stop=should_stop,
+        )
+
+    def query(
+        self,
+        picture: AnyPath | None = None,
+        *,
+        face_id: int | None = None,
+        top: int = 10,
+        face: int | None = None,
+        min_degree: float | None = None,
+        prior: float = 0.5,
+        exclude_same_image: bool = False,
+    ) -> QueryAnswer:
+        """Return the indexed faces most similar to those of a picture, or to an indexed face.
+
+        Parameters
+        ----------
+        picture : path-like, optional
+        face_id : int, optional
+            A face of this index instead of a picture.
+        top : int, default=10
+            Most matches for each face.
+        face : int, optional
+            Only this face of the picture, left to right, from 0.
+        min_degree : float, optional
+            Only matches with at least this degree, in [0, 1].
+        prior : float, default=0.5
+            Probability of a genuine pair before looking, in (0, 1).
+        exclude_same_image : bool, default=False
+            Leave out the faces of the query picture itself.
+
+        Returns
+        -------
+        QueryAnswer
+
+        Raises
+        ------
+        UsageError, PictureError, NoFaceError, CalibrationError, EngineMismatchError, ModelError
+        """
+        options = QueryOptions(top, face, min_degree, prior, exclude_same_image)
+        if (picture is None) == (face_id is None):
+            raise UsageError("give either a picture or a face_id to query")
+        if picture is not None:
+            path = Path(picture).expanduser()
+            return search.query_picture(self._opened, self._engine, path, options)
+        if face is not None:
+            raise UsageError("face chooses among the faces of a picture; a face_id is one face")
+        return search.query_face(self._opened, FaceId(face_id or 0), options)
+
+    def face_ids(self, *, under: AnyPath | None = None) -> Int64Array:
+        """Return the ids of all faces, ascending; with `under`, of pictures at or below a path."""
+        where = None if under is None else Path(under).expanduser().resolve()
+        with self._opened.catalog.read() as transaction:
+            return reading.face_ids(transaction, under=where)
+
+    def face_records(self, face_ids: Int64Array | None = None) -> Iterator[FaceRecord]:
+        """Yield the records of faces, of all faces by default, in the order of `face_ids`."""
+        ids = self.face_ids() if face_ids is None else face_ids
+        for start in range(0, len(ids), FACES_PER_READ):
+            with self._opened.catalog.read() as transaction:
+                found = reading.faces(transaction, ids[start : start + FACES_PER_READ])
+            yield from found
+
+    def faces(self, *, under: AnyPath | None = None) -> "pandas.DataFrame":
+        """Return one row for each face.
+
+        Parameters
+        ----------
+        under : path-like, optional
+            Only faces in pictures at or below this path.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns as in ``facesim export faces``.
+        """
+        import pandas
+
+        from facesim_index.face_table import COLUMNS, row
+
+        records = self.face_records(self.face_ids(under=under))
+        return pandas.DataFrame([row(record) for record in records], columns=list(COLUMNS))
+
+    def embeddings(self, face_ids: Int64Array) -> Float32Array:
+        """Return stored embeddings, shape (n, dimension), unit norm, in the order asked.
+
+        Raises
+        ------
+        UsageError
+            One of the faces does not exist.
+        """
+        ids = self.check_face_ids(face_ids)
+        with self._opened.view() as view:
+            return view.embeddings(ids)
+
+    def matrix(
+        self,
+        face_ids: Int64Array | Sequence[int] | None = None,
+        options: MatrixOptions | None = None,
+    ) -> "pandas.DataFrame":
+        """Return the pairwise similarities of faces as one frame.
+
+        For many faces use `matrix_blocks`, whose memory does not grow with their square.
+
+        Parameters
+        ----------
+        face_ids : sequence of int, optional
+            All faces by default.
+        options : MatrixOptions, optional
+
+        Returns
+        -------
+        pandas.DataFrame
+            Index and columns are the face ids.
+        """
+        ids = self.check_face_ids(self.face_ids() if face_ids is None else face_ids)
+        with self._opened.view() as view:
+            return matrices.matrix_frame(
+                ids, view, options or MatrixOptions(), self._opened.calibration()
+            )
+
+    def matrix_blocks(
+        self,
+        face_ids: Int64Array | Sequence[int] | None = None,
+        options: MatrixOptions | None = None,
+    ) -> Iterator[MatrixBlock]:
+        """Yield the pairwise similarities of faces in blocks of rows.
+
+        Parameters
+        ----------
+        face_ids : sequence of int, optional
+            All faces by default.
+        options : MatrixOptions, optional
+
+        Yields
+        ------
+        MatrixBlock
+            Some rows against all columns.
+        """
+        ids = self.check_face_ids(self.face_ids() if face_ids is None else face_ids)
+        with self._opened.view() as view:
+            yield from matrices.matrix_blocks(
+                ids, view, options or MatrixOptions(), self._opened.calibration()
+            )
+
+    def write_matrix(
+        self,
+        out: BinaryIO,
+        face_ids: Int64Array | Sequence[int] | None = None,
+        options: MatrixOptions | None = None,
+        *,
+        layout: Literal["wide", "long"] = "wide",
+        on_rows: Callable[[int], None] | None = None,
+    ) -> None:
+        """Write the pairwise similarities of faces as CSV, in bounded memory.
+
+        Parameters
+        ----------
+        out : BinaryIO
+        face_ids : sequence of int, optional
+            All faces by default.
+        options : MatrixOptions, optional
+        layout : {"wide", "long"}, default="wide"
+        on_rows : callable, optional
+            Told now and then how many rows are written.
+
+        Raises
+        ------
+        CalibrationError
+            Degrees are asked for and there is no calibration for the engine.
+        UsageError
+            A face does not exist, or the options do not fit together.
+        """
+        ids = self.check_face_ids(self.face_ids() if face_ids is None else face_ids)
+        write = matrices.write_wide if layout == "wide" else matrices.write_long
+        curve = self._opened.calibration()
+        with self._opened.view() as view:
+            write(out, ids, view, options or MatrixOptions(), curve, on_rows=on_rows)
+
+    def check_face_ids(self, face_ids: Int64Array | Sequence[int]) -> Int64Array:
+        """Return ids as an array, after seeing that each is a face of this index.
+
+        Raises
+        ------
+        UsageError
+            One is not.
+        """
+        ids = np.asarray(face_ids, dtype=np.int64)
+        unknown = ids[~np.isin(ids, self.face_ids())]
+        if len(unknown):
+            raise UsageError(f"there is no face {unknown[0]} in {self._folder}")
+        return ids
+
+    def status(self) -> IndexStatus:
+        """Return what is in the index."""
+        return index_status(self._opened)
+
+    def errors(self) -> Iterator[FailedFile]:
+        """Yield every file that could not be used, by path."""
+        with self._opened.catalog.read() as transaction:
+            yield from reading.failed_files(transaction)
+
+    def forget(
+        self, paths: Sequence[AnyPath] = (), *, face_ids: Sequence[int] = ()
+    ) -> "maintenance.Forgotten":
+        """Remove pictures, folders or faces from the index.
+
+        A forgotten face stays forgotten.  A forgotten picture that is still on disk is found
+        again by the next ingest of its folder.  `compact` then erases the embeddings.
+
+        Parameters
+        ----------
+        paths : sequence of path-like
+            Pictures or folders; they need not be on disk any more.
+        face_ids : sequence of int
+
+        Returns
+        -------
+        Forgotten
+
+        Raises
+        ------
+        UsageError
+            Nothing of a path, or no face of an id, is in the index.
+        """
+        with Store(self._folder, writable=True) as store:
+            where = [Path(path).expanduser() for path in paths]
+            return maintenance.forget(store, where, [FaceId(face_id) for face_id in face_ids])
+
+    def compact(self) -> None:
+        """Rewrite the index without what was removed, in as few segments as may be."""
+        with Store(self._folder, writable=True) as store:
+            store.compact()
+
+    def verify(self) -> Verdict:
+        """Compare every file and row of the index with what was recorded."""
+        return maintenance.verify(self._opened)
+
+    def repair(self, *, workers: int | None = None) -> Repair:
+        """Verify, and mend what can be mended from the pictures.
+
+        Returns
+        -------
+        Repair
+        """
+        with Store(self._folder, writable=True) as store:
+            verdict = maintenance.verify(store)
+            settings, _ = self._engine_settings()
+            settings = _adjusted(settings, min_detection=0.02, min_face_px=1)
+            store.check_engine(engine_identity(settings))
+            read = functools.partial(_read_all, settings, workers, lambda: False)
+            return maintenance.repair(store, verdict, read)
+
+    @property
+    def _opened(self) -> Store:
+        if self._store is None:
+            self._store = Store(self._folder)
+        return self._store
+
+    @property
+    def _engine(self) -> FaceEngine:
+        """The engine for queries, on all cores; loaded when it is first needed."""
+        if self._loaded is None:
+            settings, _ = self._engine_settings()
+            self._opened.check_engine(engine_identity(settings))
+            self._loaded = load_engine(_adjusted(settings, threads=_cores()))
+        return self._loaded
+
+    def _engine_settings(self) -> tuple[EngineSettings, str]:
+        """Return the engine to use, and the name under which its weights are found again."""
+        if self._settings is not None:
+            model = self._settings.model
+            return self._settings, str(model.detector.parent) if model else "fake"
+        return _settings_for(self.model, self._provider)
+
+
+def compare(
+    picture_a: AnyPath,
+    picture_b: AnyPath,
+    *,
+    face_a: int | None = None,
+    face_b: int | None = None,
+    prior: float = 0.5,
+    model: str | Path | None = None,
+    provider: Provider = "auto",
+    engine: EngineSettings | None = None,
+) -> Comparison:
+    """Return the degree that two pictures show one person.
+
+    The largest face of each is compared unless `face_a` or `face_b` picks another.
+
+    Parameters
+    ----------
+    picture_a, picture_b : path-like
+    face_a, face_b : int, optional
+        Number of the face in its picture, left to right, from 0.
+    prior : float, default=0.5
+        Probability of a genuine pair before looking, in (0, 1).
+    model : str or Path, optional
+        Pack name or folder of ONNX files.
+    provider : {"auto", "cpu", "cuda"}, default="auto"
+    engine : EngineSettings, optional
+        Everything about the engine at once, instead of `model` and `provider`.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    PictureError, NoFaceError, UsageError, CalibrationError, ModelError, ProviderError
+    """
+    settings = engine or _settings_for(model, provider)[0]
+    loaded = load_engine(_adjusted(settings, threads=_cores()))
+    return search.compare_pictures(
+        loaded,
+        Path(picture_a).expanduser(),
+        Path(picture_b).expanduser(),
+        shipped_calibration(loaded.identity.key),
+        face_a=face_a,
+        face_b=face_b,
+        prior=prior,
+    )
+
+
+def _settings_for(model: str | Path | None, provider: Provider) -> tuple[EngineSettings, str]:
+    files = resolve(model)
+    is_folder = model is not None and pack_name(model) is None
+    name = str(Path(model).expanduser().resolve()) if is_folder and model else files.name
+    return EngineSettings(model=files, provider=provider), name
+
+
+def _adjusted(
+    settings: EngineSettings,
+    *,
+    min_detection: float | None = None,
+    min_face_px: int | None = None,
+    threads: int | None = None,
+    provider: Provider | None = None,
+) -> EngineSettings:
+    return EngineSettings(
+        model=settings.model,
+        provider=settings.provider if provider is None else provider,
+        min_detection=settings.min_detection if min_detection is None else min_detection,
+        min_face_px=settings.min_face_px if min_face_px is None else min_face_px,
+        threads=settings.threads if threads is None else threads,
+    )
+
+
+def _running_provider(settings: EngineSettings) -> Provider:
+    """Probe once for all workers, and before anything is made."""
+    provider: Provider = "cuda" if probe_provider(settings.provider) == "cuda" else "cpu"
+    logger.info("the networks run on: %s", provider)
+    return provider
+
+
+def _read_all(
+    settings: EngineSettings,
+    workers: int | None,
+    should_stop: Callable[[], bool],
+    paths: Iterable[Path],
+) -> Iterator[PictureReading | Failure | ItemFailed]:
+    """Read pictures in worker processes; yield what came of each, in order."""
+    bounds = PoolSettings(
+        workers=_cores() if workers is None else workers,
+        timeout_s=PICTURE_TIMEOUT_S,
+        memory_limit_bytes=WORKER_MEMORY_BYTES,
+    )
+    with WorkerPool(make_reader, settings, bounds) as pool:
+        for _, outcome in pool.map_ordered(paths, should_stop=should_stop):
+            yield outcome
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

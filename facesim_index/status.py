@@ -1,0 +1,81 @@
+"""What is in an index, for a person to read at a glance."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from facesim_index.catalog import reading
+from facesim_index.store import SEGMENTS_NAME, Store
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatus:
+    """What is in an index.
+
+    Attributes
+    ----------
+    path : str
+    generation : int
+        Grows with every commit.
+    created_at : str
+        ISO 8601, UTC.
+    engine, model : str
+        Identity of the engine, and the pack or folder its weights are found by.
+    calibration : str or None
+        Name of the calibration that degrees are made with.
+    roots : tuple of (str, str)
+        What was given to ingest, and when last.
+    counts : dict
+        Files, images by status, faces.
+    segments : int
+    bytes_segments, bytes_catalog : int
+    interrupted : bool
+        The last ingest did not finish; running it again goes on where it stopped.
+    """
+
+    path: str
+    generation: int
+    created_at: str
+    engine: str
+    model: str
+    calibration: str | None
+    roots: tuple[tuple[str, str], ...]
+    counts: dict[str, int]
+    segments: int
+    bytes_segments: int
+    bytes_catalog: int
+    interrupted: bool
+
+
+def index_status(store: Store) -> IndexStatus:
+    """Return what is in an index.
+
+    Parameters
+    ----------
+    store : Store
+
+    Returns
+    -------
+    IndexStatus
+    """
+    curve = store.calibration()
+    with store.catalog.read() as transaction:
+        state = reading.state(transaction)
+        segments = reading.segments(transaction)
+        return IndexStatus(
+            path=str(store.folder),
+            generation=state.generation,
+            created_at=state.created_at,
+            engine=str(store.identity),
+            model=store.model,
+            calibration=curve.name if curve else None,
+            roots=tuple(reading.roots(transaction)),
+            counts=reading.counts(transaction),
+            segments=len(segments),
+            bytes_segments=_size_bytes(store.folder / SEGMENTS_NAME, "*"),
+            bytes_catalog=_size_bytes(store.folder, "catalog.sqlite3*"),
+            interrupted=reading.unfinished_runs(transaction) > 0,
+        )
+
+
+def _size_bytes(folder: Path, pattern: str) -> int:
+    return sum(path.stat().st_size for path in folder.glob(pattern) if path.is_file())
