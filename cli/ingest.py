@@ -11,7 +11,8 @@ from .progress_bar import progress_bar
 from .state import Provider, State, pass_state
 
 if TYPE_CHECKING:
-    from facesim_index.ingest import IngestSummary, Scan
+    from facesim_index.ingest import IngestSummary
+    from facesim_index.scan import Scan
 
 SUMMARY_FIELDS = (
     "files_seen",
@@ -93,7 +94,7 @@ def ingest(
     at any moment and run again: nothing is lost or done twice.  A photo that cannot be read
     never stops the run; it is listed by `facesim errors`.
     """
-    from facesim_index.ingest import IngestOptions
+    from facesim_index.scan import IngestOptions
 
     options = IngestOptions(exclude, follow_symlinks, retry_errors, prune)
     with state.open(create=True, model=model, provider=provider) as index:

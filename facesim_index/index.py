@@ -1,9 +1,9 @@
 """`FaceIndex` and `compare`: everything facesim does, from Python."""
 
+import dataclasses
 import functools
-import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self
@@ -15,32 +15,34 @@ from facesim_index import matrix as matrices
 from facesim_index.calibration import shipped_calibration
 from facesim_index.catalog import reading
 from facesim_index.config import default_index
-from facesim_index.embedding import make_reader
 from facesim_index.engine import (
     EngineSettings,
     FaceEngine,
     engine_identity,
     load_engine,
-    probe_provider,
 )
 from facesim_index.errors import IndexNotFoundError, UsageError
-from facesim_index.ingest import Ingest, IngestOptions, IngestSummary, Scan, resolve_targets, scan
+from facesim_index.ingest import Ingest, IngestSummary
 from facesim_index.maintenance import Repair, Verdict
 from facesim_index.matrix import MatrixBlock, MatrixOptions
-from facesim_index.models import pack_name, resolve
-from facesim_index.pipeline import ItemFailed, PoolSettings, WorkerPool
 from facesim_index.progress import Progress, ignore
+from facesim_index.readers import (
+    Provider,
+    read_all,
+    running_provider,
+    settings_for,
+    usable_cores,
+)
 from facesim_index.records import (
     Comparison,
     FaceId,
     FaceRecord,
     FailedFile,
-    Failure,
     Float32Array,
     Int64Array,
-    PictureReading,
     QueryAnswer,
 )
+from facesim_index.scan import IngestOptions, Scan, resolve_targets, scan
 from facesim_index.search import QueryOptions
 from facesim_index.status import IndexStatus, index_status
 from facesim_index.store import Store
@@ -48,14 +50,9 @@ from facesim_index.store import Store
 if TYPE_CHECKING:
     import pandas
 
-Provider = Literal["auto", "cpu", "cuda"]
 AnyPath = str | os.PathLike[str]
 
 FACES_PER_READ = 4096
-PICTURE_TIMEOUT_S = 120.0
-WORKER_MEMORY_BYTES = 4 << 30
-
-logger = logging.getLogger(__name__)
 
 
 class FaceIndex:
@@ -202,18 +199,18 @@ class FaceIndex:
         """
         targets = resolve_targets([paths] if isinstance(paths, str | os.PathLike) else paths)
         settings, name = self._engine_settings()
-        settings = _adjusted(
+        settings = dataclasses.replace(
             settings,
             min_detection=min_detection,
             min_face_px=min_face_px,
-            provider=_running_provider(settings),
+            provider=running_provider(settings),
         )
         with Store.open_or_create(self._folder, engine_identity(settings), name) as store:
             ingest = Ingest(
                 store,
                 targets,
                 options or IngestOptions(),
-                functools.partial(_read_all, settings, workers, should_stop),
+                functools.partial(read_all, settings, workers, should_stop),
                 progress=progress,
                 should_stop=should_stop,
             )
@@ -491,9 +488,9 @@ class FaceIndex:
         with Store(self._folder, writable=True) as store:
             verdict = maintenance.verify(store)
             settings, _ = self._engine_settings()
-            settings = _adjusted(settings, min_detection=0.02, min_face_px=1)
+            settings = dataclasses.replace(settings, min_detection=0.02, min_face_px=1)
             store.check_engine(engine_identity(settings))
-            read = functools.partial(_read_all, settings, workers, lambda: False)
+            read = functools.partial(read_all, settings, workers, lambda: False)
             return maintenance.repair(store, verdict, read)
 
     @property
@@ -508,7 +505,7 @@ class FaceIndex:
         if self._loaded is None:
             settings, _ = self._engine_settings()
             self._opened.check_engine(engine_identity(settings))
-            self._loaded = load_engine(_adjusted(settings, threads=_cores()))
+            self._loaded = load_engine(dataclasses.replace(settings, threads=usable_cores()))
         return self._loaded
 
     def _engine_settings(self) -> tuple[EngineSettings, str]:
@@ -516,7 +513,7 @@ class FaceIndex:
         if self._settings is not None:
             model = self._settings.model
             return self._settings, str(model.detector.parent) if model else "fake"
-        return _settings_for(self.model, self._provider)
+        return settings_for(self.model, self._provider)
 
 
 def compare(
@@ -555,8 +552,8 @@ def compare(
     ------
     PictureError, NoFaceError, UsageError, CalibrationError, ModelError, ProviderError
     """
-    settings = engine or _settings_for(model, provider)[0]
-    loaded = load_engine(_adjusted(settings, threads=_cores()))
+    settings = engine or settings_for(model, provider)[0]
+    loaded = load_engine(dataclasses.replace(settings, threads=usable_cores()))
     return search.compare_pictures(
         loaded,
         Path(picture_a).expanduser(),
@@ -566,58 +563,3 @@ def compare(
         face_b=face_b,
         prior=prior,
     )
-
-
-def _settings_for(model: str | Path | None, provider: Provider) -> tuple[EngineSettings, str]:
-    files = resolve(model)
-    is_folder = model is not None and pack_name(model) is None
-    name = str(Path(model).expanduser().resolve()) if is_folder and model else files.name
-    return EngineSettings(model=files, provider=provider), name
-
-
-def _adjusted(
-    settings: EngineSettings,
-    *,
-    min_detection: float | None = None,
-    min_face_px: int | None = None,
-    threads: int | None = None,
-    provider: Provider | None = None,
-) -> EngineSettings:
-    return EngineSettings(
-        model=settings.model,
-        provider=settings.provider if provider is None else provider,
-        min_detection=settings.min_detection if min_detection is None else min_detection,
-        min_face_px=settings.min_face_px if min_face_px is None else min_face_px,
-        threads=settings.threads if threads is None else threads,
-    )
-
-
-def _running_provider(settings: EngineSettings) -> Provider:
-    """Probe once for all workers, and before anything is made."""
-    provider: Provider = "cuda" if probe_provider(settings.provider) == "cuda" else "cpu"
-    logger.info("the networks run on: %s", provider)
-    return provider
-
-
-def _read_all(
-    settings: EngineSettings,
-    workers: int | None,
-    should_stop: Callable[[], bool],
-    paths: Iterable[Path],
-) -> Iterator[PictureReading | Failure | ItemFailed]:
-    """Read pictures in worker processes; yield what came of each, in order."""
-    bounds = PoolSettings(
-        workers=_cores() if workers is None else workers,
-        timeout_s=PICTURE_TIMEOUT_S,
-        memory_limit_bytes=WORKER_MEMORY_BYTES,
-    )
-    with WorkerPool(make_reader, settings, bounds) as pool:
-        for _, outcome in pool.map_ordered(paths, should_stop=should_stop):
-            yield outcome
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -12,17 +12,16 @@ faces of another.
 """
 
 import json
-import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from facesim_index import __version__
 from facesim_index.catalog import reading, writing
-from facesim_index.errors import PictureError, PipelineError, UsageError
+from facesim_index.errors import PictureError, PipelineError
 from facesim_index.images import hash_file
 from facesim_index.pipeline import ItemFailed
 from facesim_index.progress import Progress, ProgressUpdate, ignore
@@ -30,13 +29,11 @@ from facesim_index.records import (
     Failure,
     FailureCode,
     FileLink,
-    FileStamp,
     ImageStatus,
-    KnownFile,
     PictureReading,
 )
+from facesim_index.scan import Candidate, IngestOptions, Scan, Targets, candidates, scan
 from facesim_index.store import Batch, Store
-from facesim_index.walk import FoundFolder, UnreadableFolder, WalkOptions, found_file, walk
 
 COMMIT_PICTURES = 256
 COMMIT_FILES = 4096
@@ -53,27 +50,6 @@ FAILURE_OF = {
 
 ReadAll = Callable[[Iterable[Path]], Iterator[PictureReading | Failure | ItemFailed]]
 """Reads pictures and yields what came of each, in the order given."""
-
-
-@dataclass(frozen=True, slots=True)
-class IngestOptions:
-    """What to ingest and how.
-
-    Attributes
-    ----------
-    exclude : tuple of str
-        Shell patterns of names and relative paths to leave out.
-    follow_symlinks : bool
-    retry_errors : bool
-        Read again what failed before, though its file is unchanged.
-    prune : bool
-        Drop from the index what is no longer on disk; otherwise it is only counted.
-    """
-
-    exclude: tuple[str, ...] = ()
-    follow_symlinks: bool = False
-    retry_errors: bool = False
-    prune: bool = False
 
 
 @dataclass(slots=True)
@@ -105,125 +81,6 @@ class IngestSummary:
     def images_read(self) -> int:
         """How many pictures were read, whatever came of it."""
         return self.images_embedded + self.images_without_face + self.images_failed
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A file that is worth a look: new, changed, or to be tried again."""
-
-    folder: str
-    name: str
-    stamp: FileStamp
-
-    @property
-    def path(self) -> Path:
-        """Where the file is."""
-        return Path(self.folder, self.name)
-
-
-@dataclass(slots=True)
-class Scan:
-    """What the first walk found."""
-
-    files_seen: int = 0
-    files_new: int = 0
-    files_changed: int = 0
-    files_unchanged: int = 0
-    to_read: int = 0
-    gone: list[int] = field(default_factory=list)
-    returned: list[int] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Targets:
-    """The paths given to ingest, made absolute, each tree once.
-
-    Attributes
-    ----------
-    folders : tuple of Path
-        None lies inside another.
-    files : tuple of Path
-        None lies inside one of the folders.
-    """
-
-    folders: tuple[Path, ...]
-    files: tuple[Path, ...]
-
-
-def resolve_targets(paths: Sequence[str | os.PathLike[str]]) -> Targets:
-    """Return the folders and files that `paths` mean.
-
-    Links are followed, so that a folder given by two names is one folder.
-
-    Raises
-    ------
-    UsageError
-        No path, or one that does not exist.
-    """
-    if not paths:
-        raise UsageError("name at least one folder or picture to ingest")
-    folders: set[Path] = set()
-    files: set[Path] = set()
-    for path in map(Path, paths):
-        try:
-            whole = path.expanduser().resolve(strict=True)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise UsageError(f"{path} cannot be ingested: {_reason(error)}") from error
-        (folders if whole.is_dir() else files).add(whole)
-    outer = {folder for folder in folders if not any(p in folders for p in folder.parents)}
-    single = {file for file in files if not any(p in outer for p in file.parents)}
-    return Targets(tuple(sorted(outer)), tuple(sorted(single)))
-
-
-def scan(
-    store: Store | None,
-    targets: Targets,
-    options: IngestOptions,
-    *,
-    progress: Progress = ignore,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Scan:
-    """Walk the targets once: count, and tell what is gone.  Nothing is written.
-
-    Parameters
-    ----------
-    store : Store or None
-        None when there is no index yet.
-    targets : Targets
-    options : IngestOptions
-    progress, should_stop : callable, optional
-
-    Returns
-    -------
-    Scan
-    """
-    found = Scan()
-    for root in (*targets.folders, *targets.files):
-        walked: set[str] = set()
-        seen_before = found.files_seen
-        gone: list[int] = []
-        for folder, known in _walk_known(store, root, options, found.warnings):
-            if should_stop():
-                return found
-            walked.add(str(folder.path))
-            names = set()
-            for file in folder.files:
-                names.add(file.name)
-                _count(found, file.stamp, known.get(file.name), options)
-            if root in targets.folders:
-                gone += _gone_files(folder.path, known, names)
-            progress(ProgressUpdate("finding pictures", found.files_seen))
-        if root in targets.folders and store is not None:
-            gone += _gone_folders(store, root, walked)
-            if gone and found.files_seen == seen_before and options.prune:
-                found.warnings.append(
-                    f"{root} has no pictures any more: is a disk missing? Nothing of it was "
-                    f"pruned; `facesim forget {root}` drops it on purpose"
-                )
-                gone = []
-        found.gone += gone
-    return found
 
 
 class Ingest:
@@ -316,15 +173,15 @@ class Ingest:
         return summary
 
     def _read_everything(self, to_read: int) -> None:
-        candidates = self._candidates() if to_read else iter(())
+        found = candidates(self._store, self._targets, self._options) if to_read else iter(())
         while True:
-            self._read(candidates, to_read)
+            self._read(found, to_read)
             if not self._again or self._should_stop():
                 return
-            candidates, self._again = iter(self._again), []
+            found, self._again = iter(self._again), []
 
-    def _read(self, candidates: Iterator[Candidate], total: int) -> None:
-        for outcome in self._read_all(self._to_read(candidates)):
+    def _read(self, found: Iterator[Candidate], total: int) -> None:
+        for outcome in self._read_all(self._to_read(found)):
             self._settle(*self._submitted.popleft(), outcome)
             self._commit_if_due()
             self._report(total)
@@ -340,18 +197,9 @@ class Ingest:
             )
         )
 
-    def _candidates(self) -> Iterator[Candidate]:
-        """Walk again, and yield the files worth a look."""
-        nobody = list[str]()
-        for root in (*self._targets.folders, *self._targets.files):
-            for folder, known in _walk_known(self._store, root, self._options, nobody):
-                for file in folder.files:
-                    if _worth_a_look(file.stamp, known.get(file.name), self._options):
-                        yield Candidate(str(folder.path), file.name, file.stamp)
-
-    def _to_read(self, candidates: Iterator[Candidate]) -> Iterator[Path]:
+    def _to_read(self, found: Iterator[Candidate]) -> Iterator[Path]:
         """Yield the files whose content a worker must read; settle the others here."""
-        for candidate, outcome in _hash_ahead(candidates):
+        for candidate, outcome in _hash_ahead(found):
             if self._should_stop():
                 return
             if isinstance(outcome, Failure):
@@ -452,83 +300,12 @@ class Ingest:
                 writing.put_root(transaction, str(root))
 
 
-def _walk_known(
-    store: Store | None, root: Path, options: IngestOptions, warnings: list[str]
-) -> Iterator[tuple[FoundFolder, dict[str, KnownFile]]]:
-    """Walk one target; yield each folder with what the index knows of its files."""
-    found: Iterable[FoundFolder | UnreadableFolder]
-    if root.is_dir():
-        found = walk(root, WalkOptions(options.exclude, options.follow_symlinks))
-    else:
-        found = [found_file(root)]
-    for folder in found:
-        if isinstance(folder, UnreadableFolder):
-            warnings.append(f"cannot look into {folder.path}: {folder.message}")
-            continue
-        known: dict[str, KnownFile] = {}
-        if store is not None:
-            with store.catalog.read() as transaction:
-                known = reading.folder_files(transaction, str(folder.path))
-        yield folder, known
-
-
-def _count(found: Scan, stamp: FileStamp, known: KnownFile | None, options: IngestOptions) -> None:
-    found.files_seen += 1
-    if known is None:
-        found.files_new += 1
-    elif known.stamp != stamp:
-        found.files_changed += 1
-    else:
-        found.files_unchanged += 1
-    if _worth_a_look(stamp, known, options):
-        found.to_read += 1
-    elif known is not None and known.missing:
-        found.returned.append(known.file_id)
-
-
-def _worth_a_look(stamp: FileStamp, known: KnownFile | None, options: IngestOptions) -> bool:
-    if known is None or known.stamp != stamp or known.retry_always:
-        return True
-    return options.retry_errors and known.status in (ImageStatus.ERROR, None)
-
-
-def _gone_files(folder: Path, known: dict[str, KnownFile], names: set[str]) -> list[int]:
-    """Return the known files of a folder that were not found and really are not there."""
-    return [
-        file.file_id
-        for name, file in known.items()
-        if name not in names and _is_gone(folder / name)
-    ]
-
-
-def _gone_folders(store: Store, root: Path, walked: set[str]) -> list[int]:
-    """Return the known files in folders below a root that were not walked, and really are gone."""
-    gone: list[int] = []
-    with store.catalog.read() as transaction:
-        for folder in reading.folders_under(transaction, root):
-            if folder not in walked:
-                known = reading.folder_files(transaction, folder)
-                gone += _gone_files(Path(folder), known, set())
-    return gone
-
-
-def _is_gone(path: Path) -> bool:
-    """Tell whether there surely is no such file: not when the system will not say."""
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _hash_ahead(candidates: Iterator[Candidate]) -> Iterator[tuple[Candidate, bytes | Failure]]:
+def _hash_ahead(found: Iterator[Candidate]) -> Iterator[tuple[Candidate, bytes | Failure]]:
     """Yield each candidate with the hash of its content, computed a little ahead in threads."""
     waiting: deque[tuple[Candidate, Future[bytes]]] = deque()
     with ThreadPoolExecutor(HASH_THREADS, thread_name_prefix="hash") as threads:
         try:
-            for candidate in candidates:
+            for candidate in found:
                 waiting.append((candidate, threads.submit(hash_file, candidate.path)))
                 if len(waiting) >= HASH_AHEAD:
                     yield _hashed(*waiting.popleft())
@@ -544,7 +321,3 @@ def _hashed(candidate: Candidate, future: Future[bytes]) -> tuple[Candidate, byt
         return candidate, future.result()
     except PictureError as error:
         return candidate, Failure(error.code, error.message)
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

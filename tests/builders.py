@@ -8,7 +8,7 @@ import numpy as np
 from facesim_index.embedding import make_reader
 from facesim_index.engine import EngineSettings
 from facesim_index.fake_engine import FAKE_IDENTITY
-from facesim_index.ingest import Ingest, IngestOptions, IngestSummary, resolve_targets
+from facesim_index.ingest import Ingest, IngestSummary
 from facesim_index.records import (
     Box,
     EmbeddedFace,
@@ -20,6 +20,7 @@ from facesim_index.records import (
     PictureReading,
     Quality,
 )
+from facesim_index.scan import IngestOptions, resolve_targets
 from facesim_index.store import Batch, Store
 
 FAKE = EngineSettings(model=None)

@@ -12,8 +12,8 @@ import pytest
 import facesim_index
 from facesim_index import FaceIndex, compare
 from facesim_index.errors import IndexNotFoundError, UsageError
-from facesim_index.ingest import IngestOptions
 from facesim_index.matrix import MatrixOptions
+from facesim_index.scan import IngestOptions
 from tests.builders import FAKE
 from tests.pictures import demo_picture, fake_photo
 

@@ -8,11 +8,12 @@ import pytest
 from facesim_index.catalog import reading
 from facesim_index.errors import PictureError, PipelineError, UsageError
 from facesim_index.images import content_hash, hash_file
-from facesim_index.ingest import Ingest, IngestOptions, IngestSummary, resolve_targets, scan
+from facesim_index.ingest import Ingest, IngestSummary
 from facesim_index.maintenance import verify
 from facesim_index.pipeline import ItemFailed
 from facesim_index.progress import ProgressUpdate
 from facesim_index.records import FailedFile, Failure, FailureCode, PictureReading
+from facesim_index.scan import IngestOptions, resolve_targets, scan
 from facesim_index.store import Store
 from tests.builders import ingest, new_store, read_here
 from tests.pictures import fake_photo

@@ -1,0 +1,103 @@
+"""Which engine reads pictures, and the worker processes that do it."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from facesim_index.embedding import make_reader
+from facesim_index.engine import EngineSettings, probe_provider
+from facesim_index.models import pack_name, resolve
+from facesim_index.pipeline import ItemFailed, PoolSettings, WorkerPool
+from facesim_index.records import Failure, PictureReading
+
+Provider = Literal["auto", "cpu", "cuda"]
+
+PICTURE_TIMEOUT_S = 120.0
+WORKER_MEMORY_BYTES = 4 << 30
+
+logger = logging.getLogger(__name__)
+
+
+def settings_for(model: str | Path | None, provider: Provider) -> tuple[EngineSettings, str]:
+    """Return the settings of a model's engine, and the name its weights are found by again.
+
+    Parameters
+    ----------
+    model : str, Path or None
+        As for `models.resolve`.
+    provider : {"auto", "cpu", "cuda"}
+
+    Returns
+    -------
+    settings : EngineSettings
+    name : str
+        The pack's name, or the absolute path of the folder.
+
+    Raises
+    ------
+    ModelError
+        There is no such model, or it is damaged.
+    """
+    files = resolve(model)
+    is_folder = model is not None and pack_name(model) is None
+    name = str(Path(model).expanduser().resolve()) if is_folder and model else files.name
+    return EngineSettings(model=files, provider=provider), name
+
+
+def running_provider(settings: EngineSettings) -> Provider:
+    """Probe what the networks will run on, once for all workers.
+
+    Raises
+    ------
+    ProviderError
+        CUDA was asked for and does not run here.
+    """
+    provider: Provider = "cuda" if probe_provider(settings.provider) == "cuda" else "cpu"
+    logger.info("the networks run on: %s", provider)
+    return provider
+
+
+def read_all(
+    settings: EngineSettings,
+    workers: int | None,
+    should_stop: Callable[[], bool],
+    paths: Iterable[Path],
+) -> Iterator[PictureReading | Failure | ItemFailed]:
+    """Read pictures in worker processes.
+
+    Parameters
+    ----------
+    settings : EngineSettings
+    workers : int or None
+        None: one for each core that this process may use.
+    should_stop : callable
+        Once it is true no more pictures are begun.
+    paths : iterable of Path
+
+    Yields
+    ------
+    PictureReading, Failure or ItemFailed
+        What came of each picture, in order.
+
+    Raises
+    ------
+    PipelineError, ModelError, ProviderError
+        The workers cannot run.
+    """
+    bounds = PoolSettings(
+        workers=usable_cores() if workers is None else workers,
+        timeout_s=PICTURE_TIMEOUT_S,
+        memory_limit_bytes=WORKER_MEMORY_BYTES,
+    )
+    with WorkerPool(make_reader, settings, bounds) as pool:
+        for _, outcome in pool.map_ordered(paths, should_stop=should_stop):
+            yield outcome
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
