@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -33,6 +34,14 @@ def printable(text: str) -> str:
         else character.encode("unicode_escape", "surrogatepass").decode()
         for character in text
     )
+
+
+def shown_path(path: str) -> str:
+    """Return a path for people: short where it lies below the working folder."""
+    try:
+        return printable(str(Path(path).relative_to(Path.cwd())))
+    except (ValueError, OSError):
+        return printable(path)
 
 
 def write_json(document: object) -> None:

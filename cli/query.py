@@ -12,6 +12,7 @@ from .output import (
     format_option,
     number_text,
     printable,
+    shown_path,
     write_csv,
     write_json,
     write_table,
@@ -224,7 +225,7 @@ def _write_tables(answer: "QueryAnswer") -> None:
     for face in answer.faces:
         x, y, w, h = (round(value) for value in _box(face.box))
         click.echo(
-            f"face {face.face} of {printable(answer.query)} "
+            f"face {face.face} of {shown_path(answer.query)} "
             f"({w}×{h} px at {x},{y}, detection {face.detection:.2f})"
         )
         if face.matches:
@@ -237,7 +238,7 @@ def _write_tables(answer: "QueryAnswer") -> None:
                         number_text(match.log10_lr, 2),
                         number_text(match.cosine, 3),
                         str(match.face_id),
-                        printable(match.path)
+                        shown_path(match.path)
                         + (f"  (+{len(match.paths) - 1} copies)" if len(match.paths) > 1 else "")
                         + ("  (the query picture)" if match.same_image else ""),
                     )
@@ -270,4 +271,4 @@ def _write_comparison(comparison: "Comparison") -> None:
 
 
 def _face_text(path: str, face: int, n_faces: int) -> str:
-    return f"{printable(path)} (face {face} of {n_faces})"
+    return f"{shown_path(path)} (face {face} of {n_faces})"

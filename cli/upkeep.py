@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from .output import format_option, printable, write_csv, write_json, write_table
+from .output import format_option, printable, shown_path, write_csv, write_json, write_table
 from .state import State, pass_state
 
 
@@ -28,7 +28,7 @@ def status(state: State, as_json: bool) -> None:
         ("engine", found.engine),
         ("model", printable(found.model)),
         ("calibration", found.calibration or "none for this engine: no degrees"),
-        *(("root", f"{printable(path)} (ingested {when})") for path, when in found.roots),
+        *(("root", f"{shown_path(path)} (ingested {when})") for path, when in found.roots),
         ("files", _with(counts["files"], missing=counts["files_missing"])),
         (
             "pictures",
@@ -71,7 +71,7 @@ def errors(state: State, output_format: str) -> None:
     elif failed:
         write_table(
             ("reason", "picture", "message"),
-            [(code, printable(path), printable(message)) for path, code, message in failed],
+            [(code, shown_path(path), printable(message)) for path, code, message in failed],
         )
     else:
         state.say("No file failed.")
@@ -138,7 +138,7 @@ def verify(state: State, repair: bool) -> None:
                 "because their picture is gone or changed"
             )
             for path in mended.lost_paths:
-                click.echo(f"lost: {printable(path)}")
+                click.echo(f"lost: {shown_path(path)}")
             problems = index.verify().problems
         else:
             state.say("`facesim verify --repair` mends what the pictures still show.")

@@ -282,6 +282,18 @@ def test_hostile_names_cannot_steer_the_terminal(tmp_path: Path, photos: Path) -
     assert str(photos / os.fsdecode(b"caf\xe9.png")) in paths
 
 
+def test_paths_below_the_working_folder_are_shown_short(
+    index: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    assert (
+        "photos/red.png  (the query picture)" in facesim(index, "query", photos / "red.png").stdout
+    )
+    assert str(photos) not in facesim(index, "errors").stdout
+    answer = json.loads(facesim(index, "query", "photos/red.png", "--format", "json").stdout)
+    assert answer["faces"][0]["matches"][0]["path"] == str(photos / "red.png")
+
+
 def test_degrees_never_claim_certainty() -> None:
     assert degree_text(None) == "-"
     assert degree_text(0.99996) == ">0.9999"
