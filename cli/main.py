@@ -10,6 +10,7 @@ from facesim_index import __version__
 from facesim_index.errors import FacesimError, UsageError
 
 from . import export, ingest, models, query, upkeep
+from .interrupts import INTERRUPTED_EXIT_CODE
 from .output import printable
 from .state import State
 
@@ -24,6 +25,9 @@ class FacesimGroup(click.Group):
         except FacesimError as error:
             click.echo(f"Error: {printable(str(error))}", err=True)
             ctx.exit(2 if isinstance(error, UsageError) else 1)
+        except KeyboardInterrupt:
+            click.echo("\nStopped at once.  What was committed before is whole.", err=True)
+            ctx.exit(INTERRUPTED_EXIT_CODE)
 
 
 @click.group(

@@ -349,34 +349,55 @@ def test_the_reference_in_the_docs_is_fresh() -> None:
     assert TARGET.read_text(encoding="utf-8") == document(), "run `make docs`"
 
 
-def test_interrupted_once_it_commits_and_twice_it_stops(tmp_path: Path) -> None:
-    """The real program, the real weights, and as many pictures as a slow minute of work."""
-    folder = tmp_path / "photos"
+@pytest.fixture(scope="module")
+def much_work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As many pictures as half a minute of work for the real engine."""
+    folder = tmp_path_factory.mktemp("work") / "photos"
     folder.mkdir()
     data = demo_picture("players.jpg").read_bytes()
     for n in range(200):
         (folder / f"{n:03d}.jpg").write_bytes(data + b" " * n)  # other bytes, same picture
-    words = [sys.executable, "-m", "facesim_index", "--index", str(tmp_path / "i"), "ingest"]
+    return folder
+
+
+def start_ingest(index: Path, photos: Path) -> "subprocess.Popen[str]":
+    """Start the real program, and wait until it has committed something."""
+    words = [sys.executable, "-m", "facesim_index", "--index", str(index), "ingest", str(photos)]
     process = subprocess.Popen(
-        [*words, str(folder), "--workers", "2", "--json"],
+        [*words, "--workers", "2", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     deadline = time.monotonic() + 60
-    while not _committed(tmp_path / "i") and time.monotonic() < deadline:
-        time.sleep(0.2)
+    while not list((index / "segments").glob("0*.faiss")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return process
+
+
+def test_interrupted_once_it_commits_what_is_finished(tmp_path: Path, much_work: Path) -> None:
+    process = start_ingest(tmp_path / "i", much_work)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
     summary = json.loads(stdout)
     assert 0 < summary["images_embedded"] < 200
     assert "run the same command to go on" in stderr
-    status = run("--index", str(tmp_path / "i"), "status", "--json")
-    assert json.loads(status.stdout)["counts"]["images"] == summary["images_embedded"]
-    assert json.loads(status.stdout)["interrupted"]
+    status = json.loads(run("--index", str(tmp_path / "i"), "status", "--json").stdout)
+    assert status["counts"]["images"] == summary["images_embedded"]
+    assert status["interrupted"]
     assert run("--index", str(tmp_path / "i"), "verify").returncode == 0
 
 
-def _committed(index: Path) -> bool:
-    return any((index / "segments").glob("0*.faiss"))
+def test_interrupted_twice_it_stops_at_once(tmp_path: Path, much_work: Path) -> None:
+    process = start_ingest(tmp_path / "i", much_work)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while "Ctrl-C again" not in (line := process.stderr.readline()):
+        assert line, "it ended without a word"
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=10)
+    # The second may come too late to matter, when everything in hand was finished already.
+    assert process.returncode == 130
+    assert "Stopped at once" in stderr or json.loads(stdout)["images_embedded"] > 0
+    assert run("--index", str(tmp_path / "i"), "verify").returncode == 0
