@@ -164,19 +164,19 @@ class Store:
                 f"{folder} is not a facesim index; make one with `facesim ingest`, or name "
                 "another with --index"
             )
-        self._lock = WriterLock(folder) if writable else None
-        try:
+        with contextlib.ExitStack() as undo:
+            self._lock = WriterLock(folder) if writable else None
+            if self._lock:
+                undo.callback(self._lock.release)
             if needs_upgrade(path):
                 _upgrade(folder, self._lock)
             self.catalog = open_catalog(path, writable=writable)
+            undo.callback(self.catalog.close)
             with self.catalog.read() as transaction:
                 self.identity, self.model = reading.engine(transaction)
             if writable:
                 self._remove_leftovers()
-        except BaseException:
-            if self._lock:
-                self._lock.release()
-            raise
+            undo.pop_all()
 
     @classmethod
     def open_or_create(cls, folder: Path, identity: EngineIdentity, model: str) -> Self:
