@@ -15,6 +15,12 @@ import math
 import numpy as np
 
 from facesim_index import scoring
+from facesim_index.curve_values import (
+    bound_reached,
+    false_match_rate,
+    log10_lr,
+    log10_lr_interval,
+)
 from facesim_index.curves import Calibration, Evidence, HeldOutCheck, from_json, to_json
 from facesim_index.errors import CalibrationError
 from facesim_index.records import Float32Array, Float64Array
@@ -23,55 +29,75 @@ __all__ = [
     "Calibration",
     "Evidence",
     "HeldOutCheck",
+    "bound_reached",
     "calibrated_degree",
     "check_curve",
     "cosine_at_degree",
     "degree_from_log10_lr",
+    "false_match_rate",
     "from_json",
     "log10_lr",
+    "log10_lr_interval",
     "shipped_calibration",
+    "support_phrase",
     "to_json",
 ]
 
-_COSINE_SLACK = 1e-3
 _FALSE_MATCH_RATES = (1e-3, 1e-4)
 _MIN_FALSE_MATCHES = 10
 _LN_10 = math.log(10.0)
 _LOG10_ODDS_LIMIT = 307.0
 _HIGHEST_DEGREE = math.nextafter(1.0, 0.0)
 
+# The likelihood ratios from which each phrase of the verbal scale is used, as log10.
+_SUPPORT = (
+    (6.0, "extremely strong support"),
+    (4.0, "very strong support"),
+    (3.0, "strong support"),
+    (2.0, "moderately strong support"),
+    (1.0, "moderate support"),
+    (math.log10(2.0), "weak support"),
+)
 
-def log10_lr(cosine: Float32Array | Float64Array, curve: Calibration) -> Float64Array:
-    """Return the strength of the evidence that each pair of faces shows one person.
 
-    The base-10 logarithm of the likelihood ratio: 2 says that such a cosine is 100 times as
-    frequent among pairs of one person as among pairs of two; -2 the opposite; 0 says nothing.
-    It is free of any prior, and bounded by the evidence that the curve was fitted on.
+def support_phrase(log10_lr: float) -> str:
+    """Return the evidence in words, on the scale of the ENFSI guideline [1]_.
 
     Parameters
     ----------
-    cosine : ndarray of any shape, float32 or float64
-        Cosines of unit-norm embeddings, in [-1, 1].
-    curve : Calibration
-        Fitted for the same engine identity as the embeddings.
+    log10_lr : float
 
     Returns
     -------
-    log10_lr : ndarray of the same shape, float64
+    str
+        "weak support" from a likelihood ratio of 2, "moderate support" from 10, "moderately
+        strong support" from 100, "strong support" from 1,000, "very strong support" from
+        10,000, "extremely strong support" from 1,000,000; the same words with "against" for
+        the inverse ratios; "no support either way" in between.
 
     Raises
     ------
     CalibrationError
-        A cosine is outside [-1, 1] by more than 1e-3, or not finite.
+        The log-likelihood ratio is not a number.
+
+    References
+    ----------
+    .. [1] European Network of Forensic Science Institutes, "Guideline for Evaluative
+       Reporting in Forensic Science", 2015.
+
+    Examples
+    --------
+    >>> support_phrase(3.2)
+    'strong support'
+    >>> support_phrase(-1.5)
+    'moderate support against'
     """
-    limit = 1.0 + _COSINE_SLACK
-    # NaN passes through min and max, and fails both comparisons.
-    if cosine.size and not (cosine.min() >= -limit and cosine.max() <= limit):
-        raise CalibrationError(
-            "a cosine is not finite or not in [-1, 1]; are the embeddings of unit norm?"
-        )
-    knots = np.array(curve.knots, dtype=np.float64)
-    return np.asarray(np.interp(cosine, knots[:, 0], knots[:, 1]), dtype=np.float64)
+    if math.isnan(log10_lr):
+        raise CalibrationError("a log-likelihood ratio is not a number")
+    for least, phrase in _SUPPORT:
+        if abs(log10_lr) >= least:
+            return phrase if log10_lr > 0.0 else f"{phrase} against"
+    return "no support either way"
 
 
 def degree_from_log10_lr(log10_lr: Float64Array, *, prior: float = 0.5) -> Float64Array:

@@ -12,7 +12,7 @@ import numpy as np
 from facesim_index.errors import CalibrationError
 
 FORMAT = "facesim-calibration"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _PAIR_ON_LINES = re.compile(r"\[\n\s*([^\s,\[\]{}\"]+),\n\s*([^\s,\[\]{}\"]+)\n\s*\]")
 
@@ -105,6 +105,13 @@ class Calibration:
         between knots and constant outside them: the first and last value are the strongest
         claims that the evidence supports.
     evidence : Evidence
+    band : tuple of (float, float), default=()
+        Low and high end of the 95 % interval of each knot's log10 likelihood ratio, on either
+        side of it; both never decrease.  Empty when no interval is known.
+    false_matches : tuple of (float, float), default=()
+        Cosine (ascending) and log10 of the share of pairs of two people with at least that
+        cosine (non-increasing, at most 0).  Linear between them, and constant outside: the
+        last is the least that the evidence can show.  Empty when the rate is not known.
 
     Raises
     ------
@@ -117,22 +124,57 @@ class Calibration:
     method: str
     knots: tuple[tuple[float, float], ...]
     evidence: Evidence
+    band: tuple[tuple[float, float], ...] = ()
+    false_matches: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         if not (self.name and self.engine_key):
             raise CalibrationError("a calibration needs a name and an engine key")
         if len(self.knots) < 2:
             raise CalibrationError(f"calibration {self.name!r} needs two knots or more")
-        knots = np.array(self.knots, dtype=np.float64)
-        if not np.isfinite(knots).all() or np.abs(knots[:, 0]).max() > 1.0:
-            raise CalibrationError(
-                f"calibration {self.name!r} has a knot that is not finite or not in [-1, 1]"
-            )
-        steps = np.diff(knots, axis=0)
+        self._require_cosines(self.knots, "a knot")
+        steps = np.diff(np.array(self.knots, dtype=np.float64), axis=0)
         if (steps[:, 0] <= 0.0).any() or (steps[:, 1] < 0.0).any():
             raise CalibrationError(
                 f"the knots of calibration {self.name!r} must have ascending cosines and "
                 "log10 likelihood ratios that never decrease"
+            )
+        if self.band:
+            self._require_band()
+        if self.false_matches:
+            self._require_false_matches()
+
+    def _require_cosines(self, pairs: tuple[tuple[float, float], ...], what: str) -> None:
+        values = np.array(pairs, dtype=np.float64)
+        if not np.isfinite(values).all() or np.abs(values[:, 0]).max() > 1.0:
+            raise CalibrationError(
+                f"calibration {self.name!r} has {what} that is not finite or not in [-1, 1]"
+            )
+
+    def _require_band(self) -> None:
+        band = np.array(self.band, dtype=np.float64)
+        if len(self.band) != len(self.knots) or not np.isfinite(band).all():
+            raise CalibrationError(
+                f"the band of calibration {self.name!r} must have a finite interval for each knot"
+            )
+        value = np.array(self.knots, dtype=np.float64)[:, 1]
+        if (
+            (band[:, 0] > value).any()
+            or (band[:, 1] < value).any()
+            or (np.diff(band, axis=0) < 0.0).any()
+        ):
+            raise CalibrationError(
+                f"the band of calibration {self.name!r} must hold its curve and never decrease"
+            )
+
+    def _require_false_matches(self) -> None:
+        self._require_cosines(self.false_matches, "a false match rate")
+        rates = np.array(self.false_matches, dtype=np.float64)
+        steps = np.diff(rates, axis=0)
+        if rates[0, 1] > 0.0 or (steps[:, 0] <= 0.0).any() or (steps[:, 1] > 0.0).any():
+            raise CalibrationError(
+                f"the false match rates of calibration {self.name!r} must have ascending cosines "
+                "and logarithms that are at most 0 and never increase"
             )
 
 
@@ -183,6 +225,8 @@ def from_json(text: str) -> Calibration:
         method=_text(top["method"], "method"),
         knots=_pairs(top["knots"], "knots"),
         evidence=_evidence(top["evidence"]),
+        band=_pairs(top["band"], "band"),
+        false_matches=_pairs(top["false_matches"], "false_matches"),
     )
 
 
@@ -191,7 +235,7 @@ def _check_format(content: object) -> None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CalibrationError(f"this is not a calibration: there is no format {FORMAT!r}")
     version = _integer(content.get("version"), "version")
-    if version < 1:
+    if version < FORMAT_VERSION:  # Version 1 was never released.
         raise CalibrationError(f"there is no format version {version} of a calibration")
     if version > FORMAT_VERSION:
         raise CalibrationError(

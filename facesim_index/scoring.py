@@ -79,7 +79,9 @@ def min_cllr(genuine: Float32Array | Float64Array, impostor: Float32Array | Floa
     return float(bits.sum()) / 2.0
 
 
-def pool_adjacent_violators(genuine_count: Int64Array, impostor_count: Int64Array) -> Int64Array:
+def pool_adjacent_violators(
+    genuine_count: Int64Array | Float64Array, impostor_count: Int64Array | Float64Array
+) -> Int64Array:
     """Return where the blocks of the best non-decreasing likelihood ratio begin.
 
     Within a block the likelihood ratio is the block's share of all genuine pairs over its
@@ -88,9 +90,9 @@ def pool_adjacent_violators(genuine_count: Int64Array, impostor_count: Int64Arra
 
     Parameters
     ----------
-    genuine_count, impostor_count : ndarray of shape (n_values,), int64
-        Pairs at each value of the score, in ascending order of the score.  No value without
-        a pair.
+    genuine_count, impostor_count : ndarray of shape (n_values,), int64 or float64
+        Pairs, or their weights, at each value of the score, in ascending order of the score.
+        No value without a pair.
 
     Returns
     -------

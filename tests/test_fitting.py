@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from facesim_index import fitting
+from facesim_index import fitting, scoring
+from facesim_index.curves import Calibration, Evidence, from_json, to_json
 from facesim_index.errors import CalibrationError
+from facesim_index.fitting import LabelledScores, Method
 from facesim_index.records import Float64Array
 
 
@@ -102,3 +104,235 @@ def test_labels_the_wrong_way_round_are_refused() -> None:
 def test_a_class_without_pairs_is_refused(n_genuine: int, n_impostor: int) -> None:
     with pytest.raises(CalibrationError, match="pairs of both classes"):
         fitting.fit_monotone(np.zeros(n_genuine), np.zeros(n_impostor))
+
+
+# Labelled scores
+
+
+def simulated_scores(
+    seed: int, *, n_paired: int = 150, n_single: int = 150, spread: float = 0.1
+) -> LabelledScores:
+    """Scores of people whose pairs hang together: genuine N(0.4, 0.1), impostor N(0, 0.1).
+
+    The logarithm of the ratio of these densities is (0.4 x - 0.08) / 0.01.
+    """
+    rng = np.random.default_rng(seed)
+    pictures = np.repeat([3, 1], [n_paired, n_single])
+    person = np.repeat(np.arange(n_paired + n_single), pictures)
+    row, column = np.triu_indices(person.size, 1)
+    first, second = person[row], person[column]
+    same = first == second
+    # Shares of the variance that are the people's own: 0.36 of genuine, 0.16 of impostor pairs.
+    own = rng.normal(0.0, 0.6 * spread, pictures.size)[first[same]]
+    genuine = 0.4 + own + rng.normal(0.0, 0.8 * spread, own.size)
+    mood = rng.normal(0.0, math.sqrt(0.08) * spread, pictures.size)
+    people = np.stack((first[~same], second[~same]), axis=1)
+    noise = rng.normal(0.0, math.sqrt(0.84) * spread, len(people))
+    impostor = mood[people].sum(axis=1) + noise
+    return LabelledScores(
+        np.clip(genuine, -1.0, 1.0), first[same], np.clip(impostor, -1.0, 1.0), people
+    )
+
+
+def true_log10_lr(cosine: Float64Array) -> Float64Array:
+    return np.asarray((0.4 * cosine - 0.08) / 0.01 / math.log(10.0), dtype=np.float64)
+
+
+@pytest.mark.parametrize("method", fitting.METHODS)
+def test_a_known_ratio_is_recovered(method: Method) -> None:
+    scores = simulated_scores(7, n_paired=1_000, n_single=0)
+    fit = fitting.fit_scores(scores, method, n_bootstrap=0)
+    cosine = np.linspace(0.1, 0.3, 21)
+    assert np.abs(interpolated(cosine, fit.knots) - true_log10_lr(cosine)).max() < 0.3
+    assert fit.band == ()
+
+
+@pytest.mark.parametrize("method", fitting.METHODS)
+def test_the_interval_covers_the_truth_at_about_the_stated_rate(method: Method) -> None:
+    cosine = np.array([0.142, 0.2, 0.258, 0.315])  # log10 LR -1, 0, 1 and 2
+    held = []
+    for seed in range(25):
+        scores = simulated_scores(seed + 100, n_paired=100, n_single=50)
+        fit = fitting.fit_scores(scores, method, n_bootstrap=100, seed=seed)
+        low, high = (
+            np.interp(cosine, [knot[0] for knot in fit.knots], ends)
+            for ends in zip(*fit.band, strict=True)
+        )
+        held.append((low <= true_log10_lr(cosine)) & (true_log10_lr(cosine) <= high))
+    # A hundred answers, four of a data set hanging together: 95 % give or take three times 3 %.
+    assert np.mean(held) >= 0.86
+
+
+@pytest.mark.parametrize("method", fitting.METHODS)
+def test_a_fit_makes_a_calibration(method: Method) -> None:
+    scores = simulated_scores(3)
+    fit = fitting.fit_scores(scores, method, n_bootstrap=40)
+    evidence = Evidence("made up", 300, scores.genuine.size, scores.impostor.size, "2024-01-01")
+    curve = Calibration("x", "engine", method, fit.knots, evidence, fit.band, fit.false_matches)
+    assert from_json(to_json(curve)) == curve
+    low, high = np.array(fit.band).T
+    assert (high - low).min() > 0.01
+    # Bounded: at most so many pairs of each class can show so much.
+    assert -math.log10(scores.genuine.size + 1) <= fit.knots[0][1] < -1.0
+    assert 1.0 < fit.knots[-1][1] <= math.log10(scores.impostor.size + 1)
+
+
+def test_the_seed_decides_everything() -> None:
+    scores = simulated_scores(4)
+    first, again, other = (
+        fitting.fit_scores(scores, "logistic", n_bootstrap=20, seed=seed) for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first.band != other.band
+    assert first.knots == other.knots
+
+
+def test_fewer_people_make_a_wider_interval() -> None:
+    def width(n_paired: int) -> float:
+        scores = simulated_scores(5, n_paired=n_paired, n_single=0)
+        fit = fitting.fit_scores(scores, "logistic", n_bootstrap=100)
+        widths = [high - low for low, high in fit.band]
+        return float(np.interp(0.2, [cosine for cosine, _ in fit.knots], widths))
+
+    # A quarter of the people: about twice as wide.
+    assert 1.4 < width(60) / width(240) < 3.0
+
+
+def test_pairs_of_one_person_are_no_further_evidence() -> None:
+    """Every pair written down five times: pairs drawn anew would halve the interval, people not."""
+    scores = simulated_scores(6)
+    again = LabelledScores(
+        np.repeat(scores.genuine, 5),
+        np.repeat(scores.genuine_person, 5),
+        scores.impostor,
+        scores.impostor_people,
+    )
+    once, five = (fitting.fit_scores(s, "logistic", n_bootstrap=60) for s in (scores, again))
+    widths = [
+        np.interp(0.2, [k for k, _ in fit.knots], [high - low for low, high in fit.band])
+        for fit in (once, five)
+    ]
+    assert widths[1] == pytest.approx(widths[0], rel=0.05)
+
+
+def test_mirrored_labels_mirror_the_logistic_curve() -> None:
+    """Negated cosines with the labels exchanged are the same question asked the other way."""
+    genuine, impostor = gaussian_pairs(0.3, 4_000), gaussian_pairs(-0.1, 4_000)
+    nobody = np.arange(4_000)
+    others = np.stack((nobody, nobody + 1), axis=1)
+    fits = [
+        fitting.fit_scores(LabelledScores(a, nobody, b, others), "logistic", n_bootstrap=0)
+        for a, b in ((genuine, impostor), (-impostor, -genuine))
+    ]
+    cosine = np.linspace(0.0, 0.2, 9)
+    there, back = interpolated(cosine, fits[0].knots), interpolated(-cosine, fits[1].knots)
+    np.testing.assert_allclose(there, -back, atol=0.02)
+
+
+# Out of the fold
+
+
+def test_cross_validated_cllr_by_hand() -> None:
+    scores = simulated_scores(8, n_paired=60, n_single=20)
+    rng = np.random.default_rng(5)
+    fold = np.empty(80, dtype=np.int64)
+    for group in (np.arange(60), np.arange(60, 80)):
+        fold[rng.permutation(group)] = np.arange(group.size) % 3
+    genuine_lr, impostor_lr = [], []
+    of_genuine, of_impostor = fold[scores.genuine_person], fold[scores.impostor_people]
+    for number in range(3):
+        knots = fitting.fit_monotone(
+            scores.genuine[of_genuine != number],
+            scores.impostor[(of_impostor != number).all(axis=1)],
+        )
+        genuine_lr.append(interpolated(scores.genuine[of_genuine == number], knots))
+        within = (of_impostor == number).all(axis=1)
+        impostor_lr.append(interpolated(scores.impostor[within], knots))
+    expected = scoring.cllr(np.concatenate(genuine_lr), np.concatenate(impostor_lr))
+    found = fitting.cross_validated_cllr(scores, "isotonic", n_folds=3, seed=5)
+    # By hand cosines are not put into bins, and knots are rounded.
+    assert found == pytest.approx(expected, abs=3e-4)
+
+
+def test_the_straight_truth_is_best_fitted_by_the_straight_method() -> None:
+    method, cllrs = fitting.choose_method(simulated_scores(9, n_paired=40, n_single=0))
+    assert set(cllrs) == set(fitting.METHODS)
+    assert cllrs[method] == min(cllrs.values())
+    assert cllrs["logistic"] < cllrs["isotonic"]
+
+
+def test_a_bent_truth_is_best_fitted_by_a_method_that_bends() -> None:
+    scores = simulated_scores(10, n_paired=400, n_single=0)
+    # Squeezing the scores keeps their order, and bends the curve.
+    bent = LabelledScores(
+        np.tanh(6.0 * (scores.genuine - 0.3)), scores.genuine_person,
+        np.tanh(6.0 * (scores.impostor - 0.3)), scores.impostor_people,
+    )  # fmt: skip
+    method, cllrs = fitting.choose_method(bent)
+    assert method != "logistic"
+    assert cllrs["isotonic"] < cllrs["logistic"]
+
+
+def test_few_people_get_the_method_with_fewest_parameters() -> None:
+    assert fitting.choose_method(simulated_scores(11, n_paired=8)) == ("logistic", {})
+
+
+# False matches
+
+
+def test_false_match_rates_by_hand() -> None:
+    cosine = np.concatenate((np.full(6, -0.1005), np.full(3, 0.0105), [0.0905]))
+    knots = dict(fitting.false_match_knots(fitting.count_cosines(cosine)))
+    # (pairs at least this high + 1) / 11
+    assert knots[-0.12] == 0.0
+    assert knots[-0.1] == pytest.approx(math.log10(5 / 11), abs=1e-3)
+    assert knots[0.02] == pytest.approx(math.log10(2 / 11), abs=1e-3)
+    assert knots[0.1] == pytest.approx(math.log10(1 / 11), abs=1e-3)
+    assert list(knots) == sorted(knots)
+
+
+@given(impostor=st.lists(st.floats(-1.0, 1.0), min_size=1, max_size=60))
+def test_false_match_rates_never_rise_and_end_at_what_can_be_shown(impostor: list[float]) -> None:
+    knots = fitting.false_match_knots(fitting.count_cosines(np.array(impostor)))
+    cosine, rate = np.array(knots).T
+    assert (np.diff(cosine) > 0.0).all()
+    assert (np.diff(rate) <= 0.0).all()
+    assert rate[0] == 0.0
+    if cosine[-1] < 1.0 or max(impostor) < 1.0:
+        assert rate[-1] == pytest.approx(-math.log10(len(impostor) + 1), abs=1e-3)
+
+
+# Too little
+
+
+def test_too_little_is_refused_with_what_is_missing() -> None:
+    few = simulated_scores(12, n_paired=3, n_single=0)
+    with pytest.raises(CalibrationError, match="3 people with two pictures or more") as e:
+        fitting.fit_scores(few, "logistic")
+    assert "or more (at least 5), 9 pairs of one person (at least 10)" in str(e.value)
+    assert "pairs of two people" not in str(e.value)
+    for refuse in (
+        fitting.choose_method,
+        lambda scores: fitting.cross_validated_cllr(scores, "beta"),
+    ):
+        with pytest.raises(CalibrationError, match="too little"):
+            refuse(few)
+
+
+def test_data_of_one_side_is_refused() -> None:
+    scores = simulated_scores(13)
+    nobody = np.empty((0, 2), dtype=np.int64)
+    with pytest.raises(CalibrationError, match="0 pairs of two people"):
+        fitting.fit_scores(
+            LabelledScores(scores.genuine, scores.genuine_person, np.empty(0), nobody), "isotonic"
+        )
+
+
+@pytest.mark.parametrize("method", fitting.METHODS)
+def test_scores_the_wrong_way_round_are_refused(method: Method) -> None:
+    scores = simulated_scores(14)
+    upside_down = LabelledScores(
+        -scores.genuine, scores.genuine_person, -scores.impostor, scores.impostor_people
+    )
+    with pytest.raises(CalibrationError, match="check the labels"):
+        fitting.fit_scores(upside_down, method)
