@@ -5,15 +5,18 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import create_engine
 
 from facesim_index.catalog import reading, writing
 from facesim_index.catalog.connection import (
+    APPLICATION_ID,
     SCHEMA_REVISION,
     Catalog,
     create_catalog,
@@ -21,9 +24,16 @@ from facesim_index.catalog.connection import (
     open_catalog,
 )
 from facesim_index.catalog.schema import Base
-from facesim_index.errors import IndexDamagedError, IndexNotFoundError, IndexVersionError
+from facesim_index.errors import (
+    IndexDamagedError,
+    IndexLockedError,
+    IndexNotFoundError,
+    IndexVersionError,
+    StorageError,
+)
 from facesim_index.fake_engine import FAKE_IDENTITY
-from facesim_index.records import Failure, FailureCode, FileLink, FileStamp
+from facesim_index.lock import WriterLock
+from facesim_index.records import FaceId, Failure, FailureCode, FileLink, FileStamp
 from facesim_index.store import Store
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 
@@ -70,6 +80,88 @@ def test_an_exception_in_a_write_undoes_all_of_it(catalog: Catalog) -> None:
         fail_halfway()
     with catalog.read() as transaction:
         assert reading.roots(transaction) == []
+
+
+def first_schema(folder: Path) -> None:
+    """Put an index back to schema 0001: a catalog made by that migration, with the same rows."""
+    path, old = folder / "catalog.sqlite3", folder / "old.sqlite3"
+    engine = create_engine(f"sqlite:///{old}")
+    with engine.connect() as connection:
+        scripts = Config(attributes={"connection": connection})
+        scripts.set_main_option("script_location", str(files("facesim_index.migrations")))
+        scripts.set_main_option("path_separator", "os")
+        command.upgrade(scripts, "0001")
+        connection.commit()
+    engine.dispose()
+    database = sqlite3.connect(old)
+    database.execute("ATTACH ? AS new", [str(path)])
+    tables = database.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'").fetchall()
+    for (table,) in tables:
+        if table not in ("alembic_version", "sqlite_sequence"):
+            database.execute(f"INSERT INTO main.{table} SELECT * FROM new.{table}")
+    database.commit()
+    database.execute("DETACH new")
+    database.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    database.execute("PRAGMA journal_mode=WAL")
+    database.close()
+    old.rename(path)
+
+
+@pytest.fixture
+def old_index(tmp_path: Path) -> Path:
+    """An index of schema 0001 with two faces, one of them removed."""
+    with new_store(tmp_path / "i") as store:
+        commit_pictures(store, {"/p/a.jpg": picture("a", unit_vectors(2, 7))})
+        store.remove_faces([FaceId(1)])
+    first_schema(tmp_path / "i")
+    return tmp_path / "i"
+
+
+@pytest.mark.parametrize("writable", [False, True])
+def test_an_older_index_is_upgraded_when_it_is_opened(
+    old_index: Path, writable: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = old_index / "catalog.sqlite3"
+    assert needs_upgrade(path)
+    with pytest.raises(IndexVersionError):
+        open_catalog(path, writable=False)
+    with Store(old_index, writable=writable) as store:
+        assert f"upgraded {path} to schema {SCHEMA_REVISION}" in caplog.text
+        assert store.catalog.schema_revision() == SCHEMA_REVISION
+        assert store.catalog.check_integrity() == []
+        assert store.identity == FAKE_IDENTITY
+        with store.view() as view:
+            assert (
+                compare_metadata(MigrationContext.configure(view.transaction), Base.metadata) == []
+            )
+            [found] = view.search(unit_vectors(2, 7)[1:], 5)
+            [face] = reading.faces(view.transaction, found.face_ids)
+            assert (face.face_id, face.path, view.removed.tolist()) == (2, "/p/a.jpg", [1])
+            assert reading.prior_estimate(view.transaction) is None
+    assert not needs_upgrade(path)
+    with Store(old_index, writable=True) as store:  # the lock was let go
+        commit_pictures(store, {"/p/b.jpg": picture("b", unit_vectors(1, 8))})
+
+
+def test_an_older_index_waits_for_its_writer(old_index: Path) -> None:
+    lock = WriterLock(old_index)
+    with pytest.raises(IndexLockedError, match="is being written by process"):
+        Store(old_index)
+    lock.release()
+    assert needs_upgrade(old_index / "catalog.sqlite3")
+
+
+def test_an_older_index_that_cannot_be_changed_is_told(
+    old_index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "facesim_index.catalog.connection.os.access", lambda _, mode: mode != os.W_OK
+    )
+    for writable in (False, True):
+        with pytest.raises(StorageError, match=r"older facesim \(schema 0001.*read-only; copy it"):
+            Store(old_index, writable=writable)
+    monkeypatch.undo()
+    assert needs_upgrade(old_index / "catalog.sqlite3")
 
 
 def test_a_newer_schema_is_refused(catalog: Catalog) -> None:

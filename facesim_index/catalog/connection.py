@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 CATALOG_NAME = "catalog.sqlite3"
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 APPLICATION_ID = 0x46534958  # "FSIX", so that `file` and we can tell our catalogs
 BUSY_TIMEOUT_MS = 30_000
 
@@ -156,6 +156,8 @@ def needs_upgrade(path: Path) -> bool:
     Raises
     ------
     IndexNotFoundError, IndexVersionError
+    StorageError
+        It did, and the catalog cannot be upgraded where it is.
     """
     catalog = Catalog(path, writable=False)
     try:
@@ -166,12 +168,19 @@ def needs_upgrade(path: Path) -> bool:
         return False
     if revision not in _known_revisions():
         raise _newer(path, revision)
+    if not (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK)):
+        raise StorageError(
+            f"{path.parent} was written by an older facesim (schema {revision}, this one needs "
+            f"{SCHEMA_REVISION}) and is read-only; copy it to where it can be written, and use "
+            "the copy"
+        )
     return True
 
 
 def upgrade_catalog(path: Path) -> None:
     """Bring an older catalog to this schema; the caller holds the writer's lock."""
-    _migrate(path)
+    with _explained(path):
+        _migrate(path)
     logger.warning("upgraded %s to schema %s", path, SCHEMA_REVISION)
 
 

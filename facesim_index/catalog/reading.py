@@ -7,7 +7,7 @@ Each function takes a connection inside a transaction of `Catalog.read` or
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.sql.functions import coalesce
 
 from facesim_index.catalog.schema import (
@@ -35,6 +35,7 @@ from facesim_index.catalog.schema import (
     Image,
     IndexState,
     IngestRun,
+    PriorEstimateRow,
     Root,
     SegmentRow,
     Tombstone,
@@ -51,6 +52,7 @@ from facesim_index.records import (
     ImageStatus,
     Int64Array,
     KnownFile,
+    PictureFaces,
     Quality,
     SegmentId,
     SegmentInfo,
@@ -77,6 +79,22 @@ class KnownImage:
     image_id: ImageId
     status: ImageStatus
     failure_code: FailureCode | None
+
+
+@dataclass(frozen=True, slots=True)
+class PriorEstimate:
+    """The share of genuine pairs as it was estimated for one generation with one curve."""
+
+    generation: int
+    calibration: str
+    curve_sha256: str
+    share: float
+    low: float
+    high: float
+    n_faces: int
+    n_rows: int
+    n_pairs: int
+    method: str
 
 
 def state(connection: Connection) -> State:
@@ -223,6 +241,25 @@ def faces(connection: Connection, ids: Int64Array) -> list[FaceRecord]:
     ]
 
 
+def picture_faces(connection: Connection, path: Path) -> PictureFaces | None:
+    """Return the living faces of the picture in a file, or None when the file is not known."""
+    row = connection.execute(
+        select(Image.id, Image.width_px, Image.height_px)
+        .join(File, File.image_id == Image.id)
+        .join(Folder, Folder.id == File.folder_id)
+        .where(Folder.path == str(path.parent), File.name == path.name)
+    ).one_or_none()
+    if row is None:
+        return None
+    found = faces(connection, faces_of_images(connection, [ImageId(row.id)]))
+    return PictureFaces(row.width_px or 0, row.height_px or 0, tuple(found))
+
+
+def n_faces(connection: Connection) -> int:
+    """Return how many living faces there are."""
+    return connection.execute(select(func.count()).select_from(Face)).scalar_one()
+
+
 def failed_files(connection: Connection) -> Iterator[FailedFile]:
     """Yield every file that could not be used, by path."""
     code = coalesce(Image.failure_code, File.failure_code)
@@ -284,6 +321,40 @@ def active_calibration(connection: Connection) -> str | None:
     return connection.execute(
         select(CalibrationRow.document).where(CalibrationRow.active.is_(True))
     ).scalar()
+
+
+def prior_estimate(connection: Connection) -> PriorEstimate | None:
+    """Return the stored estimate of the share of genuine pairs, of whatever generation."""
+    names = [field.name for field in fields(PriorEstimate)]
+    row = connection.execute(
+        select(*(PriorEstimateRow.__table__.columns[name] for name in names))
+    ).one_or_none()
+    return None if row is None else PriorEstimate(*row)
+
+
+def faces_of_same_images(
+    connection: Connection, face_ids: Int64Array
+) -> tuple[Int64Array, Int64Array]:
+    """Return each of the faces with each living face of its picture, itself among them.
+
+    Parameters
+    ----------
+    connection : Connection
+    face_ids : ndarray of int64
+
+    Returns
+    -------
+    face_ids, other_ids : ndarray of shape (n_pairs,), int64
+    """
+    other = aliased(Face)
+    rows = connection.execute(
+        select(Face.id, other.id)
+        .join(other, other.image_id == Face.image_id)
+        .where(among(Face.id, face_ids))
+        .order_by(Face.id, other.id)
+    )
+    pairs = np.array([tuple(row) for row in rows], dtype=np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
 
 
 def content_hashes(connection: Connection, image_ids: Iterable[ImageId]) -> dict[ImageId, bytes]:

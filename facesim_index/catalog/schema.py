@@ -218,3 +218,23 @@ class IngestRun(Base):
     version: Mapped[str]
     options: Mapped[str]
     summary: Mapped[str | None]
+
+
+class PriorEstimateRow(Base):
+    """The newest estimate of the share of genuine pairs: derived, and of one generation."""
+
+    __tablename__ = "prior_estimate"
+    __table_args__ = (CheckConstraint("id = 1", name="single_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    generation: Mapped[int]
+    calibration: Mapped[str]
+    curve_sha256: Mapped[str]
+    share: Mapped[float]
+    low: Mapped[float]
+    high: Mapped[float]
+    n_faces: Mapped[int]
+    n_rows: Mapped[int]
+    n_pairs: Mapped[int]
+    method: Mapped[str]
+    created_at: Mapped[str]

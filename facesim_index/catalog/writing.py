@@ -5,6 +5,7 @@ them commits.  `advance` closes every change that readers must notice.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, delete, exists, func, insert, literal, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from facesim_index.catalog.connection import now
-from facesim_index.catalog.reading import among, at_or_below
+from facesim_index.catalog.reading import PriorEstimate, among, at_or_below
 from facesim_index.catalog.schema import (
     CalibrationRow,
     Face,
@@ -21,6 +22,7 @@ from facesim_index.catalog.schema import (
     Image,
     IndexState,
     IngestRun,
+    PriorEstimateRow,
     Root,
     SegmentRow,
     Tombstone,
@@ -260,6 +262,16 @@ def use_calibration(connection: Connection, name: str, engine_key: str, document
         upsert(CalibrationRow)
         .values(name=name, **values)
         .on_conflict_do_update(index_elements=[CalibrationRow.name], set_=values)
+    )
+
+
+def put_prior_estimate(connection: Connection, estimate: PriorEstimate) -> None:
+    """Store the estimate of the share of genuine pairs in the place of an older one."""
+    values = {**asdict(estimate), "created_at": now()}
+    connection.execute(
+        upsert(PriorEstimateRow)
+        .values(id=1, **values)
+        .on_conflict_do_update(index_elements=[PriorEstimateRow.id], set_=values)
     )
 
 
