@@ -10,11 +10,12 @@ import click
 
 from .output import csv_line, printable
 from .progress_bar import progress_bar
-from .query import prior_option
+from .query import gallery_prior_option
 from .state import State, pass_state
 
 if TYPE_CHECKING:
     from facesim_index.index import FaceIndex
+    from facesim_index.prior import Prior
     from facesim_index.records import Int64Array
 
 out_argument = click.argument(
@@ -39,7 +40,7 @@ def export() -> None:
     show_default=True,
     help="What to write for each pair.",
 )
-@prior_option
+@gallery_prior_option
 @click.option(
     "--layout",
     type=click.Choice(["wide", "long"]),
@@ -65,7 +66,7 @@ def matrix(
     state: State,
     out: Path,
     value: Literal["degree", "cosine"],
-    prior: float,
+    prior: "Prior",
     layout: str,
     min_degree: float | None,
     under: str | None,
@@ -80,9 +81,14 @@ def matrix(
     from facesim_index.matrix import MatrixOptions
     from facesim_index.progress import ProgressUpdate
 
-    options = MatrixOptions(value=value, prior=prior, min_degree=min_degree, decimals=decimals)
     with state.open() as index:
         ids = _chosen(index, under, face_ids)
+        options = MatrixOptions(
+            value=value,
+            prior=index.prior(prior) if value == "degree" or min_degree is not None else 0.5,
+            min_degree=min_degree,
+            decimals=decimals,
+        )
         with progress_bar(quiet=state.quiet) as progress, _output(out) as handle:
 
             def on_rows(done: int) -> None:
@@ -91,7 +97,8 @@ def matrix(
             index.write_matrix(
                 handle, ids, options, layout="wide" if layout == "wide" else "long", on_rows=on_rows
             )
-    state.say(f"Wrote {_named(out)}: {len(ids)} faces")
+    at_prior = f", degrees at prior {options.prior:.3g}" if value == "degree" else ""
+    state.say(f"Wrote {_named(out)}: {len(ids)} faces{at_prior}")
 
 
 @export.command(epilog="Example: facesim export faces faces.csv")

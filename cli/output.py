@@ -113,5 +113,14 @@ def number_text(value: float | None, decimals: int) -> str:
     return "-" if value is None else f"{value:.{decimals}f}"
 
 
+def count_text(expected: float | None) -> str:
+    """Return an expected number for people: two digits, and never a plain zero."""
+    if expected is None:
+        return "-"
+    if expected < 0.01:
+        return "<0.01"
+    return f"{expected:.2g}" if expected < 100 else f"{expected:.0f}"
+
+
 def _write(data: bytes) -> None:
     sys.stdout.buffer.write(data)

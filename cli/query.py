@@ -8,6 +8,7 @@ import click
 
 from .output import (
     Cell,
+    count_text,
     degree_text,
     format_option,
     number_text,
@@ -20,19 +21,43 @@ from .output import (
 from .state import State, pass_state
 
 if TYPE_CHECKING:
-    from facesim_index.records import Box, Comparison, FaceAnswer, QueryAnswer
+    from facesim_index.prior import Prior
+    from facesim_index.records import Box, Comparison, FaceAnswer, Match, QueryAnswer
 
 CSV_COLUMNS = (
     *("face", "rank", "degree", "log10_lr", "cosine", "face_id", "same_image", "path"),
     *("x", "y", "w", "h"),
+    *("degree_low", "degree_high", "fmr", "expected_strangers", "at_bound"),
 )
 
-prior_option = click.option(
+
+def parse_prior(text: str) -> "Prior":
+    """Return a probability between 0 and 1, or the word ``gallery``."""
+    if text == "gallery":
+        return "gallery"
+    try:
+        prior = float(text)
+    except ValueError:
+        prior = 0.0
+    if not 0.0 < prior < 1.0:
+        raise click.BadParameter(f"{text!r} is neither a number between 0 and 1 nor gallery")
+    return prior
+
+
+gallery_prior_option = click.option(
     "--prior",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.5,
+    type=parse_prior,
+    metavar="P|gallery",
+    default="gallery",
     show_default=True,
-    help="Probability, before looking, that two faces show one person.",
+    help="Probability, before looking, that two faces show one person; `gallery` estimates it "
+    "from the index's own scores.",
+)
+
+
+TABLE_COLUMNS = (
+    *("rank", "degree", "log10 LR", "strangers", "cosine", "face"),
+    *("support", "picture"),
 )
 
 
@@ -44,7 +69,7 @@ prior_option = click.option(
 )
 @click.option("--face", type=click.IntRange(0), help="Only this face of the picture, from 0.")
 @click.option("--min-degree", type=click.FloatRange(0, 1), help="Only matches of this degree.")
-@prior_option
+@gallery_prior_option
 @click.option("--exclude-same-image", is_flag=True, help="Leave out the query picture itself.")
 @format_option
 @click.option(
@@ -61,7 +86,7 @@ def query(
     top: int,
     face: int | None,
     min_degree: float | None,
-    prior: float,
+    prior: "Prior",
     exclude_same_image: bool,
     output_format: str,
     sheet: Path | None,
@@ -69,7 +94,8 @@ def query(
     """Find the faces most similar to those of a picture.
 
     Every face of the picture is answered, left to right.  The degree of a match is the
-    probability that both faces show one person, given the prior.
+    probability that both faces show one person, given the prior; strangers is how many faces
+    of other people are expected at or above it in an index of this size.
     """
     if (image is None) == (face_id is None):
         raise click.UsageError("give either IMAGE or --face-id")
@@ -104,7 +130,13 @@ def query(
 @click.argument("b", type=click.Path(exists=True, dir_okay=False))
 @click.option("--face-a", type=click.IntRange(0), help="Face of A, from 0.  [default: largest]")
 @click.option("--face-b", type=click.IntRange(0), help="Face of B, from 0.  [default: largest]")
-@prior_option
+@click.option(
+    "--prior",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.5,
+    show_default=True,
+    help="Probability, before looking, that both pictures show one person.",
+)
 @click.option("--model", metavar="PACK|FOLDER", help="Weights (`facesim models list`).")
 @click.option(
     "--format",
@@ -149,6 +181,10 @@ def answer_document(answer: "QueryAnswer") -> dict[str, object]:
         "engine": answer.engine,
         "calibration": answer.calibration,
         "prior": answer.prior,
+        "prior_source": answer.prior_source,
+        "prior_low": answer.prior_low,
+        "prior_high": answer.prior_high,
+        "faces_searched": answer.n_faces,
         "query": answer.query,
         "note": answer.note,
         "faces": [_face_document(face) for face in answer.faces],
@@ -171,6 +207,11 @@ def _face_document(face: "FaceAnswer") -> dict[str, object]:
                 "degree": match.degree,
                 "log10_lr": None if match.log10_lr is None else round(match.log10_lr, 4),
                 "same_image": match.same_image,
+                "degree_low": match.degree_low,
+                "degree_high": match.degree_high,
+                "fmr": match.fmr,
+                "expected_strangers": match.expected_strangers,
+                "at_bound": match.at_bound,
             }
             for match in face.matches
         ],
@@ -183,6 +224,10 @@ def _comparison_document(comparison: "Comparison") -> dict[str, object]:
         "calibration": comparison.calibration,
         "prior": comparison.prior,
         "degree": comparison.degree,
+        "degree_low": comparison.degree_low,
+        "degree_high": comparison.degree_high,
+        "fmr": comparison.fmr,
+        "at_bound": comparison.at_bound,
         "log10_lr": None if comparison.log10_lr is None else round(comparison.log10_lr, 4),
         "cosine": round(comparison.cosine, 6),
         "a": {
@@ -218,6 +263,11 @@ def _csv_rows(answer: "QueryAnswer") -> Iterator[tuple[Cell, ...]]:
                 str(match.same_image).lower(),
                 match.path,
                 *_box(match.box),
+                match.degree_low,
+                match.degree_high,
+                match.fmr,
+                match.expected_strangers,
+                str(match.at_bound).lower(),
             )
 
 
@@ -230,36 +280,54 @@ def _write_tables(answer: "QueryAnswer") -> None:
         )
         if face.matches:
             write_table(
-                ("rank", "degree", "log10 LR", "cosine", "face", "picture"),
-                [
-                    (
-                        str(match.rank),
-                        degree_text(match.degree),
-                        number_text(match.log10_lr, 2),
-                        number_text(match.cosine, 3),
-                        str(match.face_id),
-                        shown_path(match.path)
-                        + (f"  (+{len(match.paths) - 1} copies)" if len(match.paths) > 1 else "")
-                        + ("  (the query picture)" if match.same_image else ""),
-                    )
-                    for match in face.matches
-                ],
-                numeric=("rank", "degree", "log10 LR", "cosine", "face"),
+                TABLE_COLUMNS,
+                [_table_row(match) for match in face.matches],
+                numeric=TABLE_COLUMNS[:-2],
             )
         else:
             click.echo("no match")
         click.echo()
     if answer.calibration:
-        click.echo(
-            f"degree: probability that both faces show one person, at prior {answer.prior:g} "
-            f"(calibration {answer.calibration})"
+        _write_legend(answer)
+
+
+def _table_row(match: "Match") -> tuple[str, ...]:
+    from facesim_index.calibration import support_phrase
+
+    return (
+        str(match.rank),
+        degree_text(match.degree),
+        number_text(match.log10_lr, 2) + ("*" if match.at_bound else ""),
+        count_text(match.expected_strangers),
+        number_text(match.cosine, 3),
+        str(match.face_id),
+        "-" if match.log10_lr is None else support_phrase(match.log10_lr),
+        shown_path(match.path)
+        + (f"  (+{len(match.paths) - 1} copies)" if len(match.paths) > 1 else "")
+        + ("  (the query picture)" if match.same_image else ""),
+    )
+
+
+def _write_legend(answer: "QueryAnswer") -> None:
+    estimated = ""
+    if answer.prior_low is not None and answer.prior_high is not None:
+        estimated = (
+            f", the share of genuine pairs estimated from this index "
+            f"({answer.prior_low:.2g} to {answer.prior_high:.2g})"
         )
+    click.echo(f"degree: probability of one person, at prior {answer.prior:.3g}{estimated}")
+    click.echo(
+        f"strangers: faces of other people expected at or above this, among {answer.n_faces}"
+    )
+    if any(match.at_bound for face in answer.faces for match in face.matches):
+        click.echo(f"*: as far as the evidence of the calibration {answer.calibration} reaches")
 
 
 def _write_comparison(comparison: "Comparison") -> None:
     rows = [
-        ("degree", degree_text(comparison.degree)),
-        ("log10 LR", number_text(comparison.log10_lr, 2)),
+        ("degree", degree_text(comparison.degree) + _interval_text(comparison)),
+        ("log10 LR", number_text(comparison.log10_lr, 2) + _support_text(comparison)),
+        ("FMR", "-" if comparison.fmr is None else f"{comparison.fmr:.2g}"),
         ("cosine", number_text(comparison.cosine, 3)),
         ("prior", f"{comparison.prior:g}"),
         ("A", _face_text(comparison.path_a, comparison.face_a, comparison.n_faces_a)),
@@ -268,6 +336,22 @@ def _write_comparison(comparison: "Comparison") -> None:
     ]
     for name, value in rows:
         click.echo(f"{name:<12} {value}")
+
+
+def _interval_text(comparison: "Comparison") -> str:
+    low, high = comparison.degree_low, comparison.degree_high
+    if low is None or high is None:
+        return ""
+    return f" (95 % interval {degree_text(low)} to {degree_text(high)})"
+
+
+def _support_text(comparison: "Comparison") -> str:
+    from facesim_index.calibration import support_phrase
+
+    if comparison.log10_lr is None:
+        return ""
+    bound = "; as far as the calibration's evidence reaches" if comparison.at_bound else ""
+    return f" ({support_phrase(comparison.log10_lr)}{bound})"
 
 
 def _face_text(path: str, face: int, n_faces: int) -> str:

@@ -22,9 +22,11 @@ from facesim_index.engine import (
     load_engine,
 )
 from facesim_index.errors import IndexNotFoundError, UsageError
+from facesim_index.gallery import refresh_gallery_prior
 from facesim_index.ingest import Ingest, IngestSummary
 from facesim_index.maintenance import Repair, Verdict
 from facesim_index.matrix import MatrixBlock, MatrixOptions
+from facesim_index.prior import Prior, resolve_prior
 from facesim_index.progress import Progress, ignore
 from facesim_index.readers import (
     Provider,
@@ -40,6 +42,7 @@ from facesim_index.records import (
     FailedFile,
     Float32Array,
     Int64Array,
+    PictureFaces,
     QueryAnswer,
 )
 from facesim_index.scan import IngestOptions, Scan, resolve_targets, scan
@@ -215,6 +218,7 @@ class FaceIndex:
                 should_stop=should_stop,
             )
             summary = ingest.run()
+            refresh_gallery_prior(store)
         if self._store is None:
             self._store = Store(self._folder)
         return summary
@@ -250,7 +254,7 @@ class FaceIndex:
         top: int = 10,
         face: int | None = None,
         min_degree: float | None = None,
-        prior: float = 0.5,
+        prior: Prior = "gallery",
         exclude_same_image: bool = False,
     ) -> QueryAnswer:
         """Return the indexed faces most similar to those of a picture, or to an indexed face.
@@ -266,8 +270,9 @@ class FaceIndex:
             Only this face of the picture, left to right, from 0.
         min_degree : float, optional
             Only matches with at least this degree, in [0, 1].
-        prior : float, default=0.5
-            Probability of a genuine pair before looking, in (0, 1).
+        prior : float or "gallery", default="gallery"
+            Probability of a genuine pair before looking, in (0, 1); ``gallery`` estimates it
+            from the scores of the index itself.
         exclude_same_image : bool, default=False
             Leave out the faces of the query picture itself.
 
@@ -289,6 +294,28 @@ class FaceIndex:
             raise UsageError("face chooses among the faces of a picture; a face_id is one face")
         return search.query_face(self._opened, FaceId(face_id or 0), options)
 
+    def prior(self, prior: Prior = "gallery") -> float:
+        """Return the prior that an answer uses.
+
+        Parameters
+        ----------
+        prior : float or "gallery", default="gallery"
+
+        Returns
+        -------
+        float
+            The share of genuine pairs in this index, estimated from its own scores; 0.5 when
+            there is no calibration.  A number is checked and returned.
+
+        Raises
+        ------
+        CalibrationError
+            The number is not in (0, 1).
+        """
+        with self._opened.view() as view:
+            curve = self._opened.calibration()
+            return resolve_prior(self._opened, view, curve, prior).value
+
     def face_ids(self, *, under: AnyPath | None = None) -> Int64Array:
         """Return the ids of all faces, ascending; with `under`, of pictures at or below a path."""
         where = None if under is None else Path(under).expanduser().resolve()
@@ -302,6 +329,23 @@ class FaceIndex:
             with self._opened.catalog.read() as transaction:
                 found = reading.faces(transaction, ids[start : start + FACES_PER_READ])
             yield from found
+
+    def picture_faces(self, paths: Sequence[Path]) -> list[PictureFaces | None]:
+        """Return the faces of pictures by the absolute paths of their files.
+
+        Parameters
+        ----------
+        paths : sequence of Path
+
+        Returns
+        -------
+        list of PictureFaces or None
+            None for a file that is not in the index, or could not be read.
+        """
+        if self._store is None:
+            return [None for _ in paths]
+        with self._store.catalog.read() as transaction:
+            return [reading.picture_faces(transaction, path) for path in paths]
 
     def faces(self, *, under: AnyPath | None = None) -> "pandas.DataFrame":
         """Return one row for each face.
@@ -349,6 +393,7 @@ class FaceIndex:
         face_ids : sequence of int, optional
             All faces by default.
         options : MatrixOptions, optional
+            By default degrees at the index's own prior; see `prior`.
 
         Returns
         -------
@@ -358,7 +403,7 @@ class FaceIndex:
         ids = self.check_face_ids(self.face_ids() if face_ids is None else face_ids)
         with self._opened.view() as view:
             return matrices.matrix_frame(
-                ids, view, options or MatrixOptions(), self._opened.calibration()
+                ids, view, options or MatrixOptions(prior=self.prior()), self._opened.calibration()
             )
 
     def matrix_blocks(
@@ -382,7 +427,7 @@ class FaceIndex:
         ids = self.check_face_ids(self.face_ids() if face_ids is None else face_ids)
         with self._opened.view() as view:
             yield from matrices.matrix_blocks(
-                ids, view, options or MatrixOptions(), self._opened.calibration()
+                ids, view, options or MatrixOptions(prior=self.prior()), self._opened.calibration()
             )
 
     def write_matrix(
@@ -417,7 +462,9 @@ class FaceIndex:
         write = matrices.write_wide if layout == "wide" else matrices.write_long
         curve = self._opened.calibration()
         with self._opened.view() as view:
-            write(out, ids, view, options or MatrixOptions(), curve, on_rows=on_rows)
+            write(
+                out, ids, view, options or MatrixOptions(prior=self.prior()), curve, on_rows=on_rows
+            )
 
     def check_face_ids(self, face_ids: Int64Array | Sequence[int]) -> Int64Array:
         """Return ids as an array, after seeing that each is a face of this index.
@@ -467,12 +514,15 @@ class FaceIndex:
         """
         with Store(self._folder, writable=True) as store:
             where = [Path(path).expanduser() for path in paths]
-            return maintenance.forget(store, where, [FaceId(face_id) for face_id in face_ids])
+            forgotten = maintenance.forget(store, where, [FaceId(face_id) for face_id in face_ids])
+            refresh_gallery_prior(store)
+            return forgotten
 
     def compact(self) -> None:
         """Rewrite the index without what was removed, in as few segments as may be."""
         with Store(self._folder, writable=True) as store:
             store.compact()
+            refresh_gallery_prior(store)
 
     def verify(self) -> Verdict:
         """Compare every file and row of the index with what was recorded."""
@@ -491,7 +541,9 @@ class FaceIndex:
             settings = dataclasses.replace(settings, min_detection=0.02, min_face_px=1)
             store.check_engine(engine_identity(settings))
             read = functools.partial(read_all, settings, workers, lambda: False)
-            return maintenance.repair(store, verdict, read)
+            repaired = maintenance.repair(store, verdict, read)
+            refresh_gallery_prior(store)
+            return repaired
 
     @property
     def _opened(self) -> Store:

@@ -6,7 +6,7 @@ orientation applied), origin at its top left corner.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType
+from typing import Literal, NewType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 FaceId = NewType("FaceId", int)
 ImageId = NewType("ImageId", int)
 SegmentId = NewType("SegmentId", int)
+
+PriorSource = Literal["given", "gallery"]
 
 UInt8Array = NDArray[np.uint8]
 Int64Array = NDArray[np.int64]
@@ -245,6 +247,17 @@ class Match:
         The evidence itself, free of any prior; None without a calibration.
     same_image : bool
         The face comes from a picture with the same bytes as the query picture.
+    degree_low, degree_high : float or None
+        95 % interval of the degree from the calibration's own uncertainty; None when the
+        calibration has none.
+    fmr : float or None
+        False match rate: how often two different people score at least this high.
+    expected_strangers : float or None
+        How many faces of other people an index of this size is expected to have at or above
+        this cosine.
+    at_bound : bool
+        The calibration's evidence ends before this cosine: the degree is as strong a claim as
+        it supports, for or against.
     """
 
     rank: int
@@ -257,6 +270,11 @@ class Match:
     degree: float | None
     log10_lr: float | None
     same_image: bool
+    degree_low: float | None = None
+    degree_high: float | None = None
+    fmr: float | None = None
+    expected_strangers: float | None = None
+    at_bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +315,12 @@ class QueryAnswer:
     prior : float
         Probability of a genuine pair before looking, in (0, 1).
     faces : tuple of FaceAnswer
+    prior_source : {"given", "gallery"}
+        Whether the prior was given, or estimated from the index's own scores.
+    prior_low, prior_high : float or None
+        95 % interval of an estimated prior.
+    n_faces : int
+        How many faces were searched.
     """
 
     query: str
@@ -305,6 +329,10 @@ class QueryAnswer:
     note: str | None
     prior: float
     faces: tuple[FaceAnswer, ...]
+    prior_source: PriorSource = "given"
+    prior_low: float | None = None
+    prior_high: float | None = None
+    n_faces: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,6 +440,23 @@ class FaceRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureFaces:
+    """The faces of one indexed picture.
+
+    Attributes
+    ----------
+    width_px, height_px : int
+        Of the upright picture; 0 when it could not be decoded.
+    faces : tuple of FaceRecord
+        Left to right; empty when there is none.
+    """
+
+    width_px: int
+    height_px: int
+    faces: tuple[FaceRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FailedFile:
     """A file that could not be used, as `facesim errors` lists it."""
 
@@ -442,6 +487,8 @@ class Comparison:
     calibration : str or None
     note : str or None
         Why the degree is missing, when it is.
+    degree_low, degree_high, fmr, at_bound
+        As of a `Match`.
     """
 
     path_a: str
@@ -459,3 +506,7 @@ class Comparison:
     engine: str
     calibration: str | None
     note: str | None
+    degree_low: float | None = None
+    degree_high: float | None = None
+    fmr: float | None = None
+    at_bound: bool = False

@@ -5,20 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
-from facesim_index.calibration import Calibration, degree_from_log10_lr, log10_lr
+from facesim_index.answers import Judgement, judge, no_calibration
+from facesim_index.calibration import Calibration
 from facesim_index.catalog import reading
 from facesim_index.embedding import read_picture
 from facesim_index.engine import FaceEngine
 from facesim_index.errors import CalibrationError, NoFaceError, PictureError, UsageError
+from facesim_index.prior import Prior, resolve_prior
 from facesim_index.records import (
     Comparison,
     EmbeddedFace,
-    EngineIdentity,
     FaceAnswer,
     FaceId,
     FaceRecord,
     Float32Array,
-    Float64Array,
     Int64Array,
     Match,
     PictureReading,
@@ -40,8 +40,9 @@ class QueryOptions:
         Only this face of the query picture, left to right, from 0.
     min_degree : float, optional
         Only matches with at least this degree.
-    prior : float, default=0.5
-        Probability of a genuine pair before looking, in (0, 1).
+    prior : float or "gallery", default="gallery"
+        Probability of a genuine pair before looking, in (0, 1); ``gallery`` estimates it from
+        the scores of the index itself.
     exclude_same_image : bool, default=False
         Leave out the faces of the query picture itself.
     """
@@ -49,7 +50,7 @@ class QueryOptions:
     top: int = 10
     face: int | None = None
     min_degree: float | None = None
-    prior: float = 0.5
+    prior: Prior = "gallery"
     exclude_same_image: bool = False
 
 
@@ -60,22 +61,6 @@ class _Query:
     number: int
     embedding: Float32Array
     face: EmbeddedFace | FaceRecord
-
-
-@dataclass(frozen=True, slots=True)
-class _Degrees:
-    """Turns cosines into what an answer says of them."""
-
-    curve: Calibration | None
-    prior: float
-
-    def of(self, cosines: Float64Array) -> list[tuple[float, float | None, float | None]]:
-        """Return (cosine, degree, log10 LR) for each."""
-        if self.curve is None:
-            return [(cosine, None, None) for cosine in cosines.tolist()]
-        evidence = log10_lr(cosines, self.curve)
-        degrees = degree_from_log10_lr(evidence, prior=self.prior)
-        return list(zip(cosines.tolist(), degrees.tolist(), evidence.tolist(), strict=True))
 
 
 def query_picture(
@@ -194,7 +179,7 @@ def compare_pictures(
     number_b = _largest(b) if face_b is None else _check_face(path_b, b, face_b)
     chosen_a, chosen_b = a.faces[number_a], b.faces[number_b]
     product = chosen_a.embedding.astype(np.float64) @ chosen_b.embedding.astype(np.float64)
-    [(cosine, degree, evidence)] = _Degrees(curve, prior).of(np.clip([product], -1.0, 1.0))
+    [judgement] = judge(np.clip([product], -1.0, 1.0), curve, prior=prior)
     return Comparison(
         path_a=str(path_a),
         path_b=str(path_b),
@@ -204,21 +189,17 @@ def compare_pictures(
         n_faces_b=len(b.faces),
         box_a=chosen_a.box,
         box_b=chosen_b.box,
-        cosine=cosine,
-        degree=degree,
-        log10_lr=evidence,
+        cosine=judgement.cosine,
+        degree=judgement.degree,
+        log10_lr=judgement.log10_lr,
         prior=prior,
         engine=str(engine.identity),
         calibration=curve.name if curve else None,
         note=None if curve else no_calibration(engine.identity),
-    )
-
-
-def no_calibration(identity: EngineIdentity) -> str:
-    """Return the sentence that explains why there are no degrees."""
-    return (
-        f"there is no calibration for the engine {identity}, so cosines are given without "
-        "degrees; a degree is never guessed"
+        degree_low=judgement.degree_low,
+        degree_high=judgement.degree_high,
+        fmr=judgement.fmr,
+        at_bound=judgement.at_bound,
     )
 
 
@@ -239,31 +220,44 @@ def _answer(
     hidden = own if options.exclude_same_image else own[own == (itself or 0)]
     embeddings = np.stack([query.embedding for query in queries])
     found = view.search(embeddings, options.top, excluded=hidden)
-    degrees = _Degrees(curve, options.prior)
+    prior = resolve_prior(store, view, curve, options.prior)
+    n_faces = reading.n_faces(view.transaction) - len(hidden)
     return QueryAnswer(
         query=name,
         engine=str(store.identity),
         calibration=curve.name if curve else None,
         note=None if curve else no_calibration(store.identity),
-        prior=options.prior,
+        prior=prior.value,
         faces=tuple(
             FaceAnswer(
                 face=query.number,
                 box=query.face.box,
                 landmarks=query.face.landmarks,
                 detection=query.face.detection,
-                matches=_matches(view, neighbours, own, degrees, options.min_degree),
+                matches=_matches(
+                    view,
+                    neighbours,
+                    judge(neighbours.cosines, curve, prior=prior.value),
+                    own,
+                    n_faces,
+                    options.min_degree,
+                ),
             )
             for query, neighbours in zip(queries, found, strict=True)
         ),
+        prior_source=prior.source,
+        prior_low=prior.low,
+        prior_high=prior.high,
+        n_faces=n_faces,
     )
 
 
 def _matches(
     view: View,
     neighbours: Neighbours,
+    judgements: list[Judgement],
     own: Int64Array,
-    degrees: _Degrees,
+    n_faces: int,
     min_degree: float | None,
 ) -> tuple[Match, ...]:
     records = reading.faces(view.transaction, neighbours.face_ids)
@@ -275,14 +269,17 @@ def _matches(
             paths=face.paths,
             box=face.box,
             landmarks=face.landmarks,
-            cosine=cosine,
-            degree=degree,
-            log10_lr=evidence,
+            cosine=judgement.cosine,
+            degree=judgement.degree,
+            log10_lr=judgement.log10_lr,
             same_image=face.face_id in own,
+            degree_low=judgement.degree_low,
+            degree_high=judgement.degree_high,
+            fmr=judgement.fmr,
+            expected_strangers=None if judgement.fmr is None else judgement.fmr * n_faces,
+            at_bound=judgement.at_bound,
         )
-        for rank, (face, (cosine, degree, evidence)) in enumerate(
-            zip(records, degrees.of(neighbours.cosines), strict=True), start=1
-        )
+        for rank, (face, judgement) in enumerate(zip(records, judgements, strict=True), start=1)
     ]
     if min_degree is None:
         return tuple(matches)

@@ -118,6 +118,7 @@ def test_query_json(index: Path, photos: Path) -> None:
     assert list(first["matches"][0]) == [
         *("rank", "face_id", "path", "paths", "box"),
         *("cosine", "degree", "log10_lr", "same_image"),
+        *("degree_low", "degree_high", "fmr", "expected_strangers", "at_bound"),
     ]
     assert [Path(match["path"]).name for match in first["matches"]] == ["couple.png", "red.png"]
     assert [match["same_image"] for match in first["matches"]] == [True, False]
@@ -136,7 +137,9 @@ def test_query_csv_and_table(index: Path, photos: Path) -> None:
     assert Path(rows[0]["path"]).name == "red.png"
     table = facesim(index, "query", photos / "red.png").stdout.splitlines()
     assert table[0].startswith("face 0 of ")
-    assert table[1].split() == ["rank", "degree", "log10", "LR", "cosine", "face", "picture"]
+    assert table[1].split() == [
+        *("rank", "degree", "log10", "LR", "strangers", "cosine", "face", "support", "picture"),
+    ]
     assert table[2].split()[:2] == ["1", "-"]
     assert table[2].endswith("red.png  (the query picture)")
 
@@ -148,7 +151,9 @@ def test_query_by_face_id_and_its_errors(index: Path, photos: Path) -> None:
     assert facesim(index, "query").exit_code == 2
     assert facesim(index, "query", photos / "red.png", "--face-id", 1).exit_code == 2
     assert facesim(index, "query", "--face-id", 99).exit_code == 2
-    assert facesim(index, "query", photos / "red.png", "--prior", "1").exit_code == 2
+    for wrong in ("1", "0", "nan", "often"):
+        result = facesim(index, "query", photos / "red.png", "--prior", wrong)
+        assert (result.exit_code, "between 0 and 1 nor gallery" in result.stderr) == (2, True)
     for name, message in (("nobody.png", "no face found"), ("broken.jpg", "broken.jpg")):
         result = facesim(index, "query", photos / name)
         assert (result.exit_code, result.stdout) == (1, "")

@@ -53,7 +53,7 @@ def is_obama(path: str) -> bool:
 def test_every_other_obama_is_above_every_other_person(
     photos_index: FaceIndex, test_data: Path
 ) -> None:
-    answer = photos_index.query(test_data / "photos/test/obama1.jpg", top=1000)
+    answer = photos_index.query(test_data / "photos/test/obama1.jpg", top=1000, prior=0.5)
     assert answer.prior == 0.5
     [face] = answer.faces
     degrees = [match.degree or 0.0 for match in face.matches]
@@ -85,7 +85,7 @@ def test_own_pictures_are_above_all_strangers(
     photos_index: FaceIndex, test_data: Path, query: str, own: tuple[str, ...]
 ) -> None:
     path = test_data / "photos" / query
-    matches = photos_index.query(path, top=1000).faces[0].matches
+    matches = photos_index.query(path, top=1000, prior=0.5).faces[0].matches
     photos = (test_data / "photos").rglob("*.*")
     ours = {file for file in photos if any(word in str(file) for word in own)}
     near = [match for match in matches if (match.degree or 0.0) > 0.5]

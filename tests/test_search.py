@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from facesim_index.errors import (
     UsageError,
 )
 from facesim_index.fake_engine import FAKE_IDENTITY
+from facesim_index.gallery import gallery_prior
 from facesim_index.records import FaceId, QueryAnswer
 from facesim_index.search import QueryOptions, compare_pictures, query_face, query_picture
 from facesim_index.store import Store
@@ -126,9 +128,48 @@ def test_degrees_follow_bayes_rule_from_the_curve(store: Store, photos: Path) ->
             assert match.degree == pytest.approx(odds / (1 + odds), rel=1e-9)
 
 
+def test_the_prior_is_the_gallery_s_own_unless_one_is_given(store: Store, photos: Path) -> None:
+    bare = ask(store, photos / "red.png")
+    assert (bare.prior, bare.prior_source) == (0.5, "given"), "nothing to estimate it with"
+    calibrate(store)
+    answer = ask(store, photos / "couple.png")
+    with store.view() as view:
+        estimate = gallery_prior(store, view, CURVE)
+    assert (answer.prior, answer.prior_source) == (estimate.share, "gallery")
+    assert (answer.prior_low, answer.prior_high) == (estimate.low, estimate.high)
+    given = ask(store, photos / "couple.png", prior=0.5)
+    assert (given.prior_source, given.prior_low) == ("given", None)
+    for one, other in zip(answer.faces[0].matches, given.faces[0].matches, strict=True):
+        assert one.log10_lr == other.log10_lr, "evidence is free of any prior"
+        assert one.degree != other.degree
+
+
+def test_error_rates_and_intervals_come_with_the_curve(store: Store, photos: Path) -> None:
+    calibrate(store)
+    for match in ask(store, photos / "red.png").faces[0].matches:
+        assert (match.fmr, match.expected_strangers, match.degree_low) == (None, None, None)
+    curve = dataclasses.replace(
+        CURVE,
+        band=((-4.0, -2.0), (2.0, 4.0)),
+        false_matches=((0.0, 0.0), (0.5, -2.0), (1.0, -4.0)),
+    )
+    with store.catalog.write() as transaction:
+        writing.use_calibration(transaction, curve.name, curve.engine_key, to_json(curve))
+    answer = ask(store, photos / "red.png", prior=0.5, exclude_same_image=True)
+    assert answer.n_faces == 3
+    best = answer.faces[0].matches[0]
+    assert best.fmr == pytest.approx(10 ** (-4.0 * best.cosine), rel=1e-9)
+    assert best.expected_strangers == pytest.approx(3 * 10 ** (-4.0 * best.cosine), rel=1e-9)
+    assert best.at_bound, "the cosine lies beyond the last knot"
+    assert best.degree_low == pytest.approx(100 / 101)
+    assert best.degree_high == pytest.approx(10_000 / 10_001)
+    inside = [match for match in answer.faces[0].matches if 0.2 < match.cosine < 0.8]
+    assert not any(match.at_bound for match in inside)
+
+
 def test_min_degree_leaves_out_what_is_below(store: Store, photos: Path) -> None:
     calibrate(store)
-    answer = ask(store, photos / "couple.png", min_degree=0.99)
+    answer = ask(store, photos / "couple.png", min_degree=0.99, prior=0.5)
     assert found(answer) == ["couple.png", "red copy.png"]
     assert found(answer, 1) == ["couple.png"]
 
