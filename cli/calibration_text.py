@@ -1,0 +1,219 @@
+"""How calibrations, fits and checks are written, for people and as JSON."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .output import printable, shown_path, write_table
+
+if TYPE_CHECKING:
+    from facesim_index.calibrating import CalibrationFit
+    from facesim_index.calibration import Calibration
+    from facesim_index.calibration_check import CalibrationCheck, Level
+    from facesim_index.kept_calibrations import ListedCalibration
+    from facesim_index.labelled_scores import LabelledData
+
+
+_HELD_OUT = "on people left out of the fit"
+
+LIST_COLUMNS = ("", "name", "people", "genuine", "impostor", "fitted", "data")
+LIST_NUMERIC = ("people", "genuine", "impostor")
+
+
+def list_document(entry: "ListedCalibration") -> dict[str, object]:
+    """Return a line of the list as the JSON that scripts rely on."""
+    curve, evidence = entry.curve, entry.curve.evidence
+    return {
+        "name": curve.name,
+        "active": entry.active,
+        "shipped": entry.shipped,
+        "method": curve.method,
+        "data": evidence.data,
+        "n_people": evidence.n_people,
+        "n_genuine": evidence.n_genuine,
+        "n_impostor": evidence.n_impostor,
+        "fitted_on": evidence.fitted_on,
+        "log10_lr_lowest": curve.knots[0][1],
+        "log10_lr_highest": curve.knots[-1][1],
+    }
+
+
+def list_row(entry: "ListedCalibration") -> tuple[str, ...]:
+    """Return the cells of a line of the list."""
+    curve, evidence = entry.curve, entry.curve.evidence
+    return (
+        "*" if entry.active else "",
+        printable(curve.name) + (" (default)" if entry.shipped else ""),
+        f"{evidence.n_people:,}",
+        f"{evidence.n_genuine:,}",
+        f"{evidence.n_impostor:,}",
+        evidence.fitted_on,
+        printable(evidence.data),
+    )
+
+
+def fit_document(
+    fit: "CalibrationFit", labelled: "LabelledData", *, used: bool
+) -> dict[str, object]:
+    """Return a fit as the JSON that scripts rely on."""
+    evidence = fit.calibration.evidence
+    return {
+        "name": fit.calibration.name,
+        "used": used,
+        "method": fit.method,
+        "chosen": fit.chosen,
+        "n_pictures": labelled.n_pictures,
+        "n_without_face": labelled.n_without_face,
+        "n_people": evidence.n_people,
+        "n_genuine": evidence.n_genuine,
+        "n_impostor": evidence.n_impostor,
+        "cllr": fit.cllr,
+        "cllr_min": fit.min_cllr,
+        "in_force_before": fit.in_force,
+        "in_force_before_cllr": fit.in_force_cllr,
+        "notes": list(fit.notes),
+    }
+
+
+def write_fit(fit: "CalibrationFit", labelled: "LabelledData", *, used: bool) -> None:
+    """Write a fit, and how it does next to its rivals."""
+    curve, evidence = fit.calibration, fit.calibration.evidence
+    without = labelled.n_without_face
+    click.echo(
+        f"labels  {printable(labelled.name)}: {labelled.n_pictures:,} pictures of "
+        f"{evidence.n_people:,} people" + (f", no face found in {without:,}" if without else "")
+    )
+    click.echo(
+        f"pairs   {evidence.n_genuine:,} of one person, {evidence.n_impostor:,} of two people"
+    )
+    how = "the best of the methods" if len(fit.cllr) > 1 else "given"
+    if fit.chosen and len(fit.cllr) == 1:
+        how = "the steadiest; there are too few people to try others"
+    click.echo(f"method  {curve.method}: {how}")
+    low, high = curve.knots[0], curve.knots[-1]
+    click.echo(
+        f"bounds  log10 LR {low[1]:.1f} at cosine {low[0]:.2f} and below, "
+        f"{high[1]:.1f} at {high[0]:.2f} and above\n"
+    )
+    rows = [(str(name), f"{cllr:.4f}", _HELD_OUT) for name, cllr in fit.cllr.items()]
+    if fit.in_force_cllr is not None:
+        rows.append((printable(fit.in_force or ""), f"{fit.in_force_cllr:.4f}", "in force before"))
+    rows.append(("any curve", f"{fit.min_cllr:.4f}", "the best that is possible on these pairs"))
+    write_table(("", "Cllr", "0 is perfect, 1 is no information"), rows, numeric=("Cllr",))
+    click.echo(
+        f"\n{printable(curve.name)}: stored, " + ("and used from now on" if used else "not used")
+    )
+
+
+def write_curve(curve: "Calibration") -> None:
+    """Write a calibration with its evidence."""
+    evidence = curve.evidence
+    for label, value in (
+        ("name", printable(curve.name)),
+        ("engine", printable(curve.engine_key)),
+        ("method", printable(curve.method)),
+        ("data", printable(evidence.data)),
+        ("people", f"{evidence.n_people:,}"),
+        ("pairs", f"{evidence.n_genuine:,} genuine, {evidence.n_impostor:,} impostor"),
+        ("fitted", evidence.fitted_on),
+    ):
+        click.echo(f"{label:<8} {value}")
+    for found in evidence.checks:
+        click.echo(
+            f"{'checked':<8} {printable(found.data)}: Cllr {found.cllr:.4f} (best possible "
+            f"{found.min_cllr:.4f}), ECE {found.ece:.4f}, EER {found.eer:.2%}"
+        )
+    click.echo()
+    _write_knots(curve)
+
+
+def _write_knots(curve: "Calibration") -> None:
+    import numpy as np
+
+    from facesim_index.calibration import degree_from_log10_lr, false_match_rate
+
+    every = max(1, len(curve.knots) // 16)
+    shown = sorted({*range(0, len(curve.knots), every), len(curve.knots) - 1})
+    cosine = np.array([curve.knots[place][0] for place in shown])
+    rates = (
+        [f"{rate:.2g}" for rate in false_match_rate(cosine, curve)]
+        if curve.false_matches
+        else ["-"] * len(shown)
+    )
+    rows = []
+    for place, rate in zip(shown, rates, strict=True):
+        at, value = curve.knots[place]
+        degree = float(degree_from_log10_lr(np.array([value]))[0])
+        low, high = curve.band[place] if curve.band else (None, None)
+        between = "-" if low is None or high is None else f"{low:.2f} to {high:.2f}"
+        rows.append((f"{at:.3f}", f"{value:.2f}", between, f"{degree:.6f}", rate))
+    write_table(
+        ("cosine", "log10 LR", "95 % interval", "degree at 0.5", "FMR"),
+        rows,
+        numeric=("cosine", "log10 LR", "95 % interval", "degree at 0.5", "FMR"),
+    )
+
+
+def write_check(result: "CalibrationCheck") -> None:
+    """Write the outcome of a check."""
+    click.echo(f"calibration  {printable(result.calibration)}\n")
+    left_out = f"; {result.n_doubtful:,} left out, perhaps one face twice"
+    click.echo(
+        f"Two people in one photo: {result.n_pairs:,} pairs in {result.n_images:,} photos"
+        + left_out * (result.n_doubtful > 0)
+    )
+    _write_levels("FMR", "from cosine", result.same_photo)
+    left_out = f"; {result.n_left_out:,} left out, probably one person"
+    click.echo(
+        f"\nFaces of different photos: {result.n_across:,} pairs"
+        + left_out * (result.n_left_out > 0)
+    )
+    _write_levels("FMR", "from cosine", result.across)
+    if result.highest:
+        click.echo("\nThe most alike in one photo; is one of them one person twice?")
+        write_table(
+            ("cosine", "faces", "photo"),
+            [
+                (f"{pair.cosine:.3f}", f"{pair.face_a}, {pair.face_b}", shown_path(pair.path))
+                for pair in result.highest
+            ],
+            numeric=("cosine",),
+        )
+    if result.labels is not None:
+        figures = result.labels.figures
+        click.echo(
+            f"\nlabels       {printable(figures.data)}: {figures.n_genuine:,} pairs of one person, "
+            f"{figures.n_impostor:,} of two people, {figures.n_people:,} people"
+        )
+        click.echo(
+            f"Cllr         {figures.cllr:.4f}, best possible {figures.min_cllr:.4f}; "
+            f"ECE {figures.ece:.4f}; EER {figures.eer:.2%}\n"
+        )
+        _write_levels("FMR", "from cosine", result.labels.strangers)
+        click.echo("\nPairs of one person with evidence against it:")
+        _write_levels("rate", "down from", result.labels.mates, should_be="at most")
+    click.echo(f"\n{printable(result.sentence)}")
+
+
+def _write_levels(
+    rate: str, cosine: str, levels: "tuple[Level, ...]", *, should_be: str = "expected"
+) -> None:
+    if not levels:
+        return
+    columns = (rate, cosine, should_be, "found", "observed", "95 % interval")
+    write_table(
+        (*columns, "says"),
+        [
+            (
+                f"{level.rate:g}",
+                f"{level.cosine:.3f}",
+                f"{level.expected * level.n_pairs:,.1f}",
+                f"{level.n_found:,}",
+                f"{level.observed:.2g}",
+                f"{level.low:.2g} to {level.high:.2g}",
+                level.says,
+            )
+            for level in levels
+        ],
+        numeric=columns,
+    )

@@ -1,0 +1,87 @@
+"""Labels of faces: lists of pairs of face ids, and who is one person by them."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesim_index.errors import UsageError
+from facesim_index.records import Int64Array
+
+BoolArray = NDArray[np.bool_]
+
+FACE_COLUMNS = ("face_a", "face_b", "same")
+
+_SAME = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+def names_faces(file: Path) -> bool:
+    """Tell whether a list of pairs is of face ids: its first line is ``face_a,face_b,same``."""
+    try:
+        with file.open(encoding="utf-8-sig", errors="replace") as lines:
+            first = lines.readline()
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror or error}") from error
+    return tuple(word.strip().lower() for word in first.split(",")) == FACE_COLUMNS
+
+
+def read_face_pairs(file: Path) -> tuple[Int64Array, BoolArray]:
+    """Read a list of labelled pairs of faces.
+
+    Parameters
+    ----------
+    file : Path
+        CSV with the columns ``face_a,face_b,same``.
+
+    Returns
+    -------
+    face_ids : ndarray of shape (n_pairs, 2), int64
+    same : ndarray of shape (n_pairs,), bool
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read or has a line that makes no sense; it names both.
+    """
+    pairs, same = [], []
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            rows = csv.reader(lines)
+            next(rows, None)
+            for row in rows:
+                if not row:
+                    continue
+                where = f"{file}, line {rows.line_num}"
+                words = [word.strip() for word in row]
+                if len(words) != 3 or words[2].lower() not in _SAME:
+                    raise UsageError(f"{where}: a line is face_a,face_b,same; same is 1 or 0")
+                if not all(word.isascii() and word.isdigit() for word in words[:2]):
+                    raise UsageError(f"{where}: a face id is a whole number")
+                if int(words[0]) == int(words[1]):
+                    raise UsageError(f"{where}: a face is paired with itself")
+                pairs.append((int(words[0]), int(words[1])))
+                same.append(_SAME[words[2].lower()])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"cannot read {file}: {error}") from error
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2), np.array(same, dtype=np.bool_)
+
+
+def linked_people(links: Int64Array, n_items: int) -> Int64Array:
+    """Return the person of each item: one number for all that links hold together.
+
+    Parameters
+    ----------
+    links : ndarray of shape (n_links, 2), int64
+        Places of items that show one person.
+    n_items : int
+
+    Returns
+    -------
+    ndarray of shape (n_items,), int64
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(n_items, n_items))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
