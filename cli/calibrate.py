@@ -322,7 +322,7 @@ def _labelled(
     if pairs is not None and names_faces(pairs):
         with store.view() as view:
             return face_pairs_data(view, pairs)
-    with _OwnOrCache(state, index, cache) as embedded:
+    with _OwnOrCache(state, index, store, cache) as embedded:
         if people is not None:
             return people_data(embedded, people)
         assert pairs is not None
@@ -335,9 +335,12 @@ class _OwnOrCache:
     Without a folder for that one, it is gone afterwards.
     """
 
-    def __init__(self, state: State, index: "FaceIndex", cache: Path | None) -> None:
+    def __init__(
+        self, state: State, index: "FaceIndex", store: "Store", cache: Path | None
+    ) -> None:
         self._state = state
         self._own = index
+        self._identity = store.identity
         self._used = index
         self._cache = cache
         self._closing = contextlib.ExitStack()
@@ -366,7 +369,9 @@ class _OwnOrCache:
         return self._used.embeddings(face_ids)
 
     def _open_cache(self) -> None:
+        from facesim_index.errors import IndexNotFoundError
         from facesim_index.index import FaceIndex
+        from facesim_index.store import Store
 
         folder = self._cache
         if folder is None:
@@ -376,6 +381,9 @@ class _OwnOrCache:
             )
         elif folder.resolve() == self._own.path.resolve():
             return
+        # Filled already, it may never be asked to read a picture, which would tell.
+        with contextlib.suppress(IndexNotFoundError), Store(folder) as cache:
+            cache.check_engine(self._identity)
         self._used = self._closing.enter_context(
             FaceIndex.open(folder, create=True, model=self._own.model, engine=self._state.engine)
         )

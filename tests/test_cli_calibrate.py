@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from facesim_index.calibration import from_json
 from facesim_index.cli.calibrate import calibrate
 from facesim_index.cli.main import FacesimGroup
 from facesim_index.cli.state import State
+from facesim_index.fake_engine import FAKE_IDENTITY
 from facesim_index.store import Store
 from tests import builders
 from tests.builders import FAKE
@@ -123,6 +125,16 @@ def test_a_new_cache_is_filled_and_then_serves(index: Path, people: Path, tmp_pa
     assert n_faces(index) == 2
     again = facesim(index, "--people", people, "--cache", few, "--json")
     assert json.loads(again.stdout)["n_pictures"] == 72
+
+
+def test_a_cache_of_another_engine_is_refused(index: Path, people: Path, tmp_path: Path) -> None:
+    other = dataclasses.replace(FAKE_IDENTITY, recogniser_sha256="other")
+    with Store.open_or_create(tmp_path / "other.facesim", other, "fake"):
+        pass
+    result = facesim(index, "--people", people, "--cache", tmp_path / "other.facesim")
+    assert result.exit_code == 1
+    assert "was built with" in result.stderr
+    assert listed(index) == []
 
 
 def test_an_index_that_has_the_pictures_needs_no_cache(people: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ Made by `make docs` from the commands themselves.
 Results go to standard output; progress, messages and errors go to standard error.
 Exit codes: 0 done, 1 it could not be done (the message says why), 2 wrong usage,
 130 interrupted.  `query` exits 1 when its picture has no face, `verify` and `doctor`
-when they find a problem.
+when they find a problem, `calibrate check` when degrees claim too much.
 
 ## Completion in the shell
 
