@@ -1,0 +1,243 @@
+"""``facesim evaluate``: the published protocols on labelled pictures."""
+
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from .evaluation_text import write_evaluation, write_identification
+from .interrupts import INTERRUPTED_EXIT_CODE, graceful_interrupt
+from .output import shown_path, write_json
+from .progress_bar import progress_bar
+from .state import State, pass_state
+
+if TYPE_CHECKING:
+    from facesim_index.calibration import Calibration
+    from facesim_index.index import FaceIndex
+    from facesim_index.records import EngineIdentity
+
+CACHE_SUFFIX = ".evaluation.facesim"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Options:
+    """What was asked for."""
+
+    pairs: Path | None
+    images: Path | None
+    people: Path | None
+    lfw: bool
+    folds: bool
+    cache: Path | None
+    model: str | None
+
+    @property
+    def pictures(self) -> Path | None:
+        """The folder of the pictures, where one was named."""
+        return self.people or self.images
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Judged:
+    """What is evaluated: embeddings, their engine, and the calibration in force."""
+
+    index: "FaceIndex"
+    engine: "EngineIdentity"
+    curve: "Calibration | None"
+
+
+@click.command(epilog="Example: facesim evaluate pairs.txt --images lfw --protocol lfw")
+@click.argument(
+    "pairs", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--images",
+    metavar="FOLDER",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where the pictures of PAIRS are.  [default for CSV: the folder of PAIRS]",
+)
+@click.option(
+    "--people",
+    metavar="FOLDER",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Instead of PAIRS: one folder a person, each to be found among all others (1:N).",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["lfw"]),
+    help="lfw: insist on the folds of the list.  [default: use them where there are any]",
+)
+@click.option("--folds", is_flag=True, help="Divide a list without folds into ten.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to write the result.",
+)
+@click.option(
+    "--cache",
+    "--cache-index",
+    metavar="INDEX",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the embeddings of the pictures in this index, so that the next evaluation takes "
+    f"seconds.  [default: ./NAME{CACHE_SUFFIX}, NAME being that of the pictures' folder]",
+)
+@click.option(
+    "--model",
+    metavar="PACK|FOLDER",
+    help="Weights to evaluate.  [default: those of the index in use, if there is one]",
+)
+@pass_state
+def evaluate(
+    state: State,
+    pairs: Path | None,
+    images: Path | None,
+    people: Path | None,
+    protocol: Literal["lfw"] | None,
+    folds: bool,
+    output_format: str,
+    cache: Path | None,
+    model: str | None,
+) -> None:
+    """Measure accuracy, and how true degrees are, on labelled pictures.
+
+    PAIRS is a list in LFW's format (pairs.txt, pairsDevTest.txt) or CSV path_a,path_b,same.
+    The calibration that is judged is the one in force in the index in use (see --index); without
+    an index, the one that comes with the package.
+
+    Of each picture the face nearest the centre counts, weighted by size.  A picture without a
+    face is a failure, not left out.
+    """
+    options = _Options(pairs, images, people, protocol == "lfw", folds, cache, model)
+    _check_usage(options)
+    as_json = output_format == "json"
+    if options.people is None:
+        _evaluate_pairs(state, options, as_json=as_json)
+    else:
+        _evaluate_people(state, options, as_json=as_json)
+
+
+def _check_usage(options: _Options) -> None:
+    if (options.pairs is None) == (options.people is None):
+        raise click.UsageError("give either a list of PAIRS or --people FOLDER")
+    if options.people is not None and (options.images or options.lfw or options.folds):
+        raise click.UsageError("--images, --protocol and --folds belong to a list of PAIRS")
+    if options.lfw and options.folds:
+        raise click.UsageError("give either --protocol lfw or --folds")
+
+
+def _evaluate_pairs(state: State, options: _Options, *, as_json: bool) -> None:
+    from facesim_index.evaluation import evaluate_pairs, score_pairs
+    from facesim_index.labels import read_pairs
+
+    assert options.pairs is not None
+    listed = read_pairs(options.pairs, options.images)
+    if options.lfw and not listed.n_folds:
+        raise click.UsageError(
+            f"{options.pairs} has no folds, as the protocol of LFW has them; --folds makes some"
+        )
+    with _judged(state, options, listed.paths) as judged:
+        labelled = score_pairs(judged.index, listed, options.pairs.name)
+        result = evaluate_pairs(labelled, judged.curve, judged.engine, folds=options.folds)
+    if as_json:
+        write_json(dataclasses.asdict(result))
+    else:
+        write_evaluation(result, labelled.without_face)
+
+
+def _evaluate_people(state: State, options: _Options, *, as_json: bool) -> None:
+    from facesim_index.identification import evaluate_people, search_people
+    from facesim_index.labels import people_folder
+
+    assert options.people is not None
+    paths = list(people_folder(options.people))
+    with _judged(state, options, paths) as judged:
+        searches = search_people(judged.index, options.people)
+        name = options.people.resolve().name
+        result = evaluate_people(searches, name, judged.engine)
+    if as_json:
+        write_json(dataclasses.asdict(result))
+    else:
+        write_identification(result, searches.without_face)
+
+
+@contextlib.contextmanager
+def _judged(state: State, options: _Options, paths: Sequence[Path]) -> Iterator[_Judged]:
+    """Open what has the embeddings of the pictures, after reading those that are new."""
+    from facesim_index.errors import IndexNotFoundError
+    from facesim_index.index import FaceIndex
+    from facesim_index.store import Store
+
+    with contextlib.ExitStack() as closing:
+        own: FaceIndex | None = None
+        with contextlib.suppress(IndexNotFoundError):
+            own = closing.enter_context(state.open())
+        if own is not None and _serves(own, options, paths):
+            index = own
+        else:
+            model = options.model or (str(own.model) if own and own.model else None)
+            index = closing.enter_context(
+                FaceIndex.open(
+                    _cache_folder(state, options, model, exists=own is not None),
+                    create=True,
+                    model=model,
+                    engine=state.engine,
+                )
+            )
+            _ingest(state, index, paths)
+        store = closing.enter_context(Store(index.path))
+        curve = store.calibration()
+        if own is not None and own is not index:
+            mine = closing.enter_context(Store(own.path))
+            if mine.identity.key == store.identity.key:
+                curve = mine.calibration()
+        yield _Judged(index, store.identity, curve)
+
+
+def _serves(own: "FaceIndex", options: _Options, paths: Sequence[Path]) -> bool:
+    """Tell whether the index in use has all the pictures already."""
+    if options.model is not None or options.cache is not None:
+        return False
+    # Most indexes know none of them: one look is enough.
+    return own.picture_faces(paths[:1]) != [None] and None not in own.picture_faces(paths)
+
+
+def _cache_folder(state: State, options: _Options, model: str | None, *, exists: bool) -> Path:
+    """Return which index keeps the embeddings; one that is in use is not filled with them."""
+    pictures = options.pictures
+    if options.cache is not None:
+        folder = options.cache
+    elif state.index is not None and not exists:
+        folder = state.index
+    else:
+        assert pictures is not None or options.pairs is not None
+        name = (pictures or Path(options.pairs or "").resolve().parent).resolve().name
+        weights = f".{Path(model).name}" if model else ""
+        folder = Path(f"{name}{weights}{CACHE_SUFFIX}")
+    if pictures is not None and folder.resolve().is_relative_to(pictures.resolve()):
+        raise click.UsageError(
+            f"the embeddings would be kept among the pictures, in {folder}; "
+            "say with --cache where else"
+        )
+    return folder
+
+
+def _ingest(state: State, index: "FaceIndex", paths: Sequence[Path]) -> None:
+    state.notice_licence(index.model)
+    if not index.path.exists():
+        state.say(f"The embeddings are kept in {shown_path(str(index.path.resolve()))}.")
+    stop_message = "Stopping: committing what is finished (Ctrl-C again stops at once) ..."
+    with (
+        graceful_interrupt(stop_message) as should_stop,
+        progress_bar(quiet=state.quiet) as progress,
+    ):
+        summary = index.ingest(paths, progress=progress, should_stop=should_stop)
+    if summary.interrupted:
+        state.say("Interrupted.  What was finished is kept; run the same command to go on.")
+        sys.exit(INTERRUPTED_EXIT_CODE)
