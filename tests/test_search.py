@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from facesim_index.calibration import to_json
-from facesim_index.catalog import writing
+from facesim_index.catalog import calibrations
 from facesim_index.curves import Calibration, Evidence
 from facesim_index.engine import load_engine
 from facesim_index.errors import (
@@ -60,9 +60,10 @@ def store(tmp_path: Path, photos: Path) -> Iterator[Store]:
         yield opened
 
 
-def calibrate(store: Store) -> None:
+def calibrate(store: Store, curve: Calibration = CURVE) -> None:
     with store.catalog.write() as transaction:
-        writing.use_calibration(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
+        calibrations.put(transaction, curve.name, curve.engine_key, to_json(curve))
+        calibrations.activate(transaction, curve.name)
 
 
 def ask(store: Store, path: Path, **options: object) -> QueryAnswer:
@@ -153,8 +154,7 @@ def test_error_rates_and_intervals_come_with_the_curve(store: Store, photos: Pat
         band=((-4.0, -2.0), (2.0, 4.0)),
         false_matches=((0.0, 0.0), (0.5, -2.0), (1.0, -4.0)),
     )
-    with store.catalog.write() as transaction:
-        writing.use_calibration(transaction, curve.name, curve.engine_key, to_json(curve))
+    calibrate(store, curve)
     answer = ask(store, photos / "red.png", prior=0.5, exclude_same_image=True)
     assert answer.n_faces == 3
     best = answer.faces[0].matches[0]

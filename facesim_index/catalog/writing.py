@@ -15,7 +15,6 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from facesim_index.catalog.connection import now
 from facesim_index.catalog.reading import PriorEstimate, among, at_or_below
 from facesim_index.catalog.schema import (
-    CalibrationRow,
     Face,
     File,
     Folder,
@@ -246,22 +245,6 @@ def finish_run(connection: Connection, run_id: int, summary: str) -> None:
     """Record what came of an ingest."""
     connection.execute(
         update(IngestRun).where(IngestRun.id == run_id).values(finished_at=now(), summary=summary)
-    )
-
-
-def use_calibration(connection: Connection, name: str, engine_key: str, document: str) -> None:
-    """Store a calibration and let it be the one that answers use."""
-    connection.execute(update(CalibrationRow).values(active=False))
-    values = {
-        "engine_key": engine_key,
-        "document": document,
-        "active": True,
-        "created_at": now(),
-    }
-    connection.execute(
-        upsert(CalibrationRow)
-        .values(name=name, **values)
-        .on_conflict_do_update(index_elements=[CalibrationRow.name], set_=values)
     )
 
 
