@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 
 from facesim_index.catalog import reading, writing
 from facesim_index.catalog.connection import (
@@ -68,6 +68,27 @@ def test_a_reader_sees_one_moment_while_a_writer_commits(catalog: Catalog) -> No
     with reader.read() as view:
         assert reading.state(view).generation == before + 1
     reader.close()
+
+
+@pytest.mark.parametrize("block", ["read", "write"])
+def test_an_interrupt_inside_a_statement_stays_an_interrupt(catalog: Catalog, block: str) -> None:
+    def interrupt(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with getattr(catalog, block)() as transaction:
+            if block == "write":
+                writing.put_root(transaction, "/somewhere")
+            event.listen(transaction.engine.dialect, "do_execute", interrupt)
+            try:
+                reading.state(transaction)
+            finally:
+                event.remove(transaction.engine.dialect, "do_execute", interrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with catalog.write() as transaction:  # nothing of it holds a lock, nothing of it was written
+        assert reading.roots(transaction) == []
 
 
 def test_an_exception_in_a_write_undoes_all_of_it(catalog: Catalog) -> None:

@@ -75,21 +75,14 @@ class Catalog:
         """Hold one consistent view of the catalog for the length of the block."""
         with _explained(self.path), self._engine.connect() as connection:
             connection.exec_driver_sql("BEGIN")
-            try:
-                yield connection
-            finally:
-                connection.exec_driver_sql("ROLLBACK")
+            yield connection
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Transaction]:
         """Make all changes of the block, or none of them."""
         with _explained(self.path), self._engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
-                raise
+            yield connection
             connection.exec_driver_sql("COMMIT")
 
     def schema_revision(self) -> str:
@@ -230,7 +223,11 @@ def create_catalog(path: Path, identity: EngineIdentity, model: str) -> None:
 
 
 def _connect(path: Path, mode: str) -> Engine:
-    """Return an engine whose transactions are exactly those that we begin."""
+    """Return an engine whose transactions are exactly those that we begin.
+
+    Closing a connection rolls back what was not committed.  Nobody says ROLLBACK: after a
+    Ctrl-C inside a statement there is no connection any more that would take it.
+    """
     options = f"mode={mode}"
     if mode == "ro" and _is_frozen(path):
         options = "mode=ro&immutable=1"
@@ -273,11 +270,7 @@ def _migrate(path: Path, *, create: bool = False) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             config = _alembic_config()
             config.attributes["connection"] = connection
-            try:
-                command.upgrade(config, SCHEMA_REVISION)
-            except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
-                raise
+            command.upgrade(config, SCHEMA_REVISION)
             connection.exec_driver_sql("COMMIT")
     finally:
         engine.dispose()
