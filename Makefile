@@ -20,7 +20,7 @@ STALE := stale
 endif
 
 .NOTPARALLEL:
-.PHONY: help setup demo test lint format docs wheel check-wheel lock clean stale
+.PHONY: help setup demo test lint format docs bench bench-quick wheel check-wheel lock clean stale
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,12 @@ format: setup  ## rewrite the code in the project's style
 
 docs: setup  ## regenerate docs/cli.md
 	$(BIN)/python tools/make_cli_docs.py
+
+bench: setup  ## run every benchmark beside its peer; needs FACESIM_TEST_DATA
+	$(BIN)/python -m benchmarks.run
+
+bench-quick: setup  ## the same with less data and fewer rounds
+	$(BIN)/python -m benchmarks.run --quick
 
 wheel: $(PROJECT)  ## build dist/facesim_index-*.whl
 	rm -rf build dist
