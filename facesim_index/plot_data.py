@@ -128,10 +128,8 @@ def reliability(degree: Float64Array, same: BoolArray, *, bins: int = ECE_BINS) 
     n_genuine, n_impostor = int(same.sum()), int((~same).sum())
     weight = np.where(same, 0.5 / n_genuine, 0.5 / n_impostor)
     values, place = np.unique(degree, return_inverse=True)
-    mass = np.bincount(place, weight, values.size)
-    middle = np.cumsum(mass) - mass / 2.0
-    bin_of = np.minimum((middle * bins).astype(np.int64), bins - 1)
-    _, bin_of = np.unique(bin_of, return_inverse=True)
+    mass = np.bincount(place, weight, values.size).astype(np.float64)
+    bin_of = _equal_mass_bins(mass, bins)
     of_pair = bin_of[place]
     genuine = np.bincount(of_pair[same], minlength=bin_of[-1] + 1)
     impostor = np.bincount(of_pair[~same], minlength=bin_of[-1] + 1)
@@ -385,6 +383,20 @@ def identification_errors(mate: Float64Array, non_mated: Float64Array) -> ErrorR
     answered = non_mated.size - np.searchsorted(np.sort(non_mated), thresholds)
     missed = np.searchsorted(np.sort(mate), thresholds)
     return ErrorRates(thresholds, answered / non_mated.size, missed / mate.size)
+
+
+def _equal_mass_bins(mass: Float64Array, bins: int) -> Int64Array:
+    """Return the bin of each value: one is full from its share on, and a small rest joins it."""
+    upto = np.cumsum(mass)
+    ends: list[int] = []
+    reached = 0.0
+    while (end := int(np.searchsorted(upto, reached + 1.0 / bins - _ROUNDING))) < mass.size:
+        ends.append(end)
+        reached = float(upto[end])
+    if not ends or upto[-1] - reached > 0.5 / bins:
+        ends.append(mass.size - 1)
+    ends[-1] = mass.size - 1
+    return np.searchsorted(ends, np.arange(mass.size)).astype(np.int64)
 
 
 def _exact_interval(hits: Int64Array, others: Int64Array) -> tuple[Float64Array, Float64Array]:

@@ -81,6 +81,15 @@ def test_both_classes_weigh_the_same_in_a_bin() -> None:
     assert (found.low[0], found.high[2]) == (0.0, 1.0)
 
 
+def test_a_full_bin_is_not_followed_by_a_nearly_empty_one() -> None:
+    # Nine of ten impostor pairs are at the lower bound; one is just above, beside the genuine.
+    degree = np.array([0.01] * 9 + [0.02] + [0.98] * 10)
+    same = np.arange(20) >= 10
+    found = reliability(degree, same, bins=5)
+    assert found.impostor.tolist() == [9, 1]
+    assert found.genuine.tolist() == [0, 10]
+
+
 @given(
     st.lists(st.integers(0, 4), min_size=1, max_size=30),
     st.lists(st.integers(0, 4), min_size=1, max_size=30),
