@@ -182,7 +182,8 @@ def draw_det(
         x = ndtri(np.clip(rates.false_match, ends[0], 0.999))
         y = ndtri(np.clip(rates.false_non_match, ends[1], 0.999))
         axes.plot(x, y, color=GENUINE, drawstyle="steps-post")
-        top = 0.5 if equal is None or equal.false_match < 0.3 else 0.995
+        usual = max(ends) < 0.3 and (equal is None or equal.false_match < 0.3)
+        top = 0.5 if usual else 0.995
         corner = ndtri((max(ends), top))
         axes.plot(corner, corner, color=_FADED, linestyle=":", linewidth=1.2)
         if equal is not None:

@@ -299,6 +299,26 @@ def test_plots_are_drawn_of_whatever_there_is(cosine: tuple[float, ...]) -> None
         assert len(plot.caption) > 80
 
 
+def test_one_pair_of_each_kind_is_drawn() -> None:
+    pairs = ScoredPairs(
+        np.array([0.9, 0.1]), np.array([True, False]), np.array([[0, 0], [0, 1]], dtype=np.int64)
+    )
+    rows, faces = np.zeros((2, 2), dtype=np.int64), np.zeros(1, dtype=np.int64)
+    labelled = LabelledPictures("two", pairs, (Path("a"),), rows, faces)
+    result = evaluate_pairs(labelled, CURVE, FAKE_IDENTITY, n_bootstrap=2)
+    assert {plot.name for plot in pair_plots(labelled, result, CURVE)} == PAIR_PLOTS
+
+
+def test_a_single_person_is_reported(tmp_path: Path) -> None:
+    people = make_people(tmp_path / "people", ["Ann"])
+    folder = tmp_path / "report"
+    result = facesim(tmp_path, "evaluate", "--people", people, "--report", folder)
+    assert result.exit_code == 0, result.stderr
+    page = check_page((folder / "report.html").read_text(encoding="utf-8"))
+    assert "Ann/0003.png" in page.text, "the picture without a face"
+    assert "There is none." in page.text, "nobody else to be taken for"
+
+
 def test_names_leave_out_the_folders_that_lead_to_the_pictures() -> None:
     root = Path("/home/someone/lfw")
     assert shown_name(root / "Ann" / "1.jpg", root) == "Ann/1.jpg"
