@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,14 +13,15 @@ import click
 
 from .evaluation_text import write_evaluation, write_identification
 from .interrupts import INTERRUPTED_EXIT_CODE, graceful_interrupt
-from .output import shown_path, write_json
+from .output import printable, shown_path, write_json
 from .progress_bar import progress_bar
-from .state import State, pass_state
+from .state import TYPED, State, pass_state
 
 if TYPE_CHECKING:
     from facesim_index.calibration import Calibration
     from facesim_index.index import FaceIndex
     from facesim_index.records import EngineIdentity
+    from facesim_index.report import ReportOrigin
 
 CACHE_SUFFIX = ".evaluation.facesim"
 
@@ -34,6 +37,7 @@ class _Options:
     folds: bool
     cache: Path | None
     model: str | None
+    report: Path | None
 
     @property
     def pictures(self) -> Path | None:
@@ -81,6 +85,12 @@ class _Judged:
     help="How to write the result.",
 )
 @click.option(
+    "--report",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Also write a page with figures, plots and the worst errors, FOLDER/report.html.",
+)
+@click.option(
     "--cache",
     "--cache-index",
     metavar="INDEX",
@@ -102,6 +112,7 @@ def evaluate(
     protocol: Literal["lfw"] | None,
     folds: bool,
     output_format: str,
+    report: Path | None,
     cache: Path | None,
     model: str | None,
 ) -> None:
@@ -114,8 +125,12 @@ def evaluate(
     Of each picture the face nearest the centre counts, weighted by size.  A picture without a
     face is a failure, not left out.
     """
-    options = _Options(pairs, images, people, protocol == "lfw", folds, cache, model)
+    options = _Options(pairs, images, people, protocol == "lfw", folds, cache, model, report)
     _check_usage(options)
+    if report is not None:
+        from facesim_index.report import check_report_folder
+
+        check_report_folder(report)
     as_json = output_format == "json"
     if options.people is None:
         _evaluate_pairs(state, options, as_json=as_json)
@@ -145,6 +160,13 @@ def _evaluate_pairs(state: State, options: _Options, *, as_json: bool) -> None:
     with _judged(state, options, listed.paths) as judged:
         labelled = score_pairs(judged.index, listed, options.pairs.name)
         result = evaluate_pairs(labelled, judged.curve, judged.engine, folds=options.folds)
+        if options.report is not None:
+            from facesim_index.report import write_pair_report
+
+            origin = _origin(options.images or options.pairs.parent)
+            written = (result, judged.curve)
+            page = write_pair_report(options.report, judged.index, labelled, written, origin)
+            state.say(f"Wrote {printable(str(page))}")
     if as_json:
         write_json(dataclasses.asdict(result))
     else:
@@ -161,10 +183,25 @@ def _evaluate_people(state: State, options: _Options, *, as_json: bool) -> None:
         searches = search_people(judged.index, options.people)
         name = options.people.resolve().name
         result = evaluate_people(searches, name, judged.engine)
+        if options.report is not None:
+            from facesim_index.report import write_people_report
+
+            origin = _origin(options.people)
+            page = write_people_report(options.report, judged.index, searches, result, origin)
+            state.say(f"Wrote {printable(str(page))}")
     if as_json:
         write_json(dataclasses.asdict(result))
     else:
         write_identification(result, searches.without_face)
+
+
+def _origin(images: Path) -> "ReportOrigin":
+    """Return where a report comes from: what was typed, when, and the folder of the pictures."""
+    from facesim_index.report import ReportOrigin
+
+    words = click.get_current_context().meta.get(TYPED, ())
+    command = shlex.join(("facesim", *words))
+    return ReportOrigin(command, datetime.now().astimezone(), images.expanduser().resolve())
 
 
 @contextlib.contextmanager

@@ -12,11 +12,16 @@ from facesim_index.errors import FacesimError, UsageError
 from . import calibrate, evaluate, export, ingest, models, query, upkeep
 from .interrupts import INTERRUPTED_EXIT_CODE
 from .output import printable
-from .state import State
+from .state import TYPED, State
 
 
 class FacesimGroup(click.Group):
     """A group that turns our errors into messages and exit codes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep what was typed: a report tells it."""
+        ctx.meta[TYPED] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command that was asked for."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from facesim_index.plain_text import printable as printable
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -24,16 +26,6 @@ format_option = click.option(
     show_default=True,
     help="How to write the result.",
 )
-
-
-def printable(text: str) -> str:
-    """Return text with everything that could steer a terminal shown as an escape."""
-    return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in text
-    )
 
 
 def shown_path(path: str) -> str:

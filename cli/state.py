@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from facesim_index.engine import EngineSettings
     from facesim_index.index import FaceIndex
 
+#: Where a context keeps the words of the command line.
+TYPED = "facesim_index.typed"
+
 Provider = Literal["auto", "cpu", "cuda"]
 
 

@@ -37,7 +37,7 @@ from facesim_index.pair_figures import (
     min_cllr,
     tar_at_far,
 )
-from facesim_index.people_bootstrap import people_drawn_anew, percentile_intervals
+from facesim_index.people_bootstrap import pairs_drawn_anew, percentile_intervals
 from facesim_index.records import EngineIdentity, Float64Array, Int64Array
 
 N_BOOTSTRAP = 300
@@ -329,16 +329,10 @@ def _drawn_figures(
     n_bootstrap: int,
     seed: int,
 ) -> list[dict[str, float]]:
-    """Return the figures after people are drawn anew; nothing when too few drawings are usable.
-
-    A pair of two people counts as often as the one is drawn times as often as the other.
-    """
-    numbers, place = np.unique(pairs.people, return_inverse=True)
-    first, second = place.reshape(pairs.people.shape).T
+    """Return the figures after people are drawn anew; nothing when too few drawings are usable."""
     draws = []
-    for times in people_drawn_anew(numbers.size, n_bootstrap, seed):
-        counts = np.where(pairs.same, times[first], times[first] * times[second])
-        rows = np.repeat(np.arange(len(pairs)), counts)
+    for times in pairs_drawn_anew(pairs.people, pairs.same, n_bootstrap, seed):
+        rows = np.repeat(np.arange(len(pairs)), times)
         try:
             draws.append(figures(pairs.rows(rows)))
         except CalibrationError:  # By chance there is no pair of one kind, or no second fold.

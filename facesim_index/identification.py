@@ -6,7 +6,7 @@ by the pictures of people who have only one, and by every other search again, wi
 taken out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,8 @@ class Searches:
     stranger_person : ndarray of shape (n_strangers,), int64
     paths : tuple of (Path, Path)
         The searched and the enrolled picture of each mated search.
+    best_other_paths, stranger_paths : tuple of (Path, Path)
+        The searched picture and the enrolled one, of someone else, that is most like it.
     """
 
     n_people: int
@@ -62,6 +64,8 @@ class Searches:
     stranger: Float64Array
     stranger_person: Int64Array
     paths: tuple[tuple[Path, Path], ...]
+    best_other_paths: tuple[tuple[Path, Path], ...]
+    stranger_paths: tuple[tuple[Path, Path], ...]
 
     @property
     def non_mated(self) -> Float64Array:
@@ -142,7 +146,8 @@ def search_people(index: EmbeddingIndex, folder: Path) -> Searches:
     strangers = np.flatnonzero(~paired)
     order = np.argsort(person[enrolled], kind="stable")
     place = order[np.searchsorted(person[enrolled][order], person[searched])]
-    mate, best_other, rank = _mated(found, enrolled, searched, place)
+    mate, rank, best_other, other_at = _mated(found, enrolled, searched, place)
+    stranger, stranger_at = _best(found, enrolled, strangers)
     return Searches(
         n_people=counts.size,
         n_images=len(paths),
@@ -154,11 +159,11 @@ def search_people(index: EmbeddingIndex, folder: Path) -> Searches:
         best_other=best_other,
         rank=rank,
         person=person[searched],
-        stranger=_best(found, enrolled, strangers),
+        stranger=stranger,
         stranger_person=person[strangers],
-        paths=tuple(
-            (paths[probe], paths[enrolled[at]]) for probe, at in zip(searched, place, strict=True)
-        ),
+        paths=_path_pairs(paths, searched, enrolled[place]),
+        best_other_paths=_path_pairs(paths, searched, enrolled[other_at]),
+        stranger_paths=_path_pairs(paths, strangers, enrolled[stranger_at]),
     )
 
 
@@ -227,28 +232,37 @@ def thresholds_at_fpir(non_mated: Float64Array) -> dict[str, float]:
     }
 
 
+def _path_pairs(
+    paths: Sequence[Path], first: Int64Array, second: Int64Array
+) -> tuple[tuple[Path, Path], ...]:
+    return tuple((paths[one], paths[other]) for one, other in zip(first, second, strict=True))
+
+
 def _mated(
     found: PictureEmbeddings, enrolled: Int64Array, searched: Int64Array, place: Int64Array
-) -> tuple[Float64Array, Float64Array, Int64Array]:
-    """Return the mate's cosine, the best one of anyone else, and the mate's rank."""
+) -> tuple[Float64Array, Int64Array, Float64Array, Int64Array]:
+    """Return the mate's cosine and rank, and the best cosine of anyone else and its place."""
     mate, other = np.empty(searched.size), np.empty(searched.size)
-    rank = np.empty(searched.size, dtype=np.int64)
+    rank, other_at = (np.empty(searched.size, dtype=np.int64) for _ in range(2))
     for part, cosine in _blocks(found, enrolled, searched):
         row = np.arange(cosine.shape[0])
         mate[part] = cosine[row, place[part]]
         cosine[row, place[part]] = _NO_ANSWER
-        other[part] = cosine.max(axis=1)
+        other[part], other_at[part] = cosine.max(axis=1), cosine.argmax(axis=1)
         rank[part] = 1 + (cosine >= mate[part][:, None]).sum(axis=1)
     # Without a face there is no answer, hence no rank, not even in a tiny gallery.
     rank[mate <= _NO_ANSWER] = enrolled.size + max(RANKS)
-    return mate, other, rank
+    return mate, rank, other, other_at
 
 
-def _best(found: PictureEmbeddings, enrolled: Int64Array, searched: Int64Array) -> Float64Array:
-    best = np.empty(searched.size)
+def _best(
+    found: PictureEmbeddings, enrolled: Int64Array, searched: Int64Array
+) -> tuple[Float64Array, Int64Array]:
+    """Return the best cosine of each search and its place among the enrolled."""
+    best, at = np.empty(searched.size), np.empty(searched.size, dtype=np.int64)
     for part, cosine in _blocks(found, enrolled, searched):
-        best[part] = cosine.max(axis=1)
-    return best
+        best[part], at[part] = cosine.max(axis=1), cosine.argmax(axis=1)
+    return best, at
 
 
 def _blocks(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facesim_index.records import Int64Array
 
@@ -27,6 +28,32 @@ def people_drawn_anew(n_people: int, n_draws: int, seed: int) -> Iterator[Int64A
     for _ in range(n_draws):
         drawn = rng.integers(0, n_people, n_people)
         yield np.bincount(drawn, minlength=n_people).astype(np.int64)
+
+
+def pairs_drawn_anew(
+    people: Int64Array, same: NDArray[np.bool_], n_draws: int, seed: int
+) -> Iterator[Int64Array]:
+    """Yield how often each pair counts when people are drawn anew.
+
+    A pair of two people counts as often as the one is drawn times as often as the other.
+
+    Parameters
+    ----------
+    people : ndarray of shape (n_pairs, 2), int64
+        Whom the two pictures of each pair show.
+    same : ndarray of shape (n_pairs,), bool
+        Whether they are one person.
+    n_draws : int
+    seed : int
+
+    Yields
+    ------
+    ndarray of shape (n_pairs,), int64
+    """
+    numbers, place = np.unique(people, return_inverse=True)
+    first, second = place.reshape(people.shape).T
+    for times in people_drawn_anew(numbers.size, n_draws, seed):
+        yield np.where(same, times[first], times[first] * times[second])
 
 
 def percentile_intervals(draws: Sequence[dict[str, float]]) -> dict[str, tuple[float, float]]:

@@ -1,0 +1,23 @@
+"""Text from file names and labels, made safe to show."""
+
+
+def printable(text: str) -> str:
+    """Return text with everything that could steer a terminal or a page shown as an escape.
+
+    Parameters
+    ----------
+    text : str
+        Such as a file name, which may hold any character, and bytes that are not UTF-8.
+
+    Returns
+    -------
+    str
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in text
+    )
