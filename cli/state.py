@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from facesim_index.index import FaceIndex
 
 Provider = Literal["auto", "cpu", "cuda"]
+Augment = Literal["none", "flip"]
 
 
 @dataclass(slots=True)
@@ -37,12 +38,18 @@ class State:
         create: bool = False,
         model: str | None = None,
         provider: Provider = "auto",
+        augment: Augment | None = None,
     ) -> "FaceIndex":
         """Open the index that the options name."""
         from facesim_index.index import FaceIndex
 
         return FaceIndex.open(
-            self.index, create=create, model=model, provider=provider, engine=self.engine
+            self.index,
+            create=create,
+            model=model,
+            provider=provider,
+            augment=augment,
+            engine=self.engine,
         )
 
     def say(self, message: str) -> None:
