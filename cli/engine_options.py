@@ -13,6 +13,6 @@ def augment_option(default: str) -> Callable[[_Command], _Command]:
     return click.option(
         "--augment",
         type=click.Choice(["none", "flip"]),
-        help="flip: embed each face and its mirror image together, in nearly twice the time.  "
+        help="flip: embed each face and its mirror image together, in two thirds more time.  "
         f"[default: {default}]",
     )
