@@ -385,7 +385,13 @@ class _OwnOrCache:
         with contextlib.suppress(IndexNotFoundError), Store(folder) as cache:
             cache.check_engine(self._identity)
         self._used = self._closing.enter_context(
-            FaceIndex.open(folder, create=True, model=self._own.model, engine=self._state.engine)
+            FaceIndex.open(
+                folder,
+                create=True,
+                model=self._own.model,
+                augment=self._own.augment,
+                engine=self._state.engine,
+            )
         )
 
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from .engine_options import augment_option
 from .evaluation_text import write_evaluation, write_identification
 from .interrupts import INTERRUPTED_EXIT_CODE, graceful_interrupt
 from .output import printable, shown_path, write_json
 from .progress_bar import progress_bar
-from .state import TYPED, State, pass_state
+from .state import TYPED, Augment, State, pass_state
 
 if TYPE_CHECKING:
     from facesim_index.calibration import Calibration
@@ -38,6 +39,7 @@ class _Options:
     cache: Path | None
     model: str | None
     report: Path | None
+    augment: Augment | None
 
     @property
     def pictures(self) -> Path | None:
@@ -103,6 +105,7 @@ class _Judged:
     metavar="PACK|FOLDER",
     help="Weights to evaluate.  [default: those of the index in use, if there is one]",
 )
+@augment_option("that of the index in use, if there is one, else none")
 @pass_state
 def evaluate(
     state: State,
@@ -115,6 +118,7 @@ def evaluate(
     report: Path | None,
     cache: Path | None,
     model: str | None,
+    augment: Augment | None,
 ) -> None:
     """Measure accuracy, and how true degrees are, on labelled pictures.
 
@@ -125,7 +129,9 @@ def evaluate(
     Of each picture the face nearest the centre counts, weighted by size.  A picture without a
     face is a failure, not left out.
     """
-    options = _Options(pairs, images, people, protocol == "lfw", folds, cache, model, report)
+    options = _Options(
+        pairs, images, people, protocol == "lfw", folds, cache, model, report, augment
+    )
     _check_usage(options)
     if report is not None:
         from facesim_index.report import check_report_folder
@@ -208,7 +214,6 @@ def _origin(images: Path) -> "ReportOrigin":
 def _judged(state: State, options: _Options, paths: Sequence[Path]) -> Iterator[_Judged]:
     """Open what has the embeddings of the pictures, after reading those that are new."""
     from facesim_index.errors import IndexNotFoundError
-    from facesim_index.index import FaceIndex
     from facesim_index.store import Store
 
     with contextlib.ExitStack() as closing:
@@ -218,15 +223,7 @@ def _judged(state: State, options: _Options, paths: Sequence[Path]) -> Iterator[
         if own is not None and _serves(own, options, paths):
             index = own
         else:
-            model = options.model or (str(own.model) if own and own.model else None)
-            index = closing.enter_context(
-                FaceIndex.open(
-                    _cache_folder(state, options, model, exists=own is not None),
-                    create=True,
-                    model=model,
-                    engine=state.engine,
-                )
-            )
+            index = closing.enter_context(_cache(state, options, own))
             _ingest(state, index, paths)
         store = closing.enter_context(Store(index.path))
         curve = store.calibration()
@@ -237,15 +234,29 @@ def _judged(state: State, options: _Options, paths: Sequence[Path]) -> Iterator[
         yield _Judged(index, store.identity, curve)
 
 
+def _cache(state: State, options: _Options, own: "FaceIndex | None") -> "FaceIndex":
+    """Open the index that keeps the embeddings, by the engine asked for or that of `own`."""
+    from facesim_index.index import FaceIndex
+
+    model = options.model or (str(own.model) if own and own.model else None)
+    augment = options.augment or (own.augment if own else None)
+    folder = _cache_folder(state, options, model, augment, exists=own is not None)
+    return FaceIndex.open(folder, create=True, model=model, augment=augment, engine=state.engine)
+
+
 def _serves(own: "FaceIndex", options: _Options, paths: Sequence[Path]) -> bool:
     """Tell whether the index in use has all the pictures already."""
     if options.model is not None or options.cache is not None:
+        return False
+    if options.augment not in (None, own.augment):
         return False
     # Most indexes know none of them: one look is enough.
     return own.picture_faces(paths[:1]) != [None] and None not in own.picture_faces(paths)
 
 
-def _cache_folder(state: State, options: _Options, model: str | None, *, exists: bool) -> Path:
+def _cache_folder(
+    state: State, options: _Options, model: str | None, augment: Augment | None, *, exists: bool
+) -> Path:
     """Return which index keeps the embeddings; one that is in use is not filled with them."""
     pictures = options.pictures
     if options.cache is not None:
@@ -256,7 +267,8 @@ def _cache_folder(state: State, options: _Options, model: str | None, *, exists:
         assert pictures is not None or options.pairs is not None
         name = (pictures or Path(options.pairs or "").resolve().parent).resolve().name
         weights = f".{Path(model).name}" if model else ""
-        folder = Path(f"{name}{weights}{CACHE_SUFFIX}")
+        mirrored = ".flip" if augment == "flip" else ""
+        folder = Path(f"{name}{weights}{mirrored}{CACHE_SUFFIX}")
     if pictures is not None and folder.resolve().is_relative_to(pictures.resolve()):
         raise click.UsageError(
             f"the embeddings would be kept among the pictures, in {folder}; "

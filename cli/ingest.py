@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .engine_options import augment_option
 from .interrupts import INTERRUPTED_EXIT_CODE, graceful_interrupt
 from .output import printable, write_json
 from .progress_bar import progress_bar
-from .state import Provider, State, pass_state
+from .state import Augment, Provider, State, pass_state
 
 if TYPE_CHECKING:
     from facesim_index.ingest import IngestSummary
@@ -47,6 +48,7 @@ SUMMARY_FIELDS = (
     show_default=True,
     help="Where the networks run.",
 )
+@augment_option("the index's own; none for a new index")
 @click.option(
     "--min-detection",
     type=click.FloatRange(0, 1, min_open=True),
@@ -79,6 +81,7 @@ def ingest(
     workers: int | None,
     model: str | None,
     provider: Provider,
+    augment: Augment | None,
     min_detection: float,
     min_face_px: int,
     exclude: tuple[str, ...],
@@ -97,7 +100,7 @@ def ingest(
     from facesim_index.scan import IngestOptions
 
     options = IngestOptions(exclude, follow_symlinks, retry_errors, prune)
-    with state.open(create=True, model=model, provider=provider) as index:
+    with state.open(create=True, model=model, provider=provider, augment=augment) as index:
         if dry_run:
             with progress_bar(quiet=state.quiet) as progress:
                 found = index.scan(paths, options, progress=progress)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .engine_options import augment_option
 from .output import (
     Cell,
     count_text,
@@ -18,7 +19,7 @@ from .output import (
     write_json,
     write_table,
 )
-from .state import State, pass_state
+from .state import Augment, State, pass_state
 
 if TYPE_CHECKING:
     from facesim_index.prior import Prior
@@ -138,6 +139,7 @@ def query(
     help="Probability, before looking, that both pictures show one person.",
 )
 @click.option("--model", metavar="PACK|FOLDER", help="Weights (`facesim models list`).")
+@augment_option("none")
 @click.option(
     "--format",
     "output_format",
@@ -155,6 +157,7 @@ def compare(
     face_b: int | None,
     prior: float,
     model: str | None,
+    augment: Augment | None,
     output_format: str,
 ) -> None:
     """Tell how surely two pictures show one person.
@@ -165,7 +168,14 @@ def compare(
 
     state.notice_licence(model)
     comparison = compare_pictures(
-        a, b, face_a=face_a, face_b=face_b, prior=prior, model=model, engine=state.engine
+        a,
+        b,
+        face_a=face_a,
+        face_b=face_b,
+        prior=prior,
+        model=model,
+        augment=augment,
+        engine=state.engine,
     )
     if output_format == "json":
         write_json(_comparison_document(comparison))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 TYPED = "facesim_index.typed"
 
 Provider = Literal["auto", "cpu", "cuda"]
+Augment = Literal["none", "flip"]
 
 
 @dataclass(slots=True)
@@ -40,12 +41,18 @@ class State:
         create: bool = False,
         model: str | None = None,
         provider: Provider = "auto",
+        augment: Augment | None = None,
     ) -> "FaceIndex":
         """Open the index that the options name."""
         from facesim_index.index import FaceIndex
 
         return FaceIndex.open(
-            self.index, create=create, model=model, provider=provider, engine=self.engine
+            self.index,
+            create=create,
+            model=model,
+            provider=provider,
+            augment=augment,
+            engine=self.engine,
         )
 
     def say(self, message: str) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from facesim_index.config import default_index, models_folder
+from facesim_index.errors import FacesimError
 from facesim_index.models import list_packs, verify
 
 OLDEST_PYTHON = (3, 11)
@@ -92,6 +93,7 @@ def examine(index: Path | None = None) -> tuple[Check, ...]:
         ("packs", check_packs),
         ("sqlite", lambda: check_sqlite(sqlite3.sqlite_version_info)),
         ("index folder", lambda: check_folder(folder)),
+        ("engine", lambda: check_engine(folder)),
         ("disk", lambda: check_disk(folder)),
         ("pictures", check_pictures),
     )
@@ -323,6 +325,36 @@ def check_folder(index: Path) -> Check:
         text = f"{folder} is on a file system without write-ahead logging"
         return Check("index folder", "problem", text, elsewhere)
     return Check("index folder", "ok", f"{folder} can be written")
+
+
+def check_engine(index: Path) -> Check:
+    """Tell which engine the index was built with; nothing is changed, not even an old index.
+
+    Parameters
+    ----------
+    index : Path
+        Need not exist.
+
+    Returns
+    -------
+    Check
+    """
+    from facesim_index.catalog import reading
+    from facesim_index.catalog.connection import CATALOG_NAME, needs_upgrade, open_catalog
+
+    path = index / CATALOG_NAME
+    if not path.is_file():
+        return Check("engine", "ok", f"there is no index at {index}")
+    try:
+        if needs_upgrade(path):
+            return Check("engine", "ok", f"{index} is of an older facesim; `facesim status` tells")
+        catalog = open_catalog(path, writable=False)
+    except FacesimError as error:
+        mend = "Give another index with --index, or see what it says."
+        return Check("engine", "warning", str(error), mend)
+    with closing(catalog), catalog.read() as transaction:
+        identity, _ = reading.engine(transaction)
+    return Check("engine", "ok", f"{index} was built with {identity}")
 
 
 def check_disk(index: Path) -> Check:

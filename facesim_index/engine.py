@@ -21,10 +21,10 @@ import numpy as np
 from facesim_index.alignment import ARCFACE_SIDE_PX
 from facesim_index.detection import OVERVIEW_PX, Detector
 from facesim_index.errors import FacesimError, ModelError, ProviderError, UsageError
-from facesim_index.fake_engine import FAKE_IDENTITY, FakeEngine
+from facesim_index.fake_engine import FakeEngine, fake_identity
 from facesim_index.insightface_engine import InsightFaceEngine, Recogniser
 from facesim_index.models import ModelFiles
-from facesim_index.records import EmbeddedFace, EngineIdentity, UInt8Array
+from facesim_index.records import Augment, EmbeddedFace, EngineIdentity, UInt8Array
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -79,6 +79,9 @@ class EngineSettings:
         Faces whose box has a shorter side, in pixels of the full picture, are left out.
     threads : int, default=1
         Threads of one engine.  More workers of one thread each use a processor better.
+    augment : {"none", "flip"}, default="none"
+        ``flip`` embeds each aligned face and its mirror image, and takes the unit-norm sum:
+        other embeddings, of an engine of their own.
     """
 
     model: ModelFiles | None
@@ -86,6 +89,7 @@ class EngineSettings:
     min_detection: float = 0.5
     min_face_px: int = 20
     threads: int = 1
+    augment: Augment = "none"
 
     def __post_init__(self) -> None:
         if not 0.0 < self.min_detection <= 1.0:
@@ -96,6 +100,8 @@ class EngineSettings:
             raise UsageError(f"threads must be at least 1, not {self.threads}")
         if self.provider not in ("auto", "cpu", "cuda"):
             raise UsageError(f"provider must be auto, cpu or cuda, not {self.provider!r}")
+        if self.augment not in ("none", "flip"):
+            raise UsageError(f"augment must be none or flip, not {self.augment!r}")
 
 
 def engine_identity(settings: EngineSettings) -> EngineIdentity:
@@ -111,13 +117,14 @@ def engine_identity(settings: EngineSettings) -> EngineIdentity:
     """
     model = settings.model
     if model is None:
-        return FAKE_IDENTITY
+        return fake_identity(settings.augment)
     return EngineIdentity(
         name=f"{model.detector.stem}+{model.recogniser.stem}",
         detector_sha256=model.detector_sha256,
         recogniser_sha256=model.recogniser_sha256,
         preprocessing=PREPROCESSING_VERSION,
         dimension=EMBEDDING_DIMENSION,
+        augment=settings.augment,
     )
 
 
@@ -142,7 +149,7 @@ def load_engine(settings: EngineSettings) -> FaceEngine:
         CUDA was asked for and does not run here.
     """
     if settings.model is None:
-        return FakeEngine(min_face_px=settings.min_face_px)
+        return FakeEngine(min_face_px=settings.min_face_px, augment=settings.augment)
     if settings.threads == 1:
         cv2.setNumThreads(1)
     provider = probe_provider(settings.provider)

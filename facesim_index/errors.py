@@ -8,7 +8,7 @@
     ├── IndexVersionError     the index was written by a newer facesim
     ├── IndexLockedError      another process is writing
     ├── IndexDamagedError     a segment or row is missing or not as recorded
-    ├── EngineMismatchError   the index was built with other weights
+    ├── EngineMismatchError   the index was built with another engine: weights, augmentation
     ├── StorageError          the disk refused (full, read-only, I/O error)
     ├── ModelError            weights missing, incomplete or not the right bytes
     ├── ProviderError         the execution provider asked for cannot run
@@ -52,7 +52,7 @@ class IndexDamagedError(FacesimError):
 
 
 class EngineMismatchError(FacesimError):
-    """The index was built with other weights than the engine at hand."""
+    """The index was built with another engine than the one at hand: weights or augmentation."""
 
 
 class StorageError(FacesimError):

@@ -1,5 +1,6 @@
 """A face engine without weights, for tests: flat patches of colour are its faces."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from facesim_index.alignment import ARCFACE_LANDMARKS, ARCFACE_SIDE_PX
 from facesim_index.errors import UsageError
 from facesim_index.records import (
+    Augment,
     Box,
     EmbeddedFace,
     EngineIdentity,
@@ -33,6 +35,11 @@ _BUCKET = 16
 _NOISE = 0.25
 
 
+def fake_identity(augment: Augment = "none") -> EngineIdentity:
+    """Return the identity of the fake engine with an augmentation."""
+    return dataclasses.replace(FAKE_IDENTITY, augment=augment)
+
+
 class FakeEngine:
     """A deterministic `FaceEngine` that takes tiles of one colour for faces.
 
@@ -45,15 +52,18 @@ class FakeEngine:
     ----------
     min_face_px : int, default=20
         Above 32 there is no face anywhere.
+    augment : {"none", "flip"}, default="none"
+        A tile is its own mirror image, so only the identity differs.
     """
 
-    def __init__(self, min_face_px: int = 20) -> None:
+    def __init__(self, min_face_px: int = 20, augment: Augment = "none") -> None:
         self._min_face_px = min_face_px
+        self._identity = fake_identity(augment)
 
     @property
     def identity(self) -> EngineIdentity:
         """Which computation made the embeddings."""
-        return FAKE_IDENTITY
+        return self._identity
 
     @property
     def provider(self) -> str:

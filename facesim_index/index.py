@@ -36,6 +36,7 @@ from facesim_index.readers import (
     usable_cores,
 )
 from facesim_index.records import (
+    Augment,
     Comparison,
     FaceId,
     FaceRecord,
@@ -81,11 +82,13 @@ class FaceIndex:
         model: str | Path | None,
         provider: Provider,
         engine: EngineSettings | None,
+        augment: Augment | None,
     ) -> None:
         self._folder = folder
         self._model = model
         self._provider = provider
         self._settings = engine
+        self._augment = augment
         self._loaded: FaceEngine | None = None
         self._store: Store | None = None
 
@@ -97,6 +100,7 @@ class FaceIndex:
         create: bool = False,
         model: str | Path | None = None,
         provider: Provider = "auto",
+        augment: Augment | None = None,
         engine: EngineSettings | None = None,
     ) -> Self:
         """Open an index.
@@ -110,8 +114,12 @@ class FaceIndex:
         model : str or Path, optional
             Pack name or folder of ONNX files; by default the one the index was built with.
         provider : {"auto", "cpu", "cuda"}, default="auto"
+        augment : {"none", "flip"}, optional
+            ``flip`` embeds each face and its mirror image together; by default what the index
+            was built with, and ``none`` for a new one.
         engine : EngineSettings, optional
-            Everything about the engine at once, instead of `model` and `provider`.
+            Everything about the engine at once, instead of `model` and `provider`; `augment`,
+            where it is given too, replaces the engine's.
 
         Returns
         -------
@@ -125,7 +133,7 @@ class FaceIndex:
             A newer facesim wrote it.
         """
         folder = default_index() if path is None else Path(path).expanduser()
-        index = cls(folder, model=model, provider=provider, engine=engine)
+        index = cls(folder, model=model, provider=provider, engine=engine, augment=augment)
         try:
             index._store = Store(folder)
         except IndexNotFoundError:
@@ -144,6 +152,15 @@ class FaceIndex:
         if self._model is None and self._store is not None:
             return self._store.model
         return self._model
+
+    @property
+    def augment(self) -> Augment:
+        """What is embedded of each face: ``flip`` for its mirror image too, else ``none``."""
+        if self._augment is not None:
+            return self._augment
+        if self._settings is not None:
+            return self._settings.augment
+        return "none" if self._store is None else self._store.identity.augment
 
     def close(self) -> None:
         """Let go of every file."""
@@ -564,8 +581,9 @@ class FaceIndex:
         """Return the engine to use, and the name under which its weights are found again."""
         if self._settings is not None:
             model = self._settings.model
-            return self._settings, str(model.detector.parent) if model else "fake"
-        return settings_for(self.model, self._provider)
+            settings = dataclasses.replace(self._settings, augment=self.augment)
+            return settings, str(model.detector.parent) if model else "fake"
+        return settings_for(self.model, self._provider, self.augment)
 
 
 def compare(
@@ -577,6 +595,7 @@ def compare(
     prior: float = 0.5,
     model: str | Path | None = None,
     provider: Provider = "auto",
+    augment: Augment | None = None,
     engine: EngineSettings | None = None,
 ) -> Comparison:
     """Return the degree that two pictures show one person.
@@ -593,8 +612,11 @@ def compare(
     model : str or Path, optional
         Pack name or folder of ONNX files.
     provider : {"auto", "cpu", "cuda"}, default="auto"
+    augment : {"none", "flip"}, optional
+        ``flip`` embeds each face and its mirror image together; by default ``none``.
     engine : EngineSettings, optional
-        Everything about the engine at once, instead of `model` and `provider`.
+        Everything about the engine at once, instead of `model` and `provider`; `augment`, where
+        it is given too, replaces the engine's.
 
     Returns
     -------
@@ -605,7 +627,9 @@ def compare(
     PictureError, NoFaceError, UsageError, CalibrationError, ModelError, ProviderError
     """
     settings = engine or settings_for(model, provider)[0]
-    loaded = load_engine(dataclasses.replace(settings, threads=usable_cores()))
+    loaded = load_engine(
+        dataclasses.replace(settings, threads=usable_cores(), augment=augment or settings.augment)
+    )
     return search.compare_pictures(
         loaded,
         Path(picture_a).expanduser(),

@@ -12,6 +12,7 @@ from facesim_index.records import (
     EmbeddedFace,
     EngineIdentity,
     Float32Array,
+    Float64Array,
     Quality,
     UInt8Array,
 )
@@ -111,16 +112,12 @@ class InsightFaceEngine:
         return tuple(map(_embedded_face, found, crops, embeddings))
 
     def _embed(self, crops: list[UInt8Array]) -> Float32Array:
-        rows = [
-            self._recogniser.get_feat(
-                # ArcFaceONNX swaps BGR to RGB itself.
-                [np.ascontiguousarray(crop[..., ::-1]) for crop in crops[start:][:MAX_BATCH]]
-            )
-            for start in range(0, len(crops), MAX_BATCH)
-        ]
-        if not rows:
+        if not crops:
             return np.empty((0, self._identity.dimension), dtype=np.float32)
-        raw = np.vstack(rows).astype(np.float64)
+        raw = self._features(crops)
+        if self._identity.augment == "flip":
+            # A crop and its mirror image are neighbours, hence in one batch.
+            raw = raw.reshape(len(crops), 2, -1).sum(axis=1)
         norms = np.linalg.norm(raw, axis=1, keepdims=True)
         if not np.isfinite(norms).all() or not norms.all():
             raise ModelError(
@@ -128,6 +125,19 @@ class InsightFaceEngine:
                 "check the weights with: facesim models verify"
             )
         return np.asarray(raw / norms, dtype=np.float32)
+
+    def _features(self, crops: list[UInt8Array]) -> Float64Array:
+        """Return what the recogniser gives, one row a crop; a mirror image's follows its own."""
+        if self._identity.augment == "flip":
+            crops = [view for crop in crops for view in (crop, crop[:, ::-1])]
+        rows = [
+            self._recogniser.get_feat(
+                # ArcFaceONNX swaps BGR to RGB itself.
+                [np.ascontiguousarray(crop[..., ::-1]) for crop in crops[start:][:MAX_BATCH]]
+            )
+            for start in range(0, len(crops), MAX_BATCH)
+        ]
+        return np.vstack(rows).astype(np.float64)
 
 
 def _embedded_face(face: Detection, crop: UInt8Array, embedding: Float32Array) -> EmbeddedFace:

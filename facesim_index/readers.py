@@ -10,7 +10,7 @@ from facesim_index.embedding import make_reader
 from facesim_index.engine import EngineSettings, probe_provider
 from facesim_index.models import pack_name, resolve
 from facesim_index.pipeline import ItemFailed, PoolSettings, WorkerPool
-from facesim_index.records import Failure, PictureReading
+from facesim_index.records import Augment, Failure, PictureReading
 
 Provider = Literal["auto", "cpu", "cuda"]
 
@@ -20,7 +20,9 @@ WORKER_MEMORY_BYTES = 4 << 30
 logger = logging.getLogger(__name__)
 
 
-def settings_for(model: str | Path | None, provider: Provider) -> tuple[EngineSettings, str]:
+def settings_for(
+    model: str | Path | None, provider: Provider, augment: Augment = "none"
+) -> tuple[EngineSettings, str]:
     """Return the settings of a model's engine, and the name its weights are found by again.
 
     Parameters
@@ -28,6 +30,7 @@ def settings_for(model: str | Path | None, provider: Provider) -> tuple[EngineSe
     model : str, Path or None
         As for `models.resolve`.
     provider : {"auto", "cpu", "cuda"}
+    augment : {"none", "flip"}, default="none"
 
     Returns
     -------
@@ -43,7 +46,7 @@ def settings_for(model: str | Path | None, provider: Provider) -> tuple[EngineSe
     files = resolve(model)
     is_folder = model is not None and pack_name(model) is None
     name = str(Path(model).expanduser().resolve()) if is_folder and model else files.name
-    return EngineSettings(model=files, provider=provider), name
+    return EngineSettings(model=files, provider=provider, augment=augment), name
 
 
 def running_provider(settings: EngineSettings) -> Provider:

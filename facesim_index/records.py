@@ -16,6 +16,7 @@ ImageId = NewType("ImageId", int)
 SegmentId = NewType("SegmentId", int)
 
 PriorSource = Literal["given", "gallery"]
+Augment = Literal["none", "flip"]
 
 UInt8Array = NDArray[np.uint8]
 Int64Array = NDArray[np.int64]
@@ -200,6 +201,8 @@ class EngineIdentity:
         Version of our own decode, detect and align steps.
     dimension : int
         Length of an embedding.
+    augment : {"none", "flip"}, default="none"
+        ``flip``: the embedding is of the aligned face and of its mirror image together.
     """
 
     name: str
@@ -207,19 +210,26 @@ class EngineIdentity:
     recogniser_sha256: str
     preprocessing: int
     dimension: int
+    augment: Augment = "none"
 
     @property
     def key(self) -> str:
-        """Canonical text of what must be equal; the name is left out."""
+        """Canonical text of what must be equal; the name is left out.
+
+        Indexes and calibrations were written before there was an `augment`, so its default
+        adds nothing.
+        """
         return (
             f"detector={self.detector_sha256};recogniser={self.recogniser_sha256};"
             f"preprocessing={self.preprocessing};dimension={self.dimension}"
+            + ("" if self.augment == "none" else f";augment={self.augment}")
         )
 
     def __str__(self) -> str:
         return (
             f"{self.name} (detector {self.detector_sha256[:8]}, recogniser "
-            f"{self.recogniser_sha256[:8]}, preprocessing {self.preprocessing})"
+            f"{self.recogniser_sha256[:8]}, preprocessing {self.preprocessing}"
+            + (")" if self.augment == "none" else f", augment {self.augment})")
         )
 
 

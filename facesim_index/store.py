@@ -9,6 +9,7 @@
 """
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -215,9 +216,13 @@ class Store:
         EngineMismatchError
         """
         if identity.key != self.identity.key:
+            weights = dataclasses.replace(identity, augment=self.identity.augment)
+            options = [] if weights.key == self.identity.key else [f"--model {self.model}"]
+            if identity.augment != self.identity.augment:
+                options.append(f"--augment {self.identity.augment}")
             raise EngineMismatchError(
                 f"{self.folder} was built with {self.identity}, not with {identity}; "
-                f"use --model {self.model}, or ingest into a new index"
+                f"use {' '.join(options)}, or ingest into a new index"
             )
 
     def close(self) -> None:

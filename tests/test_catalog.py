@@ -103,15 +103,15 @@ def test_an_exception_in_a_write_undoes_all_of_it(catalog: Catalog) -> None:
         assert reading.roots(transaction) == []
 
 
-def first_schema(folder: Path) -> None:
-    """Put an index back to schema 0001: a catalog made by that migration, with the same rows."""
+def old_schema(folder: Path, revision: str) -> None:
+    """Put an index back to an older schema: a catalog made by its migrations, the same rows."""
     path, old = folder / "catalog.sqlite3", folder / "old.sqlite3"
     engine = create_engine(f"sqlite:///{old}")
     with engine.connect() as connection:
         scripts = Config(attributes={"connection": connection})
         scripts.set_main_option("script_location", str(files("facesim_index.migrations")))
         scripts.set_main_option("path_separator", "os")
-        command.upgrade(scripts, "0001")
+        command.upgrade(scripts, revision)
         connection.commit()
     engine.dispose()
     database = sqlite3.connect(old)
@@ -119,7 +119,11 @@ def first_schema(folder: Path) -> None:
     tables = database.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'").fetchall()
     for (table,) in tables:
         if table not in ("alembic_version", "sqlite_sequence"):
-            database.execute(f"INSERT INTO main.{table} SELECT * FROM new.{table}")
+            rows = database.execute(f"SELECT name FROM pragma_table_info('{table}', 'main')")
+            columns = ", ".join(name for (name,) in rows)
+            database.execute(
+                f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}"
+            )
     database.commit()
     database.execute("DETACH new")
     database.execute(f"PRAGMA application_id={APPLICATION_ID}")
@@ -129,15 +133,16 @@ def first_schema(folder: Path) -> None:
 
 
 @pytest.fixture
-def old_index(tmp_path: Path) -> Path:
-    """An index of schema 0001 with two faces, one of them removed."""
+def old_index(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """An index of an older schema, by default 0001, with two faces, one of them removed."""
     with new_store(tmp_path / "i") as store:
         commit_pictures(store, {"/p/a.jpg": picture("a", unit_vectors(2, 7))})
         store.remove_faces([FaceId(1)])
-    first_schema(tmp_path / "i")
+    old_schema(tmp_path / "i", getattr(request, "param", "0001"))
     return tmp_path / "i"
 
 
+@pytest.mark.parametrize("old_index", ["0001", "0002"], indirect=True)
 @pytest.mark.parametrize("writable", [False, True])
 def test_an_older_index_is_upgraded_when_it_is_opened(
     old_index: Path, writable: bool, caplog: pytest.LogCaptureFixture
@@ -151,6 +156,7 @@ def test_an_older_index_is_upgraded_when_it_is_opened(
         assert store.catalog.schema_revision() == SCHEMA_REVISION
         assert store.catalog.check_integrity() == []
         assert store.identity == FAKE_IDENTITY
+        assert store.identity.augment == "none"
         with store.view() as view:
             assert (
                 compare_metadata(MigrationContext.configure(view.transaction), Base.metadata) == []

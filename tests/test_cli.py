@@ -73,6 +73,35 @@ def test_ingest_json_has_exactly_the_promised_fields(tmp_path: Path, photos: Pat
     assert summary["faces_added"] == summary["faces_total"] == 3
 
 
+def test_an_index_remembers_its_augmentation(tmp_path: Path, photos: Path) -> None:
+    """With the real engine: the settings of the fake one would say it at every call."""
+    (photos / "astronaut.png").write_bytes(demo_picture("astronaut.png").read_bytes())
+
+    def run(name: str, *words: object) -> Result:
+        command = ["--index", str(tmp_path / name), *(str(word) for word in words)]
+        return CliRunner().invoke(main, command, catch_exceptions=False)
+
+    ingest = ("ingest", photos, "--workers", "1", "--provider", "cpu")
+    assert run("flip", *ingest, "--augment", "flip", "--json").exit_code == 0
+    assert "augment flip" in run("flip", "status").stdout
+    answer = json.loads(run("flip", "query", photos / "astronaut.png", "--format", "json").stdout)
+    assert "augment flip" in answer["engine"]
+    assert answer["faces"][0]["matches"][0]["cosine"] == pytest.approx(1, abs=1e-3)
+    assert "5 unchanged" in run("flip", *ingest).stdout
+    refused = run("flip", *ingest, "--augment", "none")
+    assert refused.exit_code == 1
+    assert "use --augment flip, or ingest into a new index" in refused.stderr
+    assert run("flip", "verify", "--repair").exit_code == 0
+
+
+def test_compare_says_what_it_embedded(photos: Path, tmp_path: Path) -> None:
+    words = ("compare", photos / "red.png", photos / "couple.png", "--format", "json")
+    plain = json.loads(facesim(tmp_path / "i", *words).stdout)
+    flip = json.loads(facesim(tmp_path / "i", *words, "--augment", "flip").stdout)
+    assert "augment" not in plain["engine"]
+    assert flip["engine"].endswith("augment flip)")
+
+
 def test_dry_run_makes_nothing(tmp_path: Path, photos: Path) -> None:
     result = facesim(tmp_path / "i", "ingest", photos, "--dry-run", "--json")
     assert json.loads(result.stdout)["files_to_read"] == 4

@@ -1,6 +1,8 @@
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
@@ -8,6 +10,8 @@ import pytest
 
 from facesim_index import doctor
 from facesim_index.doctor import OPENCVS, RUNTIMES, Check, check_distributions
+from facesim_index.fake_engine import fake_identity
+from facesim_index.store import Store
 
 
 @pytest.fixture
@@ -52,6 +56,7 @@ def test_this_environment_is_in_order(
         "packs",
         "sqlite",
         "index folder",
+        "engine",
         "disk",
         "pictures",
     ]
@@ -195,6 +200,21 @@ def test_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     assert check.status == "problem"
     assert "Permission denied" in check.message
     assert "FACESIM_INDEX" in check.mend
+
+
+def test_the_engine_of_the_index_is_told_and_an_old_index_left_as_it_is(tmp_path: Path) -> None:
+    assert doctor.check_engine(tmp_path / "none").message.startswith("there is no index")
+    Store.open_or_create(tmp_path / "i", fake_identity("flip"), "fake").close()
+    check = doctor.check_engine(tmp_path / "i")
+    assert check.status == "ok"
+    assert "was built with fake" in check.message
+    assert "augment flip" in check.message
+    for revision, status, said in (("0002", "ok", "older"), ("9999", "warning", "newer")):
+        with closing(sqlite3.connect(tmp_path / "i" / "catalog.sqlite3")) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
+            connection.commit()
+        check = doctor.check_engine(tmp_path / "i")
+        assert (check.status, said in check.message) == (status, True)
 
 
 def test_file_in_the_way_of_the_index(tmp_path: Path) -> None:

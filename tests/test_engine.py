@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facesim_index import engine as engine_module
+from facesim_index.alignment import aligned_crop
 from facesim_index.engine import (
     EngineSettings,
     FaceEngine,
@@ -120,6 +121,32 @@ def test_a_turned_and_a_mirrored_face(engine: FaceEngine) -> None:
     mirrored = max(flipped, key=lambda face: abs(face.quality.yaw_deg))
     assert mirrored.quality.yaw_deg == pytest.approx(-plain.quality.yaw_deg, abs=8)
     assert float(plain.embedding @ mirrored.embedding) > 0.8
+
+
+def test_flip_is_the_sum_of_a_face_and_its_mirror_image(
+    engine: FaceEngine, settings: EngineSettings, model: ModelFiles
+) -> None:
+    rgb = demo_pixels("t1.jpg")  # Six faces: with their mirror images more than one batch.
+    plain = engine.embed_faces(rgb)
+    both = load_engine(dataclasses.replace(settings, augment="flip")).embed_faces(rgb)
+    assert 2 * len(both) > MAX_BATCH
+    assert [face.box for face in both] == [face.box for face in plain]
+    assert [face.quality for face in both] == [face.quality for face in plain]
+    session = engine_module._session(
+        engine_module._with_free_outputs(engine_module._read_graph(model.recogniser)), "cpu", 1
+    )
+    from insightface.model_zoo.arcface_onnx import ArcFaceONNX
+
+    recogniser = ArcFaceONNX(model_file=str(model.recogniser), session=session)
+    for face, alone in zip(both, plain, strict=True):
+        crop = np.ascontiguousarray(aligned_crop(rgb, face.landmarks)[..., ::-1])
+        one, other = (
+            recogniser.get_feat(view)[0] for view in (crop, np.ascontiguousarray(crop[:, ::-1]))
+        )
+        expected = (one + other) / np.linalg.norm(one + other)
+        assert np.abs(face.embedding - expected).max() < 1e-4
+        assert np.linalg.norm(face.embedding) == pytest.approx(1, abs=1e-6)
+        assert np.abs(face.embedding - alone.embedding).max() > 1e-3
 
 
 @pytest.mark.parametrize("clockwise_deg", [-20, 12, 25])
@@ -402,6 +429,11 @@ def test_identity_is_known_without_loading(
     assert identity.recogniser_sha256 == model.recogniser_sha256
     assert identity.dimension == 512
     assert str(identity).startswith("scrfd_500m_bnkps+w600k_mbf")
+    assert str(identity).endswith("preprocessing 1)")
+    assert identity.key.endswith("preprocessing=1;dimension=512")
+    flip = engine_identity(dataclasses.replace(settings, augment="flip"))
+    assert flip.key == f"{identity.key};augment=flip"
+    assert str(flip).endswith("preprocessing 1, augment flip)")
 
 
 def test_importing_the_engine_imports_no_runtime(settings: EngineSettings) -> None:
@@ -430,6 +462,7 @@ print(*sorted({"onnx", "onnxruntime", "insightface", "faiss"} & set(sys.modules)
         {"min_face_px": -1},
         {"threads": 0},
         {"provider": "tpu"},
+        {"augment": "rotate"},
     ],
 )
 def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
@@ -577,6 +610,8 @@ def test_the_fake_is_loaded_without_a_model_and_can_be_sent() -> None:
     assert fake.identity == engine_identity(sent) == FAKE_IDENTITY
     assert fake.embed_faces(np.full((32, 32, 3), 77, dtype=np.uint8)) == ()
     assert fake.provider == "cpu"
+    flip = load_engine(EngineSettings(None, augment="flip"))
+    assert flip.identity.key == f"{FAKE_IDENTITY.key};augment=flip"
 
 
 def test_the_demo_pictures_are_found_without_importing_their_packages() -> None:

@@ -65,6 +65,33 @@ def test_pairs_are_judged_and_a_missing_face_is_a_failure(
         assert index.status().generation == generation, "nothing was read again"
 
 
+def test_flip_keeps_its_embeddings_in_an_index_of_its_own(
+    people: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("evaluate", str(pairs), "--images", str(people), "--format", "json")
+    for augment in ("none", "flip"):
+        said = CliRunner().invoke(main, [*words, "--augment", augment], obj=State(engine=FAKE))
+        assert said.exit_code == 0, said.stderr
+        assert ("augment flip" in json.loads(said.stdout)["engine"]) == (augment == "flip")
+    kept = sorted(path.name for path in tmp_path.glob("*.facesim"))
+    assert kept == ["people.evaluation.facesim", "people.flip.evaluation.facesim"]
+
+
+def test_an_index_of_another_augmentation_does_not_serve(
+    people: Path, pairs: Path, tmp_path: Path
+) -> None:
+    words = ("evaluate", pairs, "--images", people, "--format", "json")
+    assert facesim(tmp_path, *words).exit_code == 0
+    flip = (*words, "--augment", "flip", "--cache", tmp_path / "flip.facesim")
+    found = json.loads(facesim(tmp_path, *flip).stdout)
+    assert "augment flip" in found["engine"]
+    with FaceIndex.open(tmp_path / "flip.facesim") as index:
+        assert index.augment == "flip"
+    with FaceIndex.open(tmp_path / "cache.facesim") as index:
+        assert index.augment == "none"
+
+
 def test_the_table_names_its_figures(people: Path, pairs: Path, tmp_path: Path) -> None:
     table = facesim(tmp_path, "evaluate", pairs, "--images", people, "--folds").stdout
     for word in ("accuracy", "threshold", "auc", "eer", "no face in   1 picture"):

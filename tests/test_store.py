@@ -14,7 +14,7 @@ from facesim_index.errors import (
     IndexLockedError,
     IndexNotFoundError,
 )
-from facesim_index.fake_engine import FAKE_IDENTITY
+from facesim_index.fake_engine import FAKE_IDENTITY, fake_identity
 from facesim_index.maintenance import verify
 from facesim_index.records import (
     EngineIdentity,
@@ -269,6 +269,24 @@ def test_another_engine_is_refused_by_name(tmp_path: Path) -> None:
         "renamed", FAKE_IDENTITY.detector_sha256, FAKE_IDENTITY.recogniser_sha256, 1, 512
     )
     Store.open_or_create(tmp_path / "i", renamed, "renamed").close()
+
+
+def test_an_index_remembers_what_is_embedded_and_names_the_option(tmp_path: Path) -> None:
+    flip = fake_identity("flip")
+    Store.open_or_create(tmp_path / "flip", flip, "fake").close()
+    with Store(tmp_path / "flip") as store:
+        assert store.identity == flip
+    with pytest.raises(
+        EngineMismatchError,
+        match=r"with fake .* augment flip\), not with fake .*1\); use --augment flip, or ingest",
+    ):
+        new_store(tmp_path / "flip")
+    new_store(tmp_path / "plain").close()
+    with pytest.raises(EngineMismatchError, match="use --augment none, or ingest"):
+        Store.open_or_create(tmp_path / "plain", flip, "fake")
+    other = EngineIdentity("other", "1" * 64, "2" * 64, 1, 512)
+    with pytest.raises(EngineMismatchError, match="use --model fake --augment flip, or"):
+        Store.open_or_create(tmp_path / "flip", other, "other")
 
 
 def test_what_is_no_index_is_refused_and_nothing_is_made(tmp_path: Path) -> None:

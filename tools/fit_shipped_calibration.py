@@ -1,6 +1,7 @@
 """Fit the calibration that comes with the package, and check it on people it has not seen.
 
     python tools/fit_shipped_calibration.py DATA_FOLDER OUT.json --cache /tmp/lfw_dev.npz
+    python tools/fit_shipped_calibration.py DATA_FOLDER OUT.json --augment flip
 
 DATA_FOLDER is LFW's development set: ``images/NAME/NAME_0001.jpg`` and the pair lists
 ``pairsDevTrain.txt`` and ``pairsDevTest.txt``, whose people are different ones.  The curve in
@@ -92,9 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--cache", type=Path, help="keep the embeddings in this .npz file")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--augment", choices=("none", "flip"), default="none")
     options = parser.parse_args(arguments)
 
-    settings = EngineSettings(model=resolve(None))
+    settings = EngineSettings(model=resolve(None), augment=options.augment)
     labelled = load_or_embed(options.data_folder / "images", settings, options)
     train = read_pairs(options.data_folder / "pairsDevTrain.txt")
     test = read_pairs(options.data_folder / "pairsDevTest.txt")
@@ -229,7 +231,7 @@ def fit(labelled: Labelled, settings: EngineSettings) -> Calibration:
     print(f"cross-validated Cllr of {n_people} people: {told}")
     fitted = fit_scores(scores, METHOD, n_bootstrap=N_BOOTSTRAP)
     return Calibration(
-        name="lfw-dev",
+        name="lfw-dev" if settings.augment == "none" else f"lfw-dev-{settings.augment}",
         engine_key=engine_identity(settings).key,
         method=METHOD_IN_WORDS,
         knots=fitted.knots,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 CATALOG_NAME = "catalog.sqlite3"
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 APPLICATION_ID = 0x46534958  # "FSIX", so that `file` and we can tell our catalogs
 BUSY_TIMEOUT_MS = 30_000
 
@@ -211,6 +211,7 @@ def create_catalog(path: Path, identity: EngineIdentity, model: str) -> None:
                         recogniser_sha256=identity.recogniser_sha256,
                         preprocessing=identity.preprocessing,
                         dimension=identity.dimension,
+                        augment=identity.augment,
                     )
                 )
             with engine.connect() as connection:

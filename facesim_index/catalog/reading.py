@@ -114,7 +114,12 @@ def engine(connection: Connection) -> tuple[EngineIdentity, str]:
     """Return the index's engine and the name or folder its weights are found by."""
     row = connection.execute(select(*EngineRow.__table__.columns)).one()
     identity = EngineIdentity(
-        row.name, row.detector_sha256, row.recogniser_sha256, row.preprocessing, row.dimension
+        row.name,
+        row.detector_sha256,
+        row.recogniser_sha256,
+        row.preprocessing,
+        row.dimension,
+        row.augment,
     )
     return identity, row.model
 

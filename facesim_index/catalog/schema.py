@@ -93,6 +93,7 @@ class EngineRow(Base):
     recogniser_sha256: Mapped[str]
     preprocessing: Mapped[int]
     dimension: Mapped[int]
+    augment: Mapped[str] = mapped_column(server_default="none")
 
 
 class Root(Base):
