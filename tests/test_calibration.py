@@ -63,7 +63,9 @@ def curves(draw: st.DrawFn) -> Calibration:
 def full_curves(draw: st.DrawFn) -> Calibration:
     curve = draw(curves())
     below, above = draw(st.floats(0.0, 9.0)), draw(st.floats(0.0, 9.0))
-    cosines = draw(st.lists(st.floats(-1.0, 1.0), min_size=1, max_size=8, unique=True))
+    # Rates are at knots of four decimals; between two subnormal numbers there is no slope.
+    knots = st.integers(-10_000, 10_000).map(lambda number: number / 10_000)
+    cosines = draw(st.lists(knots, min_size=1, max_size=8, unique=True))
     rates = draw(st.lists(st.floats(-9.0, 0.0), min_size=len(cosines), max_size=len(cosines)))
     return replace(
         curve,
