@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from facesim_index.errors import UsageError
+from facesim_index.heads import COSINE, Head
 from facesim_index.labelled import EmbeddingIndex, PictureEmbeddings, embeddings_of
 from facesim_index.labels import people_folder
 from facesim_index.people_bootstrap import people_drawn_anew, percentile_intervals
@@ -108,7 +109,7 @@ class Identification:
     intervals: dict[str, tuple[float, float]]
 
 
-def search_people(index: EmbeddingIndex, folder: Path) -> Searches:
+def search_people(index: EmbeddingIndex, folder: Path, head: Head = COSINE) -> Searches:
     """Enrol and search the pictures of a folder with one folder a person.
 
     Parameters
@@ -116,6 +117,8 @@ def search_people(index: EmbeddingIndex, folder: Path) -> Searches:
     index : EmbeddingIndex
         Keeps the embeddings; pictures that it does not have are ingested.
     folder : Path
+    head : Head, default=COSINE
+        What tells who is most alike: that of the calibration in force.
 
     Returns
     -------
@@ -142,7 +145,7 @@ def search_people(index: EmbeddingIndex, folder: Path) -> Searches:
     strangers = np.flatnonzero(~paired)
     order = np.argsort(person[enrolled], kind="stable")
     place = order[np.searchsorted(person[enrolled][order], person[searched])]
-    mate, best_other, rank = _mated(found, enrolled, searched, place)
+    mate, best_other, rank = _mated(_Gallery(found, enrolled, head), searched, place)
     return Searches(
         n_people=counts.size,
         n_images=len(paths),
@@ -154,7 +157,7 @@ def search_people(index: EmbeddingIndex, folder: Path) -> Searches:
         best_other=best_other,
         rank=rank,
         person=person[searched],
-        stranger=_best(found, enrolled, strangers),
+        stranger=_best(_Gallery(found, enrolled, head), strangers),
         stranger_person=person[strangers],
         paths=tuple(
             (paths[probe], paths[enrolled[at]]) for probe, at in zip(searched, place, strict=True)
@@ -228,39 +231,47 @@ def thresholds_at_fpir(non_mated: Float64Array) -> dict[str, float]:
 
 
 def _mated(
-    found: PictureEmbeddings, enrolled: Int64Array, searched: Int64Array, place: Int64Array
+    gallery: "_Gallery", searched: Int64Array, place: Int64Array
 ) -> tuple[Float64Array, Float64Array, Int64Array]:
-    """Return the mate's cosine, the best one of anyone else, and the mate's rank."""
+    """Return the mate's score, the best one of anyone else, and the mate's rank."""
     mate, other = np.empty(searched.size), np.empty(searched.size)
     rank = np.empty(searched.size, dtype=np.int64)
-    for part, cosine in _blocks(found, enrolled, searched):
-        row = np.arange(cosine.shape[0])
-        mate[part] = cosine[row, place[part]]
-        cosine[row, place[part]] = _NO_ANSWER
-        other[part] = cosine.max(axis=1)
-        rank[part] = 1 + (cosine >= mate[part][:, None]).sum(axis=1)
+    for part, score in gallery.blocks(searched):
+        row = np.arange(score.shape[0])
+        mate[part] = score[row, place[part]]
+        score[row, place[part]] = _NO_ANSWER
+        other[part] = score.max(axis=1)
+        rank[part] = 1 + (score >= mate[part][:, None]).sum(axis=1)
     # Without a face there is no answer, hence no rank, not even in a tiny gallery.
-    rank[mate <= _NO_ANSWER] = enrolled.size + max(RANKS)
+    rank[mate <= _NO_ANSWER] = gallery.enrolled.size + max(RANKS)
     return mate, other, rank
 
 
-def _best(found: PictureEmbeddings, enrolled: Int64Array, searched: Int64Array) -> Float64Array:
+def _best(gallery: "_Gallery", searched: Int64Array) -> Float64Array:
     best = np.empty(searched.size)
-    for part, cosine in _blocks(found, enrolled, searched):
-        best[part] = cosine.max(axis=1)
+    for part, score in gallery.blocks(searched):
+        best[part] = score.max(axis=1)
     return best
 
 
-def _blocks(
-    found: PictureEmbeddings, enrolled: Int64Array, searched: Int64Array
-) -> Iterator[tuple[slice, Float64Array]]:
-    gallery = found.embeddings[enrolled].T
-    for start in range(0, searched.size, _BLOCK_ROWS):
-        rows = searched[start : start + _BLOCK_ROWS]
-        cosine = (found.embeddings[rows] @ gallery).astype(np.float64)
-        cosine[~found.has_face[rows]] = _NO_ANSWER
-        cosine[:, ~found.has_face[enrolled]] = _NO_ANSWER
-        yield slice(start, start + rows.size), cosine
+@dataclass(frozen=True, slots=True, eq=False)
+class _Gallery:
+    """The pictures that are enrolled, and how the others are compared with them."""
+
+    found: PictureEmbeddings
+    enrolled: Int64Array
+    head: Head
+
+    def blocks(self, searched: Int64Array) -> Iterator[tuple[slice, Float64Array]]:
+        found, enrolled, head = self.found, self.enrolled, self.head
+        gallery = head.transform(found.embeddings[enrolled])
+        for start in range(0, searched.size, _BLOCK_ROWS):
+            rows = searched[start : start + _BLOCK_ROWS]
+            probes = head.transform(found.embeddings[rows])
+            score = head.pair_scores(probes, gallery).astype(np.float64)
+            score[~found.has_face[rows]] = _NO_ANSWER
+            score[:, ~found.has_face[enrolled]] = _NO_ANSWER
+            yield slice(start, start + rows.size), score
 
 
 def _at_ranks(rank: Int64Array) -> dict[str, float]:

@@ -151,8 +151,8 @@ def test_the_fit_as_json(index: Path, people: Path, cache: Path) -> None:
     result = facesim(index, *words, "--name", "second", "--no-use", "--method", "beta", "--json")
     document = json.loads(result.stdout)
     assert list(document) == [
-        *("name", "used", "method", "chosen", "n_pictures", "n_without_face", "n_people"),
-        *("n_genuine", "n_impostor", "cllr", "cllr_min", "in_force_before"),
+        *("name", "used", "method", "chosen", "head", "heads", "n_pictures", "n_without_face"),
+        *("n_people", "n_genuine", "n_impostor", "cllr", "cllr_min", "in_force_before"),
         *("in_force_before_cllr", "notes"),
     ]
     assert (document["name"], document["used"], document["method"]) == ("second", False, "beta")
