@@ -53,7 +53,9 @@ def head_of_document(value: object) -> Head:
     """
     if not isinstance(value, dict):
         raise CalibrationError("head must have the key kind")
-    if value == {"kind": "cosine"}:
+    if value.get("kind") == COSINE.kind:
+        if len(value) > 1:
+            raise CalibrationError("head of kind cosine must have no other key")
         return COSINE
     kind = next((kind for kind in LEARNED if kind == value.get("kind")), None)
     if kind is None:

@@ -146,9 +146,7 @@ def test_what_was_left_out_is_not_expected() -> None:
 def labelled_pairs(genuine_cosine: float) -> LabelledData:
     person = np.repeat(np.arange(150), 3)
     strangers = across(150)
-    scores = LabelledScores(
-        np.full(450, genuine_cosine), person, strangers.score, strangers.people
-    )
+    scores = LabelledScores(np.full(450, genuine_cosine), person, strangers.score, strangers.people)
     return LabelledData("named", scores, 300)
 
 
