@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .calibration_text import score_name
 from .output import printable, shown_path, write_table
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def write_identification(result: "Identification", without_face: Sequence[Path])
             result,
             f"fnir_at_fpir {fpir}",
             fnir,
-            f"not found at cosine {result.threshold_at_fpir[fpir]:.3f}, "
+            f"not found at {score_name(result.head)} {result.threshold_at_fpir[fpir]:.3f}, "
             f"where {float(fpir):.1%} of strangers are",
             4,
         )
@@ -138,8 +139,8 @@ def _accuracy_meaning(result: "Evaluation") -> str:
 
 def _threshold_meaning(result: "Evaluation") -> str:
     if result.accuracy_by == "degree":
-        return "cosine at which the degree is 0.5"
-    return "cosine, mean over the folds"
+        return f"{score_name(result.head)} at which the degree is 0.5"
+    return f"{score_name(result.head)}, mean over the folds"
 
 
 def _write_without_face(paths: Sequence[Path]) -> None:

@@ -37,19 +37,20 @@ class Searches:
     without_face : tuple of Path
         Pictures, of all kinds, in which no face was found.
     mate : ndarray of shape (n_mated,), float64
-        Cosine of each searched picture with its person's enrolled one; -2 when one of them has
-        no face.
+        Score, by the head, of each searched picture with its person's enrolled one; -2 when one of
+        them has no face.
     best_other : ndarray of shape (n_mated,), float64
-        The highest cosine with anyone else's.
+        The highest score with anyone else's.
     rank : ndarray of shape (n_mated,), int64
         Of the mate, from 1; among equals it is the last.
     person : ndarray of shape (n_mated,), int64
         Whom each picture shows.
     stranger : ndarray of shape (n_strangers,), float64
-        The highest cosine of each picture of someone who is not enrolled; -2 without a face.
+        The highest score of each picture of someone who is not enrolled; -2 without a face.
     stranger_person : ndarray of shape (n_strangers,), int64
     paths : tuple of (Path, Path)
         The searched and the enrolled picture of each mated search.
+    head : Head, default=COSINE
     """
 
     n_people: int
@@ -63,6 +64,7 @@ class Searches:
     stranger: Float64Array
     stranger_person: Int64Array
     paths: tuple[tuple[Path, Path], ...]
+    head: Head = COSINE
 
     @property
     def non_mated(self) -> Float64Array:
@@ -87,12 +89,14 @@ class Identification:
         the threshold, at the threshold where at most that share of the non-mated searches has
         an answer; only rates that stand for one such search at least.
     threshold_at_fpir : dict of str to float
-        Those thresholds, as cosines.
+        Those thresholds, as cosines, or scores of the learned head.
     images_without_face : int
         Failures: an enrolled one is never found, a searched one finds nobody.
     engine : str
     intervals : dict of str to (float, float)
         95 %, from drawing people anew; the enrolled stay.
+    head : str
+        What searched: "cosine", or the kind of the learned head of the calibration.
     """
 
     name: str
@@ -107,6 +111,7 @@ class Identification:
     images_without_face: int
     engine: str
     intervals: dict[str, tuple[float, float]]
+    head: str = COSINE.kind
 
 
 def search_people(index: EmbeddingIndex, folder: Path, head: Head = COSINE) -> Searches:
@@ -162,6 +167,7 @@ def search_people(index: EmbeddingIndex, folder: Path, head: Head = COSINE) -> S
         paths=tuple(
             (paths[probe], paths[enrolled[at]]) for probe, at in zip(searched, place, strict=True)
         ),
+        head=head,
     )
 
 
@@ -206,6 +212,7 @@ def evaluate_people(
         images_without_face=len(searches.without_face),
         engine=str(engine),
         intervals=percentile_intervals(_drawn_figures(searches, n_bootstrap, seed)),
+        head=searches.head.kind,
     )
 
 

@@ -19,7 +19,7 @@ from facesim_index.fake_engine import FAKE_IDENTITY
 from facesim_index.free_negatives import across_pairs, same_image_pairs
 from facesim_index.gallery import BINS, estimate_gallery_prior, gallery_prior, sample_scores
 from facesim_index.heads import COSINE, LEARNED, Head
-from facesim_index.identification import search_people
+from facesim_index.identification import evaluate_people, search_people
 from facesim_index.labelled_scores import face_pairs_data
 from facesim_index.labels import LabelledPair, PairList
 from facesim_index.matrix import MatrixOptions, matrix_frame, write_long, write_wide
@@ -302,6 +302,8 @@ def test_evaluations_judge_the_scores_of_the_head(tmp_path: Path, head: Head) ->
     result = evaluate_pairs(labelled, curve_of(head), FAKE_IDENTITY, n_bootstrap=0)
     assert result.head == head.kind
     searches = search_people(index, tmp_path / "party", head)
+    figures = evaluate_people(searches, "party", FAKE_IDENTITY, n_bootstrap=0)
+    assert figures.head == head.kind
     assert np.sort(searches.mate) == pytest.approx(
         np.sort([expected[0, 1], expected[0, 2], expected[3, 4], expected[5, 6]]), abs=1e-6
     )
