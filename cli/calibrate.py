@@ -14,6 +14,7 @@ from .calibration_text import (
     LIST_COLUMNS,
     LIST_NUMERIC,
     fit_document,
+    head_notes,
     list_document,
     list_row,
     write_check,
@@ -32,8 +33,20 @@ if TYPE_CHECKING:
     from facesim_index.store import Store
 
 MethodChoice = Literal["auto", "logistic", "isotonic", "beta"]
+HeadChoice = Literal["auto", "cosine", "weighted-l1", "product", "contrastive"]
 
-FIT_OPTIONS = ("pairs", "images", "people", "cache", "method", "name", "no_use", "as_json")
+FIT_OPTIONS = (
+    "pairs",
+    "images",
+    "people",
+    "cache",
+    "method",
+    "head",
+    "force",
+    "name",
+    "no_use",
+    "as_json",
+)
 
 
 def label_options(command: "Callable[..., None]") -> "Callable[..., None]":
@@ -83,6 +96,17 @@ def label_options(command: "Callable[..., None]") -> "Callable[..., None]":
     show_default=True,
     help="How to fit; auto takes the one that is best on people left out of the fit.",
 )
+@click.option(
+    "--head",
+    type=click.Choice(["auto", "cosine", "weighted-l1", "product", "contrastive"]),
+    default="cosine",
+    show_default=True,
+    help="What makes a score of two embeddings: their cosine, or a head learned from the labels. "
+    "auto takes a learned one when it is better on people left out, by more than chance.",
+)
+@click.option(
+    "--force", is_flag=True, help="Take the given --head also when it is no better than the cosine."
+)
 @click.option("--name", help="Name of the calibration.  [default: that of the file or folder]")
 @click.option("--no-use", is_flag=True, help="Only store it; degrees stay as they are.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
@@ -94,6 +118,8 @@ def calibrate(
     people: Path | None,
     cache: Path | None,
     method: MethodChoice,
+    head: HeadChoice,
+    force: bool,
     name: str | None,
     no_use: bool,
     as_json: bool,
@@ -120,6 +146,8 @@ def calibrate(
 
     state = ctx.ensure_object(State)
     _check_labels(pairs, images, people)
+    if force and head in ("auto", "cosine"):
+        raise click.UsageError("--force belongs to a learned head: --head weighted-l1, ...")
     if pairs is None and people is None:
         raise click.UsageError("say where the labels are: --people FOLDER or --pairs FILE")
     with state.open() as index, Store(index.path) as store:
@@ -132,15 +160,17 @@ def calibrate(
             name=name,
             method=None if method == "auto" else method,
             in_force=store.calibration(),
+            head=head,
+            force=force,
         )
         keep(index.path, fit.calibration, use=not no_use)
     if as_json:
         write_json(fit_document(fit, labelled, used=not no_use))
     else:
         write_fit(fit, labelled, used=not no_use)
-    for note in fit.notes:
+    for note in (*fit.notes, *head_notes(fit)):
         state.say(f"Note: {note}")
-    if fit.in_force_cllr is not None and fit.in_force_cllr < fit.cllr[fit.method]:
+    if fit.in_force_cllr is not None and fit.in_force_cllr < fit.held_out_cllr:
         before = printable(fit.in_force or "")
         state.say(
             f"Note: {before}, in force before, does better on these pairs, unless it was fitted "

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from facesim_index.plain_text import score_name
+
 from .output import printable, shown_path, write_table
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 _HELD_OUT = "on people left out of the fit"
 
-LIST_COLUMNS = ("", "name", "people", "genuine", "impostor", "fitted", "data")
+LIST_COLUMNS = ("", "name", "head", "people", "genuine", "impostor", "fitted", "data")
 LIST_NUMERIC = ("people", "genuine", "impostor")
 
 
@@ -28,6 +30,7 @@ def list_document(entry: "ListedCalibration") -> dict[str, object]:
         "active": entry.active,
         "shipped": entry.shipped,
         "method": curve.method,
+        "head": curve.head.kind,
         "data": evidence.data,
         "n_people": evidence.n_people,
         "n_genuine": evidence.n_genuine,
@@ -44,6 +47,7 @@ def list_row(entry: "ListedCalibration") -> tuple[str, ...]:
     return (
         "*" if entry.active else "",
         printable(curve.name) + (" (default)" if entry.shipped else ""),
+        curve.head.kind,
         f"{evidence.n_people:,}",
         f"{evidence.n_genuine:,}",
         f"{evidence.n_impostor:,}",
@@ -62,6 +66,17 @@ def fit_document(
         "used": used,
         "method": fit.method,
         "chosen": fit.chosen,
+        "head": fit.calibration.head.kind,
+        "heads": [
+            {
+                "head": trial.kind,
+                "cllr": trial.cllr,
+                "cosine_cllr": trial.cosine_cllr,
+                "gain": trial.gain,
+                "gain_error": trial.gain_error,
+            }
+            for trial in fit.trials
+        ],
         "n_pictures": labelled.n_pictures,
         "n_without_face": labelled.n_without_face,
         "n_people": evidence.n_people,
@@ -90,9 +105,11 @@ def write_fit(fit: "CalibrationFit", labelled: "LabelledData", *, used: bool) ->
     if fit.chosen and len(fit.cllr) == 1:
         how = "the steadiest; there are too few people to try others"
     click.echo(f"method  {curve.method}: {how}")
+    if fit.trials:
+        click.echo(f"head    {curve.head.kind}")
     low, high = curve.knots[0], curve.knots[-1]
     click.echo(
-        f"bounds  log10 LR {low[1]:.1f} at cosine {low[0]:.2f} and below, "
+        f"bounds  log10 LR {low[1]:.1f} at {score_name(curve.head.kind)} {low[0]:.2f} and below, "
         f"{high[1]:.1f} at {high[0]:.2f} and above\n"
     )
     rows = [(str(name), f"{cllr:.4f}", _HELD_OUT) for name, cllr in fit.cllr.items()]
@@ -100,9 +117,40 @@ def write_fit(fit: "CalibrationFit", labelled: "LabelledData", *, used: bool) ->
         rows.append((printable(fit.in_force or ""), f"{fit.in_force_cllr:.4f}", "in force before"))
     rows.append(("any curve", f"{fit.min_cllr:.4f}", "the best that is possible on these pairs"))
     write_table(("", "Cllr", "0 is perfect, 1 is no information"), rows, numeric=("Cllr",))
+    _write_trials(fit)
     click.echo(
         f"\n{printable(curve.name)}: stored, " + ("and used from now on" if used else "not used")
     )
+
+
+def _write_trials(fit: "CalibrationFit") -> None:
+    if not fit.trials:
+        return
+    rows = [("cosine", f"{fit.trials[0].cosine_cllr:.4f}", "")]
+    rows += [
+        (trial.kind, f"{trial.cllr:.4f}", f"{-trial.gain:+.4f} ± {trial.gain_error:.4f}")
+        for trial in fit.trials
+    ]
+    click.echo("\nHeads, on people left out of the learning and the fit")
+    write_table(("", "Cllr", "against the cosine"), rows, numeric=("Cllr", "against the cosine"))
+
+
+def head_notes(fit: "CalibrationFit") -> list[str]:
+    """Return what is to be said of the head that was taken, or not."""
+    kind = fit.calibration.head.kind
+    for trial in fit.trials:
+        if trial.kind != kind:
+            continue
+        if not trial.better:
+            return [
+                f"the {kind} head is no better than the plain cosine (Cllr {trial.cllr:.4f}, of "
+                f"the cosine {trial.cosine_cllr:.4f}); it was taken because of --force"
+            ]
+        if not trial.surely_better:
+            return [f"the {kind} head is better than the plain cosine by no more than chance"]
+    if fit.trials and kind == "cosine":
+        return ["no learned head is better than the plain cosine by more than chance"]
+    return []
 
 
 def write_curve(curve: "Calibration") -> None:
@@ -112,6 +160,7 @@ def write_curve(curve: "Calibration") -> None:
         ("name", printable(curve.name)),
         ("engine", printable(curve.engine_key)),
         ("method", printable(curve.method)),
+        ("head", _head_words(curve)),
         ("data", printable(evidence.data)),
         ("people", f"{evidence.n_people:,}"),
         ("pairs", f"{evidence.n_genuine:,} genuine, {evidence.n_impostor:,} impostor"),
@@ -127,6 +176,13 @@ def write_curve(curve: "Calibration") -> None:
     _write_knots(curve)
 
 
+def _head_words(curve: "Calibration") -> str:
+    head = curve.head
+    if not head.learned:
+        return head.kind
+    return f"{head.kind}, {' × '.join(map(str, head.weights.shape))} weights"
+
+
 def _write_knots(curve: "Calibration") -> None:
     import numpy as np
 
@@ -134,9 +190,9 @@ def _write_knots(curve: "Calibration") -> None:
 
     every = max(1, len(curve.knots) // 16)
     shown = sorted({*range(0, len(curve.knots), every), len(curve.knots) - 1})
-    cosine = np.array([curve.knots[place][0] for place in shown])
+    score = np.array([curve.knots[place][0] for place in shown])
     rates = (
-        [f"{rate:.2g}" for rate in false_match_rate(cosine, curve)]
+        [f"{rate:.2g}" for rate in false_match_rate(score, curve)]
         if curve.false_matches
         else ["-"] * len(shown)
     )
@@ -147,28 +203,27 @@ def _write_knots(curve: "Calibration") -> None:
         low, high = curve.band[place] if curve.band else (None, None)
         between = "-" if low is None or high is None else f"{low:.2f} to {high:.2f}"
         rows.append((f"{at:.3f}", f"{value:.2f}", between, f"{degree:.6f}", rate))
-    write_table(
-        ("cosine", "log10 LR", "95 % interval", "degree at 0.5", "FMR"),
-        rows,
-        numeric=("cosine", "log10 LR", "95 % interval", "degree at 0.5", "FMR"),
-    )
+    columns = (score_name(curve.head.kind), "log10 LR", "95 % interval", "degree at 0.5", "FMR")
+    write_table(columns, rows, numeric=columns)
 
 
 def write_check(result: "CalibrationCheck") -> None:
     """Write the outcome of a check."""
-    click.echo(f"calibration  {printable(result.calibration)}\n")
+    learned = f", {result.head} head" * (result.head != "cosine")
+    click.echo(f"calibration  {printable(result.calibration)}{learned}\n")
+    level_from = f"from {score_name(result.head)}"
     left_out = f"; {result.n_doubtful:,} left out, perhaps one face twice"
     click.echo(
         f"Two people in one photo: {result.n_pairs:,} pairs in {result.n_images:,} photos"
         + left_out * (result.n_doubtful > 0)
     )
-    _write_levels("FMR", "from cosine", result.same_photo)
+    _write_levels("FMR", level_from, result.same_photo)
     left_out = f"; {result.n_left_out:,} left out, probably one person"
     click.echo(
         f"\nFaces of different photos: {result.n_across:,} pairs"
         + left_out * (result.n_left_out > 0)
     )
-    _write_levels("FMR", "from cosine", result.across)
+    _write_levels("FMR", level_from, result.across)
     if result.highest:
         click.echo("\nThe most alike in one photo; is one of them one person twice?")
         write_table(
@@ -189,24 +244,24 @@ def write_check(result: "CalibrationCheck") -> None:
             f"Cllr         {figures.cllr:.4f}, best possible {figures.min_cllr:.4f}; "
             f"ECE {figures.ece:.4f}; EER {figures.eer:.2%}\n"
         )
-        _write_levels("FMR", "from cosine", result.labels.strangers)
+        _write_levels("FMR", level_from, result.labels.strangers)
         click.echo("\nPairs of one person with evidence against it:")
         _write_levels("rate", "down from", result.labels.mates, should_be="at most")
     click.echo(f"\n{printable(result.sentence)}")
 
 
 def _write_levels(
-    rate: str, cosine: str, levels: "tuple[Level, ...]", *, should_be: str = "expected"
+    rate: str, score: str, levels: "tuple[Level, ...]", *, should_be: str = "expected"
 ) -> None:
     if not levels:
         return
-    columns = (rate, cosine, should_be, "found", "observed", "95 % interval")
+    columns = (rate, score, should_be, "found", "observed", "95 % interval")
     write_table(
         (*columns, "says"),
         [
             (
                 f"{level.rate:g}",
-                f"{level.cosine:.3f}",
+                f"{level.score:.3f}",
                 f"{level.expected * level.n_pairs:,.1f}",
                 f"{level.n_found:,}",
                 f"{level.observed:.2g}",

@@ -20,6 +20,7 @@ from .state import TYPED, Augment, State, pass_state
 
 if TYPE_CHECKING:
     from facesim_index.calibration import Calibration
+    from facesim_index.heads import Head
     from facesim_index.index import FaceIndex
     from facesim_index.records import EngineIdentity
     from facesim_index.report import ReportOrigin
@@ -54,6 +55,13 @@ class _Judged:
     index: "FaceIndex"
     engine: "EngineIdentity"
     curve: "Calibration | None"
+
+    @property
+    def head(self) -> "Head":
+        """What makes the scores that are judged."""
+        from facesim_index.heads import COSINE
+
+        return COSINE if self.curve is None else self.curve.head
 
 
 @click.command(epilog="Example: facesim evaluate pairs.txt --images lfw --protocol lfw")
@@ -164,7 +172,7 @@ def _evaluate_pairs(state: State, options: _Options, *, as_json: bool) -> None:
             f"{options.pairs} has no folds, as the protocol of LFW has them; --folds makes some"
         )
     with _judged(state, options, listed.paths) as judged:
-        labelled = score_pairs(judged.index, listed, options.pairs.name)
+        labelled = score_pairs(judged.index, listed, options.pairs.name, judged.head)
         result = evaluate_pairs(labelled, judged.curve, judged.engine, folds=options.folds)
         if options.report is not None:
             from facesim_index.report import write_pair_report
@@ -186,7 +194,7 @@ def _evaluate_people(state: State, options: _Options, *, as_json: bool) -> None:
     assert options.people is not None
     paths = list(people_folder(options.people))
     with _judged(state, options, paths) as judged:
-        searches = search_people(judged.index, options.people)
+        searches = search_people(judged.index, options.people, judged.head)
         name = options.people.resolve().name
         result = evaluate_people(searches, name, judged.engine)
         if options.report is not None:

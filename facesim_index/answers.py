@@ -1,4 +1,4 @@
-"""From cosines to everything an answer says of them: evidence, degree, error rates."""
+"""From scores to everything an answer says of them: evidence, degree, error rates."""
 
 from dataclasses import dataclass
 
@@ -17,11 +17,12 @@ from facesim_index.records import EngineIdentity, Float64Array
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is said of one cosine; None where the calibration does not know.
+    """What is said of one pair; None where the calibration does not know.
 
     Attributes
     ----------
     cosine : float
+        The plain one, whatever the calibration is of.
     degree, degree_low, degree_high : float or None
         Probability of one person at the prior, and its 95 % interval.
     log10_lr : float or None
@@ -38,8 +39,14 @@ class Judgement:
     at_bound: bool = False
 
 
-def judge(cosines: Float64Array, curve: Calibration | None, *, prior: float) -> list[Judgement]:
-    """Return what a calibration says of cosines.
+def judge(
+    cosines: Float64Array,
+    curve: Calibration | None,
+    *,
+    prior: float,
+    scores: Float64Array | None = None,
+) -> list[Judgement]:
+    """Return what a calibration says of pairs of faces.
 
     Parameters
     ----------
@@ -48,6 +55,8 @@ def judge(cosines: Float64Array, curve: Calibration | None, *, prior: float) -> 
         None: nothing but the cosines is said.
     prior : float
         In (0, 1).
+    scores : ndarray of shape (n,), float64, optional
+        By the head of the calibration; the cosines by default.
 
     Returns
     -------
@@ -60,12 +69,13 @@ def judge(cosines: Float64Array, curve: Calibration | None, *, prior: float) -> 
     """
     if curve is None:
         return [Judgement(cosine) for cosine in cosines.tolist()]
-    evidence = log10_lr(cosines, curve)
-    low, high = log10_lr_interval(cosines, curve)
+    scores = cosines if scores is None else scores
+    evidence = log10_lr(scores, curve)
+    low, high = log10_lr_interval(scores, curve)
     degree = degree_from_log10_lr(evidence, prior=prior)
     degree_low, degree_high = _degree_or_nan(low, prior), _degree_or_nan(high, prior)
-    fmr = false_match_rate(cosines, curve)
-    at_bound = bound_reached(cosines, curve) != 0
+    fmr = false_match_rate(scores, curve)
+    at_bound = bound_reached(scores, curve) != 0
     return [
         Judgement(
             cosine=float(cosines[i]),

@@ -1,12 +1,14 @@
 """Fit a calibration on labelled pairs.
 
 Which method fits best is for people to tell whom it was not fitted on: pairs are parted into
-folds by person, and each fold is judged by a curve that saw nobody of it.
+folds by person, and each fold is judged by a curve that saw nobody of it.  So it is with heads:
+a learned one is taken only when it is better than the plain cosine on people left out.
 """
 
 import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -20,18 +22,24 @@ from facesim_index.calibration import (
 )
 from facesim_index.errors import CalibrationError
 from facesim_index.fitting import (
+    MIN_PEOPLE_TO_CHOOSE,
     LabelledScores,
     Method,
     choose_method,
     cross_validated_cllr,
     fit_scores,
 )
-from facesim_index.labelled_scores import LabelledData
+from facesim_index.fitting_heads import fit_head
+from facesim_index.head_trials import HeadTrial, try_heads
+from facesim_index.heads import COSINE, LEARNED, Head, HeadKind, LearnedKind
+from facesim_index.labelled_scores import LabelledData, LabelledFaces
 from facesim_index.records import EngineIdentity, Float64Array
 
 N_FOLDS = 5
 _FALSE_MATCH_RATES = (1e-3, 1e-4)
 _MIN_FALSE_MATCHES = 10
+
+HeadChoice = HeadKind | Literal["auto"]
 
 METHOD_WORDS: dict[Method, str] = {
     "logistic": "logistic regression",
@@ -51,7 +59,7 @@ class CalibrationFit:
     chosen : bool
         Whether the method was chosen by `cllr`, not given.
     cllr : dict of method to float
-        Cross-validated, of each method that was tried; in bits.
+        Cross-validated, of each method that was tried on the cosines; in bits.
     in_force : str or None
         Name of the calibration that was in force, on the same pairs:
     in_force_cllr : float or None
@@ -60,6 +68,8 @@ class CalibrationFit:
         What the best non-decreasing curve, fitted on these very pairs, would reach.
     notes : tuple of str
         What was left out, and why.
+    trials : tuple of HeadTrial
+        The learned heads that were tried.
     """
 
     calibration: Calibration
@@ -70,6 +80,15 @@ class CalibrationFit:
     in_force_cllr: float | None
     min_cllr: float
     notes: tuple[str, ...]
+    trials: tuple[HeadTrial, ...] = ()
+
+    @property
+    def held_out_cllr(self) -> float:
+        """Of the calibration: by its method and its head, on people left out."""
+        kind = self.calibration.head.kind
+        return next(
+            (trial.cllr for trial in self.trials if trial.kind == kind), self.cllr[self.method]
+        )
 
 
 def fit_calibration(
@@ -79,6 +98,8 @@ def fit_calibration(
     name: str,
     method: Method | None = None,
     in_force: Calibration | None = None,
+    head: HeadChoice = "cosine",
+    force: bool = False,
 ) -> CalibrationFit:
     """Fit a calibration, and measure it on people who were left out of the fit.
 
@@ -93,6 +114,11 @@ def fit_calibration(
         By default the one with the least cross-validated Cllr.
     in_force : Calibration, optional
         To compare with.
+    head : {"cosine", "weighted-l1", "product", "contrastive", "auto"}, default="cosine"
+        What makes a score of two embeddings.  "auto" takes the learned head that is best on
+        people left out, if it is better than the cosine by more than chance.
+    force : bool, default=False
+        Take the head that was asked for also when it is no better than the cosine.
 
     Returns
     -------
@@ -101,7 +127,8 @@ def fit_calibration(
     Raises
     ------
     CalibrationError
-        There are too few people or pairs, or the labels cannot be right.
+        There are too few people or pairs, or the labels cannot be right; or the head that was
+        asked for is no better than the cosine on people left out.
     """
     scores = data.scores
     try:
@@ -111,8 +138,14 @@ def fit_calibration(
             used, cllr = method, {}
         if used not in cllr:
             cllr = {used: cross_validated_cllr(scores, used)}
+        trials = try_heads(_faces_to_learn(data, head), _kinds_to_try(data, head), used)
+        chosen = _chosen(trials, head, force=force)
+        if chosen is None:
+            made, check = COSINE, _held_out_check(scores, used, cllr[used])
+        else:
+            made, check = _learned(data, chosen.kind), chosen.check
+            scores = data.scores_by(made)
         fit = fit_scores(scores, used)
-        check = _held_out_check(scores, used, cllr[used])
     except CalibrationError as error:
         raise CalibrationError(f"{data.name}: {error}{_missing_faces(data)}") from error
     calibration = Calibration(
@@ -130,6 +163,7 @@ def fit_calibration(
             fitted_on=datetime.date.today().isoformat(),
             checks=(check,),
         ),
+        head=made,
     )
     return CalibrationFit(
         calibration=calibration,
@@ -137,10 +171,51 @@ def fit_calibration(
         chosen=method is None,
         cllr=cllr,
         in_force=in_force.name if in_force else None,
-        in_force_cllr=_cllr_of(in_force, scores) if in_force else None,
+        in_force_cllr=_cllr_of(in_force, data) if in_force else None,
         min_cllr=check.min_cllr,
         notes=data.notes,
+        trials=trials,
     )
+
+
+def _kinds_to_try(data: LabelledData, head: HeadChoice) -> tuple[LearnedKind, ...]:
+    """Return which heads to learn; of few people "auto" learns none."""
+    if head == "cosine":
+        return ()
+    if head != "auto":
+        return (head,)
+    n_paired = np.unique(data.scores.genuine_person).size
+    return LEARNED if n_paired >= MIN_PEOPLE_TO_CHOOSE else ()
+
+
+def _faces_to_learn(data: LabelledData, head: HeadChoice) -> LabelledFaces:
+    if data.faces is not None:
+        return data.faces
+    if head != "cosine":
+        raise CalibrationError("there are cosines only; a head is learned from embeddings")
+    return LabelledFaces(np.empty((0, 0), np.float32), np.empty(0, np.int64))
+
+
+def _chosen(trials: tuple[HeadTrial, ...], head: HeadChoice, *, force: bool) -> HeadTrial | None:
+    """Return the head to take; None is the cosine."""
+    if head == "auto":
+        good = [trial for trial in trials if trial.surely_better]
+        return min(good, key=lambda trial: trial.cllr, default=None)
+    for trial in trials:
+        if trial.better or force:
+            return trial
+        raise CalibrationError(
+            f"the {trial.kind} head is no better than the plain cosine on people left out: Cllr "
+            f"{trial.cllr:.4f}, of the cosine {trial.cosine_cllr:.4f}, difference "
+            f"{-trial.gain:+.4f} ± {trial.gain_error:.4f}; nothing was stored (--head cosine "
+            "fits the cosine, --force takes this head all the same)"
+        )
+    return None
+
+
+def _learned(data: LabelledData, kind: LearnedKind) -> Head:
+    faces = _faces_to_learn(data, kind)
+    return fit_head(kind, faces.embeddings, faces.person, faces.pairs)
 
 
 def _missing_faces(data: LabelledData) -> str:
@@ -149,7 +224,8 @@ def _missing_faces(data: LabelledData) -> str:
     return f" (no face was found in {data.n_without_face} of {data.n_pictures} pictures)"
 
 
-def _cllr_of(curve: Calibration, scores: LabelledScores) -> float:
+def _cllr_of(curve: Calibration, data: LabelledData) -> float:
+    scores = data.scores_by(curve.head)
     return scoring.cllr(log10_lr(scores.genuine, curve), log10_lr(scores.impostor, curve))
 
 

@@ -1,9 +1,10 @@
-"""From a cosine to a degree: the probability that two faces show one person.
+"""From a score to a degree: the probability that two faces show one person.
 
-A calibration is a fitted, non-decreasing curve from the cosine of two embeddings to the
-base-10 logarithm of the likelihood ratio, bound to the engine that made the embeddings::
+A calibration is a fitted, non-decreasing curve from the score of two embeddings to the
+base-10 logarithm of the likelihood ratio, bound to the engine that made the embeddings.  The
+score is the cosine, unless the calibration has a learned head::
 
-    cosine --curve--> log10_lr --prior, Bayes' rule--> degree
+    embeddings --head--> score --curve--> log10_lr --prior, Bayes' rule--> degree
 
 Arrays in, arrays out; nothing here knows where a calibration is kept.
 """
@@ -36,6 +37,7 @@ __all__ = [
     "degree_from_log10_lr",
     "false_match_rate",
     "from_json",
+    "held_out_figures",
     "log10_lr",
     "log10_lr_interval",
     "shipped_calibration",
@@ -146,18 +148,18 @@ def degree_from_log10_lr(log10_lr: Float64Array, *, prior: float = 0.5) -> Float
 
 
 def calibrated_degree(
-    cosine: Float32Array | Float64Array, curve: Calibration, *, prior: float = 0.5
+    score: Float32Array | Float64Array, curve: Calibration, *, prior: float = 0.5
 ) -> Float64Array:
     """Return the probability that each pair of faces shows one person.
 
-    The cosine is mapped to a log-likelihood ratio by the fitted curve and to a probability
+    The score is mapped to a log-likelihood ratio by the fitted curve and to a probability
     by Bayes' rule with `prior` [1]_.  The curve is bounded by the evidence it was fitted on:
     it never claims more than that many pairs can show.
 
     Parameters
     ----------
-    cosine : ndarray of any shape, float32 or float64
-        Cosines of unit-norm embeddings, in [-1, 1].
+    score : ndarray of any shape, float32 or float64
+        Of unit-norm embeddings by the head of the calibration, in [-1, 1].
     curve : Calibration
         Fitted for the same engine identity as the embeddings.
     prior : float, default=0.5
@@ -167,12 +169,12 @@ def calibrated_degree(
     Returns
     -------
     degree : ndarray of the same shape, float64
-        In (0, 1); empty when `cosine` is.
+        In (0, 1); empty when `score` is.
 
     Raises
     ------
     CalibrationError
-        A cosine is outside [-1, 1] by more than 1e-3, or not finite; or the prior is not
+        A score is outside [-1, 1] by more than 1e-3, or not finite; or the prior is not
         in (0, 1).
 
     References
@@ -180,14 +182,14 @@ def calibrated_degree(
     .. [1] N. Brümmer and J. du Preez, "Application-independent evaluation of
        speaker detection", Computer Speech & Language, 2006.
     """
-    return degree_from_log10_lr(log10_lr(cosine, curve), prior=prior)
+    return degree_from_log10_lr(log10_lr(score, curve), prior=prior)
 
 
 def cosine_at_degree(degree: float, curve: Calibration, *, prior: float = 0.5) -> float:
-    """Return the lowest cosine whose degree is at least `degree`.
+    """Return the lowest score, of a plain calibration the cosine, of a degree.
 
-    So that ``cosine >= cosine_at_degree(degree, curve, prior=prior)`` selects the pairs that
-    ``calibrated_degree(cosine, curve, prior=prior) >= degree`` selects, without computing it.
+    So that ``score >= cosine_at_degree(degree, curve, prior=prior)`` selects the pairs that
+    ``calibrated_degree(score, curve, prior=prior) >= degree`` selects, without computing it.
 
     Parameters
     ----------
@@ -200,7 +202,7 @@ def cosine_at_degree(degree: float, curve: Calibration, *, prior: float = 0.5) -
     Returns
     -------
     float
-        In [-1, 1], exact to 1e-12 and never too low; ``-inf`` when every cosine has the
+        In [-1, 1], exact to 1e-12 and never too low; ``-inf`` when every score has the
         degree, ``inf`` when none has, because the evidence does not reach that far.
 
     Raises
@@ -211,8 +213,8 @@ def cosine_at_degree(degree: float, curve: Calibration, *, prior: float = 0.5) -
     if not 0.0 <= degree <= 1.0:
         raise CalibrationError(f"a degree is a probability from 0 to 1, not {degree}")
 
-    def has_degree(cosine: float) -> bool:
-        return bool(calibrated_degree(np.array([cosine]), curve, prior=prior)[0] >= degree)
+    def has_degree(score: float) -> bool:
+        return bool(calibrated_degree(np.array([score]), curve, prior=prior)[0] >= degree)
 
     # Bisection of the very function that gives the degrees, so that rounding cannot part them.
     below, reached = curve.knots[0][0], curve.knots[-1][0]
@@ -240,7 +242,7 @@ def check_curve(
     ----------
     curve : Calibration
     genuine_cosine, impostor_cosine : ndarray of shape (n_pairs,)
-        Cosines of pairs that show one person, and two.
+        Scores, by the head of the curve, of pairs that show one person, and two.
     data : str
         Which pairs, for people.
     n_people : int
@@ -254,25 +256,64 @@ def check_curve(
     Raises
     ------
     CalibrationError
-        A class has no pair, or a cosine is not one.
+        A class has no pair, or a score is not one.
     """
-    genuine_lr, impostor_lr = log10_lr(genuine_cosine, curve), log10_lr(impostor_cosine, curve)
+    return held_out_figures(
+        (log10_lr(genuine_cosine, curve), log10_lr(impostor_cosine, curve)),
+        (genuine_cosine, impostor_cosine),
+        data=data,
+        n_people=n_people,
+    )
+
+
+def held_out_figures(
+    claims: tuple[Float64Array, Float64Array],
+    scores: tuple[Float32Array | Float64Array, Float32Array | Float64Array],
+    *,
+    data: str,
+    n_people: int,
+) -> HeldOutCheck:
+    """Return the figures of what was claimed of genuine and of impostor pairs.
+
+    Parameters
+    ----------
+    claims : (ndarray of shape (n_genuine,), ndarray of shape (n_impostor,)), float64
+        Log10 likelihood ratios.
+    scores : (ndarray of shape (n_genuine,), ndarray of shape (n_impostor,))
+        The scores that they were made of.
+    data : str
+        Which pairs, for people.
+    n_people : int
+        How many people they show.
+
+    Returns
+    -------
+    HeldOutCheck
+        Figures rounded to 5 decimals.
+
+    Raises
+    ------
+    CalibrationError
+        A class has no pair.
+    """
+    genuine_lr, impostor_lr = claims
+    genuine, impostor = scores
     ece = scoring.expected_calibration_error(
         degree_from_log10_lr(genuine_lr), degree_from_log10_lr(impostor_lr)
     )
     return HeldOutCheck(
         data=data,
         n_people=n_people,
-        n_genuine=int(genuine_cosine.size),
-        n_impostor=int(impostor_cosine.size),
+        n_genuine=int(genuine.size),
+        n_impostor=int(impostor.size),
         cllr=round(scoring.cllr(genuine_lr, impostor_lr), 5),
-        min_cllr=round(scoring.min_cllr(genuine_cosine, impostor_cosine), 5),
+        min_cllr=round(scoring.min_cllr(genuine, impostor), 5),
         ece=round(ece, 5),
-        eer=round(scoring.equal_error_rate(genuine_cosine, impostor_cosine), 5),
+        eer=round(scoring.equal_error_rate(genuine, impostor), 5),
         true_match_rates=tuple(
-            (fmr, round(scoring.true_match_rate(genuine_cosine, impostor_cosine, fmr=fmr), 5))
+            (fmr, round(scoring.true_match_rate(genuine, impostor, fmr=fmr), 5))
             for fmr in _FALSE_MATCH_RATES
-            if fmr * impostor_cosine.size >= _MIN_FALSE_MATCHES
+            if fmr * impostor.size >= _MIN_FALSE_MATCHES
         ),
     )
 

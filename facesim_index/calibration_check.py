@@ -1,6 +1,6 @@
 """Does a calibration fit these very pictures: observed against expected rates.
 
-How many pairs of strangers reach a cosine is compared with how many the calibration says.  Every
+How many pairs of strangers reach a score is compared with how many the calibration says.  Every
 index holds such pairs, taken by the user's own cameras of the user's own kind of people: see
 `free_negatives`.  Labels, where there are any, add to that.
 """
@@ -57,7 +57,7 @@ class Level:
         The false match rate that the level is named after.
     expected : float
         The share that the calibration stands for: `rate`, less what was left out.
-    cosine : float
+    score : float
         Where it says so: pairs count from here on (of genuine pairs: down from here).
     n_pairs, n_found : int
     observed, low, high : float
@@ -67,7 +67,7 @@ class Level:
 
     rate: float
     expected: float
-    cosine: float
+    score: float
     n_pairs: int
     n_found: int
     observed: float
@@ -102,6 +102,8 @@ class CalibrationCheck:
     Attributes
     ----------
     calibration : str
+    head : str
+        What its scores are: "cosine", or the kind of its learned head.
     n_images, n_pairs, n_doubtful : int
         Pictures with two faces or more, their pairs, and the pairs that were left out.
     same_photo : tuple of Level
@@ -118,6 +120,7 @@ class CalibrationCheck:
     """
 
     calibration: str
+    head: str
     n_images: int
     n_pairs: int
     n_doubtful: int
@@ -148,10 +151,10 @@ def check_index(
     -------
     CalibrationCheck
     """
-    found = same_image_pairs(view)
+    found = same_image_pairs(view, curve.head)
     one_person = _reached(curve, math.log10((1.0 - share) / share))
     certain = min(_reached(curve, CERTAIN), curve.knots[-1][0])
-    across = across_pairs(view, one_person=one_person, certain=certain)
+    across = across_pairs(view, curve.head, one_person=one_person, certain=certain)
     return check_pairs(curve, found, across, one_person=one_person, labelled=labelled)
 
 
@@ -171,24 +174,25 @@ def check_pairs(
     found : SameImagePairs
     across : AcrossPairs
     one_person : float, optional
-        Cosine from which pairs were left out of `across`.
+        Score from which pairs were left out of `across`.
     labelled : LabelledData, optional
 
     Returns
     -------
     CalibrationCheck
     """
-    same_photo = _stranger_levels(curve, found.cosine, found.image[:, None])
-    levels = _stranger_levels(curve, across.cosine, across.people, below=one_person)
+    same_photo = _stranger_levels(curve, found.score, found.image[:, None])
+    levels = _stranger_levels(curve, across.score, across.people, below=one_person)
     labels = None if labelled is None else _label_check(curve, labelled)
     verdict, sentence = _verdict(curve, same_photo, levels, labels)
     return CalibrationCheck(
         calibration=curve.name,
+        head=curve.head.kind,
         n_images=int(np.unique(found.image).size),
-        n_pairs=int(found.cosine.size),
+        n_pairs=int(found.score.size),
         n_doubtful=found.n_doubtful,
         same_photo=same_photo,
-        n_across=int(across.cosine.size),
+        n_across=int(across.score.size),
         n_left_out=across.n_left_out,
         across=levels,
         highest=found.highest,
@@ -199,29 +203,29 @@ def check_pairs(
 
 
 def _reached(curve: Calibration, log10_lr: float) -> float:
-    """Return the least cosine with so much evidence; infinity when none has."""
+    """Return the least score with so much evidence; infinity when none has."""
     return math.inf if log10_lr > curve.knots[-1][1] else _first_at(curve.knots, log10_lr)
 
 
 def _stranger_levels(
-    curve: Calibration, cosine: Float64Array, names: Int64Array, *, below: float = math.inf
+    curve: Calibration, score: Float64Array, names: Int64Array, *, below: float = math.inf
 ) -> tuple[Level, ...]:
     """Count pairs at each rate; those from `below` on are not among them."""
-    if not cosine.size:
+    if not score.size:
         return ()
     groups = Groups.of(names)
     gone = 0.0
     if math.isfinite(below) and curve.false_matches:
         gone = float(false_match_rate(np.array([below]), curve)[0])
     return tuple(
-        _level(rate - gone, at, cosine >= at, groups, named=rate)
-        for rate, at in _stranger_cosines(curve)
+        _level(rate - gone, at, score >= at, groups, named=rate)
+        for rate, at in _stranger_scores(curve)
         if rate >= 4.0 * gone
     )
 
 
-def _stranger_cosines(curve: Calibration) -> list[tuple[float, float]]:
-    """Return the rates to look at, and the cosines from which the curve says them.
+def _stranger_scores(curve: Calibration) -> list[tuple[float, float]]:
+    """Return the rates to look at, and the scores from which the curve says them.
 
     Without false match rates the likelihood ratio itself stands for one: of strangers at most
     one in ten has a ratio of 10 or more, and so on.
@@ -229,22 +233,22 @@ def _stranger_cosines(curve: Calibration) -> list[tuple[float, float]]:
     if not curve.false_matches:
         knots = curve.knots
     else:
-        knots = tuple((cosine, -rate) for cosine, rate in curve.false_matches)
+        knots = tuple((score, -rate) for score, rate in curve.false_matches)
     wanted = [(rate, -float(np.log10(rate))) for rate in FALSE_MATCH_RATES]
     return [(rate, _first_at(knots, value)) for rate, value in wanted if value < knots[-1][1]]
 
 
 def _first_at(knots: tuple[tuple[float, float], ...], value: float) -> float:
-    """Return the least cosine at which a non-decreasing curve has a value that it reaches."""
-    cosine, height = np.array(knots).T
+    """Return the least score at which a non-decreasing curve has a value that it reaches."""
+    score, height = np.array(knots).T
     after = int(np.searchsorted(height, value, side="left"))
     if after == 0:
-        return float(cosine[0])
-    return float(np.interp(value, height[after - 1 : after + 1], cosine[after - 1 : after + 1]))
+        return float(score[0])
+    return float(np.interp(value, height[after - 1 : after + 1], score[after - 1 : after + 1]))
 
 
-def _mate_levels(curve: Calibration, cosine: Float64Array, people: Int64Array) -> tuple[Level, ...]:
-    evidence, groups = log10_lr(cosine, curve), Groups.of(people[:, None])
+def _mate_levels(curve: Calibration, score: Float64Array, people: Int64Array) -> tuple[Level, ...]:
+    evidence, groups = log10_lr(score, curve), Groups.of(people[:, None])
     levels = []
     for power in (1, 2):
         if -power <= curve.knots[0][1]:
@@ -256,7 +260,7 @@ def _mate_levels(curve: Calibration, cosine: Float64Array, people: Int64Array) -
 
 def _level(
     expected: float,
-    cosine: float,
+    score: float,
     found: BoolArray,
     groups: Groups,
     *,
@@ -276,11 +280,11 @@ def _level(
     elif observed > TOLERANCE * expected:
         says = "unclear"  # More than it should be, but that may be chance.
     rate = expected if named is None else named
-    return Level(rate, expected, cosine, found.size, n_found, observed, low, high, says)
+    return Level(rate, expected, score, found.size, n_found, observed, low, high, says)
 
 
 def _label_check(curve: Calibration, labelled: LabelledData) -> LabelCheck:
-    scores = labelled.scores
+    scores = labelled.scores_by(curve.head)
     return LabelCheck(
         figures=check_curve(
             curve,
@@ -310,7 +314,7 @@ def _verdict(
     if worst:
         return "claims_too_much", (
             f"Calibration {name} claims too much for these pictures: of the strangers, "
-            f"{worst.observed:.2g} reach cosine {worst.cosine:.2f}, where it says "
+            f"{worst.observed:.2g} reach {_named(curve)} {worst.score:.2f}, where it says "
             f"{worst.rate:g}.  Fit one on your own labels with `facesim calibrate`."
         )
     if labels and _worst(labels.mates):
@@ -323,8 +327,8 @@ def _verdict(
     tested = [level.rate for level in general if level.says in ("fits", "fewer")]
     more = (
         f"  People who are together in one photo are more alike than strangers: "
-        f"{alike.observed:.2g} of such pairs reach cosine {alike.cosine:.2f}, where it says "
-        f"{alike.rate:g}."
+        f"{alike.observed:.2g} of such pairs reach {_named(curve)} {alike.score:.2f}, where it "
+        f"says {alike.rate:g}."
         if alike
         else ""
     )
@@ -338,6 +342,11 @@ def _verdict(
         f"Calibration {name} fits these pictures: strangers score as high as it says, down to "
         f"false match rate {min(tested):g}.{more}"
     )
+
+
+def _named(curve: Calibration) -> str:
+    """Return what the scores of a calibration are called."""
+    return "score" if curve.head.learned else "cosine"
 
 
 def _worst(levels: tuple[Level, ...]) -> Level | None:

@@ -1,4 +1,7 @@
-"""What a calibration says of cosines: the evidence, its interval and bound, false match rates."""
+"""What a calibration says of scores: the evidence, its interval and bound, false match rates.
+
+A score is what the calibration's head gives: the cosine, unless another head was learned.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,20 +12,20 @@ from facesim_index.records import Float32Array, Float64Array
 
 Int8Array = NDArray[np.int8]
 
-_COSINE_SLACK = 1e-3
+_SCORE_SLACK = 1e-3
 
 
-def log10_lr(cosine: Float32Array | Float64Array, curve: Calibration) -> Float64Array:
+def log10_lr(score: Float32Array | Float64Array, curve: Calibration) -> Float64Array:
     """Return the strength of the evidence that each pair of faces shows one person.
 
-    The base-10 logarithm of the likelihood ratio: 2 says that such a cosine is 100 times as
+    The base-10 logarithm of the likelihood ratio: 2 says that such a score is 100 times as
     frequent among pairs of one person as among pairs of two; -2 the opposite; 0 says nothing.
     It is free of any prior, and bounded by the evidence that the curve was fitted on.
 
     Parameters
     ----------
-    cosine : ndarray of any shape, float32 or float64
-        Cosines of unit-norm embeddings, in [-1, 1].
+    score : ndarray of any shape, float32 or float64
+        Of unit-norm embeddings, in [-1, 1].
     curve : Calibration
         Fitted for the same engine identity as the embeddings.
 
@@ -33,16 +36,16 @@ def log10_lr(cosine: Float32Array | Float64Array, curve: Calibration) -> Float64
     Raises
     ------
     CalibrationError
-        A cosine is outside [-1, 1] by more than 1e-3, or not finite.
+        A score is outside [-1, 1] by more than 1e-3, or not finite.
     """
-    _require_cosines(cosine)
-    return _interpolated(cosine, curve.knots)
+    _require_scores(score)
+    return _interpolated(score, curve.knots)
 
 
 def log10_lr_interval(
-    cosine: Float32Array | Float64Array, curve: Calibration
+    score: Float32Array | Float64Array, curve: Calibration
 ) -> tuple[Float64Array, Float64Array]:
-    """Return the 95 % interval of the log10 likelihood ratio of each cosine.
+    """Return the 95 % interval of the log10 likelihood ratio of each score.
 
     How much the curve depends on who happened to be in the data it was fitted on, from drawing
     those people anew.  It always holds `log10_lr`.  It knows nothing of other pictures and
@@ -50,8 +53,8 @@ def log10_lr_interval(
 
     Parameters
     ----------
-    cosine : ndarray of any shape, float32 or float64
-        Cosines of unit-norm embeddings, in [-1, 1].
+    score : ndarray of any shape, float32 or float64
+        Of unit-norm embeddings, in [-1, 1].
     curve : Calibration
 
     Returns
@@ -63,20 +66,20 @@ def log10_lr_interval(
     Raises
     ------
     CalibrationError
-        A cosine is outside [-1, 1] by more than 1e-3, or not finite.
+        A score is outside [-1, 1] by more than 1e-3, or not finite.
     """
-    _require_cosines(cosine)
+    _require_scores(score)
     if not curve.band:
-        return np.full(cosine.shape, np.nan), np.full(cosine.shape, np.nan)
-    knot_cosine = [knot[0] for knot in curve.knots]
+        return np.full(score.shape, np.nan), np.full(score.shape, np.nan)
+    knot_score = [knot[0] for knot in curve.knots]
     low, high = (
-        _interpolated(cosine, tuple(zip(knot_cosine, ends, strict=True)))
+        _interpolated(score, tuple(zip(knot_score, ends, strict=True)))
         for ends in zip(*curve.band, strict=True)
     )
     return low, high
 
 
-def bound_reached(cosine: Float32Array | Float64Array, curve: Calibration) -> Int8Array:
+def bound_reached(score: Float32Array | Float64Array, curve: Calibration) -> Int8Array:
     """Return whether each log10 likelihood ratio is the strongest claim of the evidence.
 
     There the true ratio may be stronger by any factor: the curve says no more than its data
@@ -84,8 +87,8 @@ def bound_reached(cosine: Float32Array | Float64Array, curve: Calibration) -> In
 
     Parameters
     ----------
-    cosine : ndarray of any shape, float32 or float64
-        Cosines of unit-norm embeddings, in [-1, 1].
+    score : ndarray of any shape, float32 or float64
+        Of unit-norm embeddings, in [-1, 1].
     curve : Calibration
 
     Returns
@@ -97,23 +100,23 @@ def bound_reached(cosine: Float32Array | Float64Array, curve: Calibration) -> In
     Raises
     ------
     CalibrationError
-        A cosine is outside [-1, 1] by more than 1e-3, or not finite.
+        A score is outside [-1, 1] by more than 1e-3, or not finite.
     """
-    value = log10_lr(cosine, curve)
+    value = log10_lr(score, curve)
     highest, lowest = curve.knots[-1][1], curve.knots[0][1]
     return (value >= highest).astype(np.int8) - ((value <= lowest) & (value < highest))
 
 
-def false_match_rate(cosine: Float32Array | Float64Array, curve: Calibration) -> Float64Array:
-    """Return how often two different people score at least each cosine.
+def false_match_rate(score: Float32Array | Float64Array, curve: Calibration) -> Float64Array:
+    """Return how often two different people score at least each score.
 
     Times the number of faces in an index, it is the number of strangers to expect at or above
     a match.
 
     Parameters
     ----------
-    cosine : ndarray of any shape, float32 or float64
-        Cosines of unit-norm embeddings, in [-1, 1].
+    score : ndarray of any shape, float32 or float64
+        Of unit-norm embeddings, in [-1, 1].
     curve : Calibration
 
     Returns
@@ -125,25 +128,25 @@ def false_match_rate(cosine: Float32Array | Float64Array, curve: Calibration) ->
     Raises
     ------
     CalibrationError
-        A cosine is outside [-1, 1] by more than 1e-3, or not finite.
+        A score is outside [-1, 1] by more than 1e-3, or not finite.
     """
-    _require_cosines(cosine)
+    _require_scores(score)
     if not curve.false_matches:
-        return np.full(cosine.shape, np.nan)
-    return np.asarray(10.0 ** _interpolated(cosine, curve.false_matches), dtype=np.float64)
+        return np.full(score.shape, np.nan)
+    return np.asarray(10.0 ** _interpolated(score, curve.false_matches), dtype=np.float64)
 
 
-def _require_cosines(cosine: Float32Array | Float64Array) -> None:
-    limit = 1.0 + _COSINE_SLACK
+def _require_scores(score: Float32Array | Float64Array) -> None:
+    limit = 1.0 + _SCORE_SLACK
     # NaN passes through min and max, and fails both comparisons.
-    if cosine.size and not (cosine.min() >= -limit and cosine.max() <= limit):
+    if score.size and not (score.min() >= -limit and score.max() <= limit):
         raise CalibrationError(
-            "a cosine is not finite or not in [-1, 1]; are the embeddings of unit norm?"
+            "a score is not finite or not in [-1, 1]; are the embeddings of unit norm?"
         )
 
 
 def _interpolated(
-    cosine: Float32Array | Float64Array, knots: tuple[tuple[float, float], ...]
+    score: Float32Array | Float64Array, knots: tuple[tuple[float, float], ...]
 ) -> Float64Array:
     at, value = np.array(knots, dtype=np.float64).T
-    return np.asarray(np.interp(cosine, at, value), dtype=np.float64)
+    return np.asarray(np.interp(score, at, value), dtype=np.float64)

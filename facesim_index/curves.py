@@ -10,9 +10,12 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 
 from facesim_index.errors import CalibrationError
+from facesim_index.head_json import head_document, head_of_document
+from facesim_index.heads import COSINE, Head
 
 FORMAT = "facesim-calibration"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+_WITHOUT_HEAD = 2  # The version before heads; all of its curves are of cosines.
 
 _PAIR_ON_LINES = re.compile(r"\[\n\s*([^\s,\[\]{}\"]+),\n\s*([^\s,\[\]{}\"]+)\n\s*\]")
 
@@ -34,7 +37,7 @@ class HeldOutCheck:
     ece : float
         Expected calibration error of the degrees at prior 0.5.
     eer : float
-        Equal error rate of the cosines.
+        Equal error rate of the scores.
     true_match_rates : tuple of (float, float)
         False match rate and the true match rate there; only rates that at least ten of the
         impostor pairs make up.
@@ -90,18 +93,21 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A fitted curve from cosine to log10 likelihood ratio, with its evidence.
+    """A fitted curve from score to log10 likelihood ratio, with its evidence.
+
+    The score of two faces is what the calibration's head makes of their embeddings: their
+    cosine, unless another head was learned.
 
     Attributes
     ----------
     name : str
         For people.
     engine_key : str
-        `EngineIdentity.key` of the engine whose cosines the curve is for.
+        `EngineIdentity.key` of the engine whose embeddings the curve is for.
     method : str
         How the knots were fitted, in words.
     knots : tuple of (float, float)
-        Cosine (ascending, in [-1, 1]) and log10 likelihood ratio (non-decreasing).  Linear
+        Score (ascending, in [-1, 1]) and log10 likelihood ratio (non-decreasing).  Linear
         between knots and constant outside them: the first and last value are the strongest
         claims that the evidence supports.
     evidence : Evidence
@@ -109,9 +115,11 @@ class Calibration:
         Low and high end of the 95 % interval of each knot's log10 likelihood ratio, on either
         side of it; both never decrease.  Empty when no interval is known.
     false_matches : tuple of (float, float), default=()
-        Cosine (ascending) and log10 of the share of pairs of two people with at least that
-        cosine (non-increasing, at most 0).  Linear between them, and constant outside: the
+        Score (ascending) and log10 of the share of pairs of two people with at least that
+        score (non-increasing, at most 0).  Linear between them, and constant outside: the
         last is the least that the evidence can show.  Empty when the rate is not known.
+    head : Head, default=COSINE
+        What makes a score of two embeddings.
 
     Raises
     ------
@@ -126,17 +134,18 @@ class Calibration:
     evidence: Evidence
     band: tuple[tuple[float, float], ...] = ()
     false_matches: tuple[tuple[float, float], ...] = ()
+    head: Head = COSINE
 
     def __post_init__(self) -> None:
         if not (self.name and self.engine_key):
             raise CalibrationError("a calibration needs a name and an engine key")
         if len(self.knots) < 2:
             raise CalibrationError(f"calibration {self.name!r} needs two knots or more")
-        self._require_cosines(self.knots, "a knot")
+        self._require_scores(self.knots, "a knot")
         steps = np.diff(np.array(self.knots, dtype=np.float64), axis=0)
         if (steps[:, 0] <= 0.0).any() or (steps[:, 1] < 0.0).any():
             raise CalibrationError(
-                f"the knots of calibration {self.name!r} must have ascending cosines and "
+                f"the knots of calibration {self.name!r} must have ascending scores and "
                 "log10 likelihood ratios that never decrease"
             )
         if self.band:
@@ -144,7 +153,7 @@ class Calibration:
         if self.false_matches:
             self._require_false_matches()
 
-    def _require_cosines(self, pairs: tuple[tuple[float, float], ...], what: str) -> None:
+    def _require_scores(self, pairs: tuple[tuple[float, float], ...], what: str) -> None:
         values = np.array(pairs, dtype=np.float64)
         if not np.isfinite(values).all() or np.abs(values[:, 0]).max() > 1.0:
             raise CalibrationError(
@@ -168,12 +177,12 @@ class Calibration:
             )
 
     def _require_false_matches(self) -> None:
-        self._require_cosines(self.false_matches, "a false match rate")
+        self._require_scores(self.false_matches, "a false match rate")
         rates = np.array(self.false_matches, dtype=np.float64)
         steps = np.diff(rates, axis=0)
         if rates[0, 1] > 0.0 or (steps[:, 0] <= 0.0).any() or (steps[:, 1] > 0.0).any():
             raise CalibrationError(
-                f"the false match rates of calibration {self.name!r} must have ascending cosines "
+                f"the false match rates of calibration {self.name!r} must have ascending scores "
                 "and logarithms that are at most 0 and never increase"
             )
 
@@ -190,7 +199,12 @@ def to_json(curve: Calibration) -> str:
     str
         `from_json` gives back an equal record.
     """
-    content = {"format": FORMAT, "version": FORMAT_VERSION, **asdict(curve)}
+    content = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        **asdict(curve),
+        "head": head_document(curve.head),
+    }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     # No text of the record can match: JSON has no bare line break inside a text.
     return _PAIR_ON_LINES.sub(r"[\1, \2]", text) + "\n"
@@ -217,8 +231,10 @@ def from_json(text: str) -> Calibration:
         content: object = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise CalibrationError(f"this calibration is not JSON: {error}") from error
-    _check_format(content)
-    top = _mapping(content, ("format", "version", *_field_names(Calibration)), "calibration")
+    keys = ["format", "version", *_field_names(Calibration)]
+    if _format_version(content) == _WITHOUT_HEAD:
+        keys.remove("head")
+    top = _mapping(content, keys, "calibration")
     return Calibration(
         name=_text(top["name"], "name"),
         engine_key=_text(top["engine_key"], "engine_key"),
@@ -227,21 +243,23 @@ def from_json(text: str) -> Calibration:
         evidence=_evidence(top["evidence"]),
         band=_pairs(top["band"], "band"),
         false_matches=_pairs(top["false_matches"], "false_matches"),
+        head=head_of_document(top["head"]) if "head" in top else COSINE,
     )
 
 
-def _check_format(content: object) -> None:
+def _format_version(content: object) -> int:
     """Say what it is before saying which key is wrong."""
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CalibrationError(f"this is not a calibration: there is no format {FORMAT!r}")
     version = _integer(content.get("version"), "version")
-    if version < FORMAT_VERSION:  # Version 1 was never released.
+    if version < _WITHOUT_HEAD:  # Version 1 was never released.
         raise CalibrationError(f"there is no format version {version} of a calibration")
     if version > FORMAT_VERSION:
         raise CalibrationError(
             f"this calibration has format version {version}, newer than this facesim knows "
             f"({FORMAT_VERSION}); use a newer facesim"
         )
+    return version
 
 
 def _evidence(value: object) -> Evidence:

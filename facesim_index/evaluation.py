@@ -20,6 +20,7 @@ from facesim_index.calibration import (
 )
 from facesim_index.errors import CalibrationError
 from facesim_index.face_labels import linked_people
+from facesim_index.heads import COSINE, Head
 from facesim_index.labelled import EmbeddingIndex, embeddings_of
 from facesim_index.labels import PairList
 from facesim_index.pair_figures import (
@@ -90,7 +91,8 @@ class Evaluation:
     accuracy_se : float
         Standard error: from the folds, or from drawing people anew.
     threshold : float
-        Cosine; mean over the folds, or where the degree at prior 0.5 is 0.5.
+        Cosine, or score of the learned head; mean over the folds, or where the degree at prior
+        0.5 is 0.5.
     accuracy_by : {"folds", "degree"}
         "folds": the threshold of each fold is the best one on the others.  "degree": the
         threshold is the calibration's, and owes nothing to these pairs.
@@ -111,6 +113,8 @@ class Evaluation:
         Failures; a pair is one when one of its pictures is.
     engine : str
     calibration : str or None
+    head : str
+        What is judged: "cosine", or the kind of the learned head of the calibration.
     intervals : dict of str to (float, float)
         95 % intervals of the figures above by name, from drawing people anew; empty when there
         are too few people.
@@ -141,10 +145,13 @@ class Evaluation:
     engine: str
     calibration: str | None
     intervals: dict[str, tuple[float, float]]
+    head: str = "cosine"
 
 
-def score_pairs(index: EmbeddingIndex, listed: PairList, name: str) -> LabelledPictures:
-    """Return the cosines of a list of pairs.
+def score_pairs(
+    index: EmbeddingIndex, listed: PairList, name: str, head: Head = COSINE
+) -> LabelledPictures:
+    """Return the scores of a list of pairs.
 
     Parameters
     ----------
@@ -153,6 +160,8 @@ def score_pairs(index: EmbeddingIndex, listed: PairList, name: str) -> LabelledP
     listed : PairList
     name : str
         Of the list.
+    head : Head, default=COSINE
+        That of the calibration which is going to be judged.
 
     Returns
     -------
@@ -177,14 +186,14 @@ def score_pairs(index: EmbeddingIndex, listed: PairList, name: str) -> LabelledP
             "correct the labels"
         )
     found = embeddings_of(index, paths)
-    left, right = (found.embeddings[rows[:, side]].astype(np.float64) for side in (0, 1))
-    cosine = np.clip(np.einsum("ij,ij->i", left, right), -1.0, 1.0)
-    cosine[~found.has_face[rows].all(axis=1)] = np.nan
+    made = head.transform(found.embeddings)
+    score = np.clip(head.listed_scores(made[rows[:, 0]], made[rows[:, 1]]), -1.0, 1.0)
+    score[~found.has_face[rows].all(axis=1)] = np.nan
     fold = None
     if listed.n_folds:
         fold = np.array([pair.fold for pair in listed.pairs], dtype=np.int64)
     return LabelledPictures(
-        name, ScoredPairs(cosine, same, people, fold), paths, rows, found.face_ids
+        name, ScoredPairs(score, same, people, fold), paths, rows, found.face_ids
     )
 
 
@@ -203,7 +212,8 @@ def evaluate_pairs(
     ----------
     labelled : LabelledPictures
     curve : Calibration or None
-        The one whose degrees are judged; None judges the cosines alone.
+        The one whose degrees are judged; None judges the cosines alone.  The pairs must
+        have the scores of its head.
     engine : EngineIdentity
         Of the embeddings.
     folds : bool, default=False
@@ -255,6 +265,7 @@ def evaluate_pairs(
         engine=str(engine),
         calibration=curve.name if curve else None,
         intervals=percentile_intervals(draws),
+        head=curve.head.kind if curve else COSINE.kind,
     )
 
 

@@ -1,12 +1,13 @@
-"""The exact cosines of every pair of many faces, in bounded memory.
+"""The exact scores of every pair of many faces, in bounded memory: cosines, or a head's.
 
 Stored embeddings are half precision numbers, hence multiples of 2**-24, and their inner
 products are sums of multiples of 2**-48 that stay below 2**5: double precision holds every
-partial sum exactly, in whatever order it is added.  So a cosine is *exact* here, the same for
-(a, b) as for (b, a), on every machine and for every size of block.
+partial sum exactly, in whatever order it is added.  So a score is *exact* here, the same for
+(a, b) as for (b, a), on every machine and for every size of block.  What a learned
+head makes of a face is as round, see `heads`.
 
-Memory: one half precision copy of the embeddings (1 KB a face of 512 dimensions), and the
-rows being worked on.
+Memory: one half precision copy of the embeddings (1 KB a face of 512 dimensions), of a learned
+head one in single precision, and the rows being worked on.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesim_index.errors import IndexDamagedError, UsageError
+from facesim_index.heads import COSINE, Head
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 
 Int32Array = NDArray[np.int32]
@@ -47,37 +49,40 @@ class EmbeddingSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """Some faces and their embeddings.
+    """Some faces, and what a head makes of their embeddings.
 
     Attributes
     ----------
     ids : ndarray of shape (n,), int64
-    vectors : ndarray of shape (n, dimension), float16
+    vectors : ndarray of shape (n, m), float16 or float32
+        The embeddings themselves for the cosine.
+    head : Head, default=COSINE
     """
 
     ids: Int64Array
-    vectors: NDArray[np.float16]
+    vectors: NDArray[np.float16] | Float32Array
+    head: Head = COSINE
 
 
 @dataclass(frozen=True, slots=True)
-class CosineRows:
-    """Rows `start` to `stop` of the matrix of all cosines.
+class ScoreRows:
+    """Rows `start` to `stop` of the matrix of all scores.
 
     Attributes
     ----------
     start, stop : int
-    cosines : ndarray of shape (stop - start, n), float64
+    scores : ndarray of shape (stop - start, n), float64
         In [-1, 1]; 1 on the diagonal.
     """
 
     start: int
     stop: int
-    cosines: Float64Array
+    scores: Float64Array
 
 
 @dataclass(frozen=True, slots=True)
 class Slab:
-    """Rows `start` to `stop` of a whole-number function of the cosines.
+    """Rows `start` to `stop` of a whole-number function of the scores.
 
     Attributes
     ----------
@@ -91,14 +96,15 @@ class Slab:
     values: Int32Array
 
 
-def load(face_ids: Int64Array, source: EmbeddingSource) -> Faces:
-    """Read embeddings once, in half precision, and check them.
+def load(face_ids: Int64Array, source: EmbeddingSource, head: Head = COSINE) -> Faces:
+    """Read embeddings once, check them, and keep what a head needs of them.
 
     Parameters
     ----------
     face_ids : ndarray of shape (n,), int64
         Their order is kept.
     source : EmbeddingSource
+    head : Head, default=COSINE
 
     Returns
     -------
@@ -110,26 +116,29 @@ def load(face_ids: Int64Array, source: EmbeddingSource) -> Faces:
         A face is listed twice.
     IndexDamagedError
         An embedding is not finite or not of unit norm.
+    CalibrationError
+        The head was learned for embeddings of another dimension.
     """
     listed, counts = np.unique(face_ids, return_counts=True)
     if len(listed) != len(face_ids):
         raise UsageError(f"face {listed[counts > 1][0]} is listed twice")
-    vectors = np.empty((len(face_ids), 0), dtype=np.float16)
+    vectors: NDArray[np.float16] | Float32Array = np.empty((len(face_ids), 0), dtype=np.float16)
     for start in range(0, len(face_ids), _READ_AT_ONCE):
         ids = face_ids[start : start + _READ_AT_ONCE]
         embeddings = source.embeddings(ids)
-        if start == 0:
-            vectors = np.empty((len(face_ids), embeddings.shape[1]), dtype=np.float16)
         _check_unit_norm(ids, embeddings)
-        part = vectors[start : start + len(ids)]
-        part[...] = embeddings
-        if not np.array_equal(part, embeddings):
+        half = embeddings.astype(np.float16)
+        if not np.array_equal(half, embeddings):
             raise ValueError("embeddings must be values that half precision holds")
-    return Faces(np.asarray(face_ids, dtype=np.int64), vectors)
+        kept = head.transform(embeddings) if head.learned else half
+        if start == 0:
+            vectors = np.empty((len(face_ids), kept.shape[1]), dtype=kept.dtype)
+        vectors[start : start + len(ids)] = kept
+    return Faces(np.asarray(face_ids, dtype=np.int64), vectors, head)
 
 
-def cosine_rows(faces: Faces, n_rows: int) -> Iterator[CosineRows]:
-    """Yield the matrix of all cosines, some rows at a time.
+def score_rows(faces: Faces, n_rows: int) -> Iterator[ScoreRows]:
+    """Yield the matrix of all scores, some rows at a time.
 
     Parameters
     ----------
@@ -139,24 +148,25 @@ def cosine_rows(faces: Faces, n_rows: int) -> Iterator[CosineRows]:
 
     Yields
     ------
-    CosineRows
+    ScoreRows
     """
     size = len(faces.ids)
     for start in range(0, size, n_rows):
         stop = min(start + n_rows, size)
         left = faces.vectors[start:stop].astype(np.float64)
-        cosines = np.empty((stop - start, size), dtype=np.float64)
+        scores = np.empty((stop - start, size), dtype=np.float64)
         for column, end in _cuts(0, size):
-            cosines[:, column:end] = left @ faces.vectors[column:end].astype(np.float64).T
-        np.clip(cosines, -1.0, 1.0, out=cosines)
-        cosines[np.arange(stop - start), np.arange(start, stop)] = 1.0
-        yield CosineRows(start, stop, cosines)
+            right = faces.vectors[column:end].astype(np.float64)
+            scores[:, column:end] = faces.head.pair_scores(left, right)
+        np.clip(scores, -1.0, 1.0, out=scores)
+        scores[np.arange(stop - start), np.arange(start, stop)] = 1.0
+        yield ScoreRows(start, stop, scores)
 
 
 def slabs(
     faces: Faces, function: Callable[[Float64Array], Int32Array], *, upper_only: bool = False
 ) -> Iterator[Slab]:
-    """Yield a whole-number function of all cosines, as many rows at a time as seems good.
+    """Yield a whole-number function of all scores, as many rows at a time as seems good.
 
     Keeps 4 bytes a cell, at most 128 MB or 256 rows.  Each pair of a slab's own rows is
     computed once and mirrored, hence few thousand faces take half the products.
@@ -165,8 +175,8 @@ def slabs(
     ----------
     faces : Faces
     function : callable
-        Takes cosines of shape (m, k), float64, and gives int32 of the same shape.  Rounding
-        of the stored embeddings lets a cosine pass 1 by some thousandths.
+        Takes scores of shape (m, k), float64, and gives int32 of the same shape.  Rounding
+        of the stored embeddings lets a score pass 1 by some thousandths.
     upper_only : bool, default=False
         Leave what is below the diagonal undefined.
 
@@ -184,11 +194,13 @@ def slabs(
         for column, end in others:
             right = faces.vectors[column:end].astype(np.float64)
             for row, row_end in _cuts(0, stop - start):
-                values[row:row_end, column:end] = function(left[row:row_end] @ right.T)
+                values[row:row_end, column:end] = function(
+                    faces.head.pair_scores(left[row:row_end], right)
+                )
         square = values[:, start:stop]
         for column, end in _cuts(0, stop - start):
             for row, row_end in _cuts(0, end):
-                tile = function(left[row:row_end] @ left[column:end].T)
+                tile = function(faces.head.pair_scores(left[row:row_end], left[column:end]))
                 square[row:row_end, column:end] = tile
                 if row < column:
                     square[column:end, row:row_end] = tile.T
@@ -196,7 +208,7 @@ def slabs(
 
 
 def _cuts(start: int, stop: int) -> list[tuple[int, int]]:
-    """Return the bounds of tiles whose cosines fit into a processor's cache."""
+    """Return the bounds of tiles whose scores fit into a processor's cache."""
     return [(cut, min(cut + _TILE, stop)) for cut in range(start, stop, _TILE)]
 
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from facesim_index.evaluation import Evaluation
 from facesim_index.identification import Identification
+from facesim_index.plain_text import score_name
 
 COLUMNS = ("figure", "value", "95 % interval", "meaning")
 
@@ -131,7 +132,7 @@ def people_figures(result: Identification) -> list[FigureRow]:
                 result,
                 f"fnir_at_fpir {fpir}",
                 fnir,
-                f"not found at cosine {result.threshold_at_fpir[fpir]:.3f}, "
+                f"not found at {score_name(result.head)} {result.threshold_at_fpir[fpir]:.3f}, "
                 f"where {float(fpir):.1%} of strangers are",
             )
             for fpir, fnir in result.fnir_at_fpir.items()
@@ -166,5 +167,5 @@ def _accuracy_meaning(result: Evaluation) -> str:
 
 def _threshold_meaning(result: Evaluation) -> str:
     if result.accuracy_by == "degree":
-        return "cosine at which the degree is 0.5"
-    return "cosine, mean over the folds"
+        return f"{score_name(result.head)} at which the degree is 0.5"
+    return f"{score_name(result.head)}, mean over the folds"

@@ -18,6 +18,7 @@ import numpy as np
 
 from facesim_index.catalog import reading
 from facesim_index.face_labels import linked_people
+from facesim_index.heads import COSINE, Head
 from facesim_index.records import Box, FaceRecord, Float64Array, Int64Array
 from facesim_index.store import View
 
@@ -46,16 +47,17 @@ class SameImagePairs:
 
     Attributes
     ----------
-    cosine : ndarray of shape (n_pairs,), float64
+    score : ndarray of shape (n_pairs,), float64
+        By the head of the calibration.
     image : ndarray of shape (n_pairs,), int64
         Ids of the pictures.
     n_doubtful : int
         Pairs that were left out: perhaps one face twice.
     highest : tuple of SameImagePair
-        The most similar of the pairs, worth a look.
+        The most similar of the pairs by cosine, worth a look.
     """
 
-    cosine: Float64Array
+    score: Float64Array
     image: Int64Array
     n_doubtful: int
     highest: tuple[SameImagePair, ...]
@@ -67,19 +69,20 @@ class AcrossPairs:
 
     Attributes
     ----------
-    cosine : ndarray of shape (n_pairs,), float64
+    score : ndarray of shape (n_pairs,), float64
+        By the head of the calibration.
     people : ndarray of shape (n_pairs, 2), int64
         Faces that are almost certainly one person have one number.
     n_left_out : int
         Pairs that are more probably one person than two.
     """
 
-    cosine: Float64Array
+    score: Float64Array
     people: Int64Array
     n_left_out: int
 
 
-def same_image_pairs(view: View) -> SameImagePairs:
+def same_image_pairs(view: View, head: Head = COSINE) -> SameImagePairs:
     """Return every pair of faces of one picture of an index.
 
     Left out are pairs that may be one face twice: so alike that no strangers are
@@ -88,12 +91,13 @@ def same_image_pairs(view: View) -> SameImagePairs:
     Parameters
     ----------
     view : View
+    head : Head, default=COSINE
 
     Returns
     -------
     SameImagePairs
     """
-    cosines, images = [np.empty(0)], [np.empty(0, dtype=np.int64)]
+    scores, images = [np.empty(0)], [np.empty(0, dtype=np.int64)]
     highest: list[SameImagePair] = []
     n_doubtful = 0
     living = reading.face_ids(view.transaction)
@@ -109,12 +113,15 @@ def same_image_pairs(view: View) -> SameImagePairs:
         a, b = place[: first.size], place[first.size :]
         faces = reading.faces(view.transaction, ids)
         embeddings = view.embeddings(ids)
-        cosine = np.einsum("ij,ij->i", embeddings[a], embeddings[b], dtype=np.float64)
-        np.clip(cosine, -1.0, 1.0, out=cosine)
+        cosine = np.clip(COSINE.listed_scores(embeddings[a], embeddings[b]), -1.0, 1.0)
+        score = cosine
+        if head.learned:
+            made = head.transform(embeddings)
+            score = np.clip(head.listed_scores(made[a], made[b]), -1.0, 1.0)
         images_of = np.array([face.image_id for face in faces], dtype=np.int64)
         good = (cosine <= SAME_FACE_COSINE) & (_overlap(faces, a, b) <= SAME_FACE_OVERLAP)
         n_doubtful += int((~good).sum())
-        cosines.append(cosine[good])
+        scores.append(score[good])
         images.append(images_of[a[good]])
         top = np.flatnonzero(good)[np.argsort(-cosine[good], kind="stable")[:N_HIGHEST]]
         highest += [
@@ -123,23 +130,26 @@ def same_image_pairs(view: View) -> SameImagePairs:
         ]
     highest.sort(key=lambda pair: -pair.cosine)
     return SameImagePairs(
-        cosine=np.concatenate(cosines),
+        score=np.concatenate(scores),
         image=np.concatenate(images),
         n_doubtful=n_doubtful,
         highest=tuple(highest[:N_HIGHEST]),
     )
 
 
-def across_pairs(view: View, *, one_person: float, certain: float, seed: int = 0) -> AcrossPairs:
+def across_pairs(
+    view: View, head: Head = COSINE, *, one_person: float, certain: float, seed: int = 0
+) -> AcrossPairs:
     """Pair faces of an index, drawn at random, with those of other pictures.
 
     Parameters
     ----------
     view : View
+    head : Head, default=COSINE
     one_person : float
-        Cosine from which a pair is more probably one person than two: left out.
+        Score from which a pair is more probably one person than two: left out.
     certain : float
-        Cosine from which faces are taken as one person when people are counted.
+        Score from which faces are taken as one person when people are counted.
     seed : int, default=0
         With very many faces, `MAX_FACES` are drawn.
 
@@ -151,15 +161,15 @@ def across_pairs(view: View, *, one_person: float, certain: float, seed: int = 0
     chosen = np.sort(rng.permutation(reading.face_ids(view.transaction))[:MAX_FACES])
     faces = reading.faces(view.transaction, chosen)
     image = np.array([face.image_id for face in faces], dtype=np.int64)
-    embeddings = view.embeddings(chosen)
+    made = head.transform(view.embeddings(chosen))
     first, second = np.triu_indices(chosen.size, 1)
-    cosine = np.clip(embeddings @ embeddings.T, -1.0, 1.0)[first, second].astype(np.float64)
-    linked = np.flatnonzero(cosine >= certain)
+    score = np.clip(head.pair_scores(made, made), -1.0, 1.0)[first, second].astype(np.float64)
+    linked = np.flatnonzero(score >= certain)
     person = linked_people(np.stack((first[linked], second[linked]), axis=1), chosen.size)
     other = image[first] != image[second]
-    strangers = other & (cosine < one_person)
+    strangers = other & (score < one_person)
     people = np.stack((person[first[strangers]], person[second[strangers]]), axis=1)
-    return AcrossPairs(cosine[strangers], people, int((other & ~strangers).sum()))
+    return AcrossPairs(score[strangers], people, int((other & ~strangers).sum()))
 
 
 def _overlap(faces: list[FaceRecord], a: Int64Array, b: Int64Array) -> Float64Array:

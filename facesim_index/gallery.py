@@ -1,8 +1,8 @@
 """The prior of a gallery: how probable it is that two of its faces show one person.
 
 In a gallery almost every pair is a pair of strangers, and a degree is only true when the
-prior says so.  Nobody needs to count: the share of genuine pairs follows from the cosines of
-the gallery itself (`label_shift`), given the calibration.
+prior says so.  Nobody needs to count: the share of genuine pairs follows from the scores of
+the gallery itself (`label_shift`), given the calibration and its head.
 
 - Faces are drawn at random, and each is paired with every living face but itself.
 - **Two faces of one picture are no pair here.**  They are two people, which is known without
@@ -30,8 +30,9 @@ import numpy as np
 from facesim_index.calibration import Calibration, log10_lr
 from facesim_index.catalog import reading, writing
 from facesim_index.errors import IndexDamagedError
+from facesim_index.heads import COSINE, Head
 from facesim_index.label_shift import KnownBefore, credible_interval, most_likely_shares
-from facesim_index.records import Float32Array, Int64Array
+from facesim_index.records import Float32Array, Float64Array, Int64Array
 from facesim_index.store import Store, View
 
 METHOD_EM = "EM for label shift"
@@ -40,11 +41,14 @@ METHOD_RULE = "rule of thumb 1/(n_faces + 1)"
 PAIRS = 100_000_000
 """Pairs to look at: every pair up to 10,000 faces, in about a second."""
 
+L1_PAIRS = 10_000_000
+"""The same for a weighted-l1 head, which no matrix product computes."""
+
 MIN_ROWS = 400
 """Faces to draw in any case, where there are that many."""
 
 BINS = 2000
-"""Bins of cosine over [-1, 1]: 0.001 wide, over which the likelihood ratio changes by 3 %."""
+"""Bins of the score over [-1, 1]: 0.001 wide, over which the likelihood ratio changes by 3 %."""
 
 SEED = 20020701
 PSEUDO_GENUINE = 0.5
@@ -76,7 +80,7 @@ class GalleryPrior:
     n_pairs : int
         Pairs of a drawn face and another that were looked at, each counted once.
     method : str
-        `METHOD_EM`, or `METHOD_RULE` where the cosines cannot tell, or there are none.
+        `METHOD_EM`, or `METHOD_RULE` where the scores cannot tell, or there are none.
     """
 
     share: float
@@ -90,12 +94,12 @@ class GalleryPrior:
 
 @dataclass(frozen=True, slots=True)
 class ScoreSample:
-    """How often each cosine occurs between drawn faces and all faces.
+    """How often each score occurs between drawn faces and all faces.
 
     Attributes
     ----------
     counts : ndarray of shape (n_groups, BINS), int64
-        Of each group of drawn faces, the cosines in equal bins over [-1, 1].
+        Of each group of drawn faces, the scores in equal bins over [-1, 1].
     n_faces, n_rows : int
         Faces of the gallery, and how many of them were drawn.
     """
@@ -111,7 +115,7 @@ class ScoreSample:
 
 
 def estimate_gallery_prior(
-    view: View, curve: Calibration, *, seed: int = SEED, n_pairs: int = PAIRS
+    view: View, curve: Calibration, *, seed: int = SEED, n_pairs: int | None = None
 ) -> GalleryPrior:
     """Estimate the share of genuine pairs among the faces of an index.
 
@@ -130,13 +134,17 @@ def estimate_gallery_prior(
     -------
     GalleryPrior
     """
+    if n_pairs is None:
+        n_pairs = L1_PAIRS if curve.head.kind == "weighted-l1" else PAIRS
     rng = np.random.default_rng([seed, view.generation])
-    sample = sample_scores(view, rng, n_pairs=n_pairs)
+    sample = sample_scores(view, rng, n_pairs=n_pairs, head=curve.head)
     return prior_of_sample(sample, curve, rng)
 
 
-def sample_scores(view: View, rng: np.random.Generator, *, n_pairs: int = PAIRS) -> ScoreSample:
-    """Draw faces, and count their cosines with every living face of another picture.
+def sample_scores(
+    view: View, rng: np.random.Generator, *, n_pairs: int = PAIRS, head: Head = COSINE
+) -> ScoreSample:
+    """Draw faces, and count their scores with every living face of another picture.
 
     Memory is bounded: the embeddings are read from the segments in blocks.
 
@@ -146,6 +154,7 @@ def sample_scores(view: View, rng: np.random.Generator, *, n_pairs: int = PAIRS)
     rng : numpy.random.Generator
     n_pairs : int, optional
         About how many pairs to look at; at least 400 faces are drawn all the same.
+    head : Head, default=COSINE
 
     Returns
     -------
@@ -162,14 +171,14 @@ def sample_scores(view: View, rng: np.random.Generator, *, n_pairs: int = PAIRS)
         group = np.arange(n_rows) * n_groups // n_rows
         for start in range(0, n_rows, _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
-            _count_rows(view, rows[part], group[part], counts)
+            _count_rows(view, rows[part], group[part], counts, head)
     return ScoreSample(counts, n_faces, n_rows)
 
 
 def prior_of_sample(
     sample: ScoreSample, curve: Calibration, rng: np.random.Generator
 ) -> GalleryPrior:
-    """Estimate the share of genuine pairs, with its interval, from counted cosines.
+    """Estimate the share of genuine pairs, with its interval, from counted scores.
 
     Parameters
     ----------
@@ -306,7 +315,10 @@ def _stored(view: View, curve: Calibration) -> GalleryPrior | None:
 
 def _fingerprint(curve: Calibration) -> str:
     """Return what tells curves apart, also when one was fitted anew under its old name."""
-    return hashlib.sha256(repr((curve.name, curve.engine_key, curve.knots)).encode()).hexdigest()
+    identity: tuple[object, ...] = (curve.name, curve.engine_key, curve.knots)
+    if curve.head.learned:
+        identity += (curve.head.kind, hashlib.sha256(curve.head.weights.tobytes()).hexdigest())
+    return hashlib.sha256(repr(identity).encode()).hexdigest()
 
 
 def _living_faces(view: View) -> Int64Array:
@@ -315,16 +327,18 @@ def _living_faces(view: View) -> Int64Array:
     return np.setdiff1d(np.concatenate(held), view.removed, assume_unique=True)
 
 
-def _count_rows(view: View, rows: Int64Array, group: Int64Array, counts: Int64Array) -> None:
-    """Add the cosines of some faces with all faces of other pictures to their groups' counts."""
-    vectors = view.embeddings(rows)
+def _count_rows(
+    view: View, rows: Int64Array, group: Int64Array, counts: Int64Array, head: Head
+) -> None:
+    """Add the scores of some faces with all faces of other pictures to their groups' counts."""
+    vectors = head.transform(view.embeddings(rows))
     order = np.argsort(rows)
     row_ids, mate_ids = reading.faces_of_same_images(view.transaction, rows)
     apart_rows = order[np.searchsorted(rows, row_ids, sorter=order)]
     first = int(group[0])
     spread = ((group - first) * (BINS + 1))[:, None]
     for ids, block in _blocks(view):
-        place = _bins(vectors @ block.T)
+        place = _bins(head.pair_scores(vectors, head.transform(block)))
         # One bin more than there are, for the pairs that do not count.
         column = np.minimum(np.searchsorted(ids, mate_ids), len(ids) - 1)
         here = ids[column] == mate_ids
@@ -345,9 +359,9 @@ def _blocks(view: View) -> Iterator[tuple[Int64Array, Float32Array]]:
                 yield (ids, block) if kept.all() else (ids[kept], block[kept])
 
 
-def _bins(cosine: Float32Array) -> Int64Array:
-    """Return the bin of each cosine; overwrites the cosines."""
-    cosine += 1.0
-    cosine *= BINS / 2
-    np.clip(cosine, 0, BINS - 1, out=cosine)
-    return cosine.astype(np.int64)
+def _bins(score: Float32Array | Float64Array) -> Int64Array:
+    """Return the bin of each score; overwrites the scores."""
+    score += 1.0
+    score *= BINS / 2
+    np.clip(score, 0, BINS - 1, out=score)
+    return score.astype(np.int64)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from facesim_index.errors import UsageError
+from facesim_index.heads import COSINE, Head
 from facesim_index.labelled import EmbeddingIndex, PictureEmbeddings, embeddings_of
 from facesim_index.labels import people_folder
 from facesim_index.people_bootstrap import people_drawn_anew, percentile_intervals
@@ -36,21 +37,22 @@ class Searches:
     without_face : tuple of Path
         Pictures, of all kinds, in which no face was found.
     mate : ndarray of shape (n_mated,), float64
-        Cosine of each searched picture with its person's enrolled one; -2 when one of them has
-        no face.
+        Score, by the head, of each searched picture with its person's enrolled one; -2 when one of
+        them has no face.
     best_other : ndarray of shape (n_mated,), float64
-        The highest cosine with anyone else's.
+        The highest score with anyone else's.
     rank : ndarray of shape (n_mated,), int64
         Of the mate, from 1; among equals it is the last.
     person : ndarray of shape (n_mated,), int64
         Whom each picture shows.
     stranger : ndarray of shape (n_strangers,), float64
-        The highest cosine of each picture of someone who is not enrolled; -2 without a face.
+        The highest score of each picture of someone who is not enrolled; -2 without a face.
     stranger_person : ndarray of shape (n_strangers,), int64
     paths : tuple of (Path, Path)
         The searched and the enrolled picture of each mated search.
     best_other_paths, stranger_paths : tuple of (Path, Path)
         The searched picture and the enrolled one, of someone else, that is most like it.
+    head : Head, default=COSINE
     """
 
     n_people: int
@@ -66,6 +68,7 @@ class Searches:
     paths: tuple[tuple[Path, Path], ...]
     best_other_paths: tuple[tuple[Path, Path], ...]
     stranger_paths: tuple[tuple[Path, Path], ...]
+    head: Head = COSINE
 
     @property
     def non_mated(self) -> Float64Array:
@@ -90,12 +93,14 @@ class Identification:
         the threshold, at the threshold where at most that share of the non-mated searches has
         an answer; only rates that stand for one such search at least.
     threshold_at_fpir : dict of str to float
-        Those thresholds, as cosines.
+        Those thresholds, as cosines, or scores of the learned head.
     images_without_face : int
         Failures: an enrolled one is never found, a searched one finds nobody.
     engine : str
     intervals : dict of str to (float, float)
         95 %, from drawing people anew; the enrolled stay.
+    head : str
+        What searched: "cosine", or the kind of the learned head of the calibration.
     """
 
     name: str
@@ -110,9 +115,10 @@ class Identification:
     images_without_face: int
     engine: str
     intervals: dict[str, tuple[float, float]]
+    head: str = COSINE.kind
 
 
-def search_people(index: EmbeddingIndex, folder: Path) -> Searches:
+def search_people(index: EmbeddingIndex, folder: Path, head: Head = COSINE) -> Searches:
     """Enrol and search the pictures of a folder with one folder a person.
 
     Parameters
@@ -120,6 +126,8 @@ def search_people(index: EmbeddingIndex, folder: Path) -> Searches:
     index : EmbeddingIndex
         Keeps the embeddings; pictures that it does not have are ingested.
     folder : Path
+    head : Head, default=COSINE
+        What tells who is most alike: that of the calibration in force.
 
     Returns
     -------
@@ -146,8 +154,9 @@ def search_people(index: EmbeddingIndex, folder: Path) -> Searches:
     strangers = np.flatnonzero(~paired)
     order = np.argsort(person[enrolled], kind="stable")
     place = order[np.searchsorted(person[enrolled][order], person[searched])]
-    mate, rank, best_other, other_at = _mated(found, enrolled, searched, place)
-    stranger, stranger_at = _best(found, enrolled, strangers)
+    gallery = _Gallery(found, enrolled, head)
+    mate, rank, best_other, other_at = _mated(gallery, searched, place)
+    stranger, stranger_at = _best(gallery, strangers)
     return Searches(
         n_people=counts.size,
         n_images=len(paths),
@@ -164,6 +173,7 @@ def search_people(index: EmbeddingIndex, folder: Path) -> Searches:
         paths=_path_pairs(paths, searched, enrolled[place]),
         best_other_paths=_path_pairs(paths, searched, enrolled[other_at]),
         stranger_paths=_path_pairs(paths, strangers, enrolled[stranger_at]),
+        head=head,
     )
 
 
@@ -208,6 +218,7 @@ def evaluate_people(
         images_without_face=len(searches.without_face),
         engine=str(engine),
         intervals=percentile_intervals(_drawn_figures(searches, n_bootstrap, seed)),
+        head=searches.head.kind,
     )
 
 
@@ -239,42 +250,48 @@ def _path_pairs(
 
 
 def _mated(
-    found: PictureEmbeddings, enrolled: Int64Array, searched: Int64Array, place: Int64Array
+    gallery: "_Gallery", searched: Int64Array, place: Int64Array
 ) -> tuple[Float64Array, Int64Array, Float64Array, Int64Array]:
-    """Return the mate's cosine and rank, and the best cosine of anyone else and its place."""
+    """Return the mate's score and rank, and the best score of anyone else and its place."""
     mate, other = np.empty(searched.size), np.empty(searched.size)
     rank, other_at = (np.empty(searched.size, dtype=np.int64) for _ in range(2))
-    for part, cosine in _blocks(found, enrolled, searched):
-        row = np.arange(cosine.shape[0])
-        mate[part] = cosine[row, place[part]]
-        cosine[row, place[part]] = _NO_ANSWER
-        other[part], other_at[part] = cosine.max(axis=1), cosine.argmax(axis=1)
-        rank[part] = 1 + (cosine >= mate[part][:, None]).sum(axis=1)
+    for part, score in gallery.blocks(searched):
+        row = np.arange(score.shape[0])
+        mate[part] = score[row, place[part]]
+        score[row, place[part]] = _NO_ANSWER
+        other[part], other_at[part] = score.max(axis=1), score.argmax(axis=1)
+        rank[part] = 1 + (score >= mate[part][:, None]).sum(axis=1)
     # Without a face there is no answer, hence no rank, not even in a tiny gallery.
-    rank[mate <= _NO_ANSWER] = enrolled.size + max(RANKS)
+    rank[mate <= _NO_ANSWER] = gallery.enrolled.size + max(RANKS)
     return mate, rank, other, other_at
 
 
-def _best(
-    found: PictureEmbeddings, enrolled: Int64Array, searched: Int64Array
-) -> tuple[Float64Array, Int64Array]:
-    """Return the best cosine of each search and its place among the enrolled."""
+def _best(gallery: "_Gallery", searched: Int64Array) -> tuple[Float64Array, Int64Array]:
+    """Return the best score of each search and its place among the enrolled."""
     best, at = np.empty(searched.size), np.empty(searched.size, dtype=np.int64)
-    for part, cosine in _blocks(found, enrolled, searched):
-        best[part], at[part] = cosine.max(axis=1), cosine.argmax(axis=1)
+    for part, score in gallery.blocks(searched):
+        best[part], at[part] = score.max(axis=1), score.argmax(axis=1)
     return best, at
 
 
-def _blocks(
-    found: PictureEmbeddings, enrolled: Int64Array, searched: Int64Array
-) -> Iterator[tuple[slice, Float64Array]]:
-    gallery = found.embeddings[enrolled].T
-    for start in range(0, searched.size, _BLOCK_ROWS):
-        rows = searched[start : start + _BLOCK_ROWS]
-        cosine = (found.embeddings[rows] @ gallery).astype(np.float64)
-        cosine[~found.has_face[rows]] = _NO_ANSWER
-        cosine[:, ~found.has_face[enrolled]] = _NO_ANSWER
-        yield slice(start, start + rows.size), cosine
+@dataclass(frozen=True, slots=True, eq=False)
+class _Gallery:
+    """The pictures that are enrolled, and how the others are compared with them."""
+
+    found: PictureEmbeddings
+    enrolled: Int64Array
+    head: Head
+
+    def blocks(self, searched: Int64Array) -> Iterator[tuple[slice, Float64Array]]:
+        found, enrolled, head = self.found, self.enrolled, self.head
+        gallery = head.transform(found.embeddings[enrolled])
+        for start in range(0, searched.size, _BLOCK_ROWS):
+            rows = searched[start : start + _BLOCK_ROWS]
+            probes = head.transform(found.embeddings[rows])
+            score = head.pair_scores(probes, gallery).astype(np.float64)
+            score[~found.has_face[rows]] = _NO_ANSWER
+            score[:, ~found.has_face[enrolled]] = _NO_ANSWER
+            yield slice(start, start + rows.size), score
 
 
 def _at_ranks(rank: Int64Array) -> dict[str, float]:

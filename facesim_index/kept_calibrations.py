@@ -172,12 +172,15 @@ def check_engine(store: Store, curve: Calibration) -> None:
     Raises
     ------
     EngineMismatchError
+    CalibrationError
+        Its head was learned for embeddings of another dimension.
     """
     if curve.engine_key != store.identity.key:
         raise EngineMismatchError(
             f"calibration {curve.name!r} is for another engine ({curve.engine_key}) than that of "
             f"{store.folder}: {store.identity}; its degrees would be wrong here"
         )
+    curve.head.check_dimension(store.identity.dimension)
 
 
 def check_name(store: Store, name: str) -> None:

@@ -1,4 +1,4 @@
-"""From labels to scores: the cosines of pairs of pictures or faces, with who they show.
+"""From labels to scores: those of pairs of pictures or faces, with who they show.
 
 Three ways in: a folder with one folder a person (every pair of its pictures), a list of pairs
 of pictures, and a list of pairs of faces that are in an index.
@@ -11,6 +11,7 @@ import numpy as np
 
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.face_labels import BoolArray, linked_people, read_face_pairs
+from facesim_index.heads import COSINE, Head
 from facesim_index.labelled import EmbeddingIndex, PictureEmbeddings, embeddings_of
 from facesim_index.labels import people_folder, read_pairs
 from facesim_index.records import Float32Array, Float64Array, Int64Array
@@ -25,6 +26,50 @@ _BLOCK_ROWS = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LabelledFaces:
+    """Embeddings, with who they show.
+
+    Attributes
+    ----------
+    embeddings : ndarray of shape (n, dimension), float32
+        Unit norm.
+    person : ndarray of shape (n,), int64
+    pairs : ndarray of shape (n_pairs, 2), int64, or None
+        Rows of the pairs that count; None: every pair.
+    """
+
+    embeddings: Float32Array
+    person: Int64Array
+    pairs: Int64Array | None = None
+
+    def scores(self, head: Head, *, max_impostors: int | None = None) -> LabelledScores:
+        """Return the scores of the pairs by a head; which pairs does not depend on it.
+
+        Parameters
+        ----------
+        head : Head
+        max_impostors : int, optional
+            Look at no more of every pair.
+
+        Returns
+        -------
+        LabelledScores
+        """
+        if self.pairs is None:
+            return every_pair(self.embeddings, self.person, head, max_impostors=max_impostors)[0]
+        same = self.person[self.pairs[:, 0]] == self.person[self.pairs[:, 1]]
+        return _listed_scores(self.embeddings, self.person, self.pairs, same, head)
+
+    def only(self, wanted: BoolArray) -> "LabelledFaces":
+        """Return some of the faces, and the pairs that are all of them."""
+        pairs = None
+        if self.pairs is not None:
+            both = wanted[self.pairs].all(axis=1)
+            pairs = (np.cumsum(wanted) - 1)[self.pairs[both]].astype(np.int64)
+        return LabelledFaces(self.embeddings[wanted], self.person[wanted], pairs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LabelledData:
     """Labelled pairs, and where they come from.
 
@@ -33,12 +78,15 @@ class LabelledData:
     name : str
         Of the folder or file.
     scores : LabelledScores
+        By cosine.
     n_pictures : int
         That the labels name; of a list of faces, how many faces.
     n_without_face : int
         Of them, those in which no face was found.
     notes : tuple of str
         What was left out, and why.
+    faces : LabelledFaces or None
+        What the scores were made of; without them a head can neither be learned nor judged.
     """
 
     name: str
@@ -46,6 +94,23 @@ class LabelledData:
     n_pictures: int
     n_without_face: int = 0
     notes: tuple[str, ...] = ()
+    faces: LabelledFaces | None = None
+
+    def scores_by(self, head: Head) -> LabelledScores:
+        """Return the scores of the pairs by a head.
+
+        Raises
+        ------
+        CalibrationError
+            There are no embeddings to make them of.
+        """
+        if not head.learned:
+            return self.scores
+        if self.faces is None:
+            raise CalibrationError(
+                f"{self.name} has cosines only; a {head.kind} head needs the embeddings"
+            )
+        return self.faces.scores(head)
 
 
 def people_data(index: EmbeddingIndex, folder: Path) -> LabelledData:
@@ -72,13 +137,15 @@ def people_data(index: EmbeddingIndex, folder: Path) -> LabelledData:
     _, person = np.unique([people[path] for path in paths], return_inverse=True)
     person = person.astype(np.int64).ravel()
     chosen, notes = _distinct(found, person)
-    scores, more = every_pair(found.embeddings[chosen], person[chosen])
+    faces = LabelledFaces(found.embeddings[chosen], person[chosen])
+    scores, more = every_pair(faces.embeddings, faces.person)
     return LabelledData(
         name=folder.resolve().name,
         scores=scores,
         n_pictures=len(paths),
         n_without_face=int((~found.has_face).sum()),
         notes=(*notes, *more),
+        faces=faces,
     )
 
 
@@ -122,8 +189,9 @@ def picture_pairs_data(index: EmbeddingIndex, file: Path, images: Path | None) -
     person = person.astype(np.int64).ravel()
     if np.array_equal(person[pairs[:, 0]] == person[pairs[:, 1]], same):
         chosen, notes = _distinct(found, person)
-        scores, more = every_pair(found.embeddings[chosen], person[chosen])
-        return LabelledData(file.name, scores, len(paths), n_without_face, (*notes, *more))
+        faces = LabelledFaces(found.embeddings[chosen], person[chosen])
+        scores, more = every_pair(faces.embeddings, faces.person)
+        return LabelledData(file.name, scores, len(paths), n_without_face, (*notes, *more), faces)
     person = linked_people(pairs[same], len(paths))
     wrong = np.flatnonzero(~same & (person[pairs[:, 0]] == person[pairs[:, 1]]))
     if wrong.size:
@@ -135,14 +203,19 @@ def picture_pairs_data(index: EmbeddingIndex, file: Path, images: Path | None) -
     usable = found.has_face[pairs].all(axis=1)
     # One picture under two names, or against itself, says nothing about faces.
     usable &= found.face_ids[pairs[:, 0]] != found.face_ids[pairs[:, 1]]
-    scores = _listed_scores(found.embeddings, person, pairs[usable], same[usable])
-    return LabelledData(file.name, scores, len(paths), n_without_face)
+    faces = LabelledFaces(found.embeddings, person, pairs[usable])
+    return LabelledData(file.name, faces.scores(COSINE), len(paths), n_without_face, faces=faces)
 
 
 def every_pair(
-    embeddings: Float32Array, person: Int64Array, *, seed: int = 0
+    embeddings: Float32Array,
+    person: Int64Array,
+    head: Head = COSINE,
+    *,
+    seed: int = 0,
+    max_impostors: int | None = None,
 ) -> tuple[LabelledScores, tuple[str, ...]]:
-    """Return the cosines of every pair of pictures, in bounded memory.
+    """Return the scores of every pair of pictures, in bounded memory.
 
     With very many pictures, the impostor pairs are those of as many pictures, drawn at random,
     as make `MAX_IMPOSTOR_PAIRS`; and of people with very many pictures, as few are drawn as
@@ -154,7 +227,11 @@ def every_pair(
         Unit norm.
     person : ndarray of shape (n_pictures,), int64
         Whom each picture shows.
+    head : Head, default=COSINE
+        Which pairs are looked at does not depend on it.
     seed : int, default=0
+    max_impostors : int, optional
+        By default `MAX_IMPOSTOR_PAIRS`.
 
     Returns
     -------
@@ -163,6 +240,7 @@ def every_pair(
         Which pairs were not looked at, when some were not.
     """
     rng = np.random.default_rng(seed)
+    made = head.transform(embeddings)
     notes = []
     rows, most = _few_of_each(person, rng)
     if rows.size < person.size:
@@ -170,15 +248,15 @@ def every_pair(
             f"of people with more than {most} pictures, {most} drawn at random make the genuine "
             "pairs"
         )
-    genuine, genuine_person = _genuine_pairs(embeddings[rows], person[rows])
-    most = _most_pictures(MAX_IMPOSTOR_PAIRS)
+    genuine, genuine_person = _genuine_pairs(made[rows], person[rows], head)
+    most = _most_pictures(max_impostors or MAX_IMPOSTOR_PAIRS)
     rows = np.arange(person.size)
     if person.size > most:
         rows = np.sort(rng.permutation(person.size)[:most])
         notes.append(
             f"{most} of the {person.size} pictures, drawn at random, make the impostor pairs"
         )
-    impostor, impostor_people = _impostor_pairs(embeddings[rows], person[rows])
+    impostor, impostor_people = _impostor_pairs(made[rows], person[rows], head)
     return LabelledScores(genuine, genuine_person, impostor, impostor_people), tuple(notes)
 
 
@@ -222,8 +300,8 @@ def face_pairs_data(view: View, file: Path) -> LabelledData:
             f"{file}: faces {a} and {b} are said to be two people, but other lines link them "
             "as one; correct the labels"
         )
-    scores = _listed_scores(view.embeddings(faces), person, place, same)
-    return LabelledData(file.name, scores, int(faces.size))
+    labelled = LabelledFaces(view.embeddings(faces), person, place)
+    return LabelledData(file.name, labelled.scores(COSINE), int(faces.size), faces=labelled)
 
 
 def _listed_scores(
@@ -231,18 +309,19 @@ def _listed_scores(
     person: Int64Array,
     pairs: Int64Array,
     same: BoolArray,
+    head: Head,
 ) -> LabelledScores:
-    """Return the cosines of listed pairs, each pair once."""
+    """Return the scores of listed pairs, each pair once."""
     _, first = np.unique(np.sort(pairs, axis=1), axis=0, return_index=True)
     pairs, same = pairs[first], same[first]
-    cosine = np.empty(len(pairs), dtype=np.float64)
+    made = head.transform(embeddings)
+    score = np.empty(len(pairs), dtype=np.float64)
     for start in range(0, len(pairs), _BLOCK_ROWS * 8):
         part = slice(start, start + _BLOCK_ROWS * 8)
-        left, right = embeddings[pairs[part, 0]], embeddings[pairs[part, 1]]
-        cosine[part] = np.einsum("ij,ij->i", left, right, dtype=np.float64)
+        score[part] = head.listed_scores(made[pairs[part, 0]], made[pairs[part, 1]])
     of_pair = person[pairs]
-    np.clip(cosine, -1.0, 1.0, out=cosine)  # Rounding of stored embeddings lets some pass 1.
-    return LabelledScores(cosine[same], of_pair[same, 0], cosine[~same], of_pair[~same])
+    np.clip(score, -1.0, 1.0, out=score)  # Rounding of stored embeddings lets some pass 1.
+    return LabelledScores(score[same], of_pair[same, 0], score[~same], of_pair[~same])
 
 
 def _distinct(found: PictureEmbeddings, person: Int64Array) -> tuple[Int64Array, tuple[str, ...]]:
@@ -286,28 +365,30 @@ def _most_pictures(n_pairs: int) -> int:
     return int((1.0 + np.sqrt(1.0 + 8.0 * n_pairs)) / 2.0)
 
 
-def _genuine_pairs(embeddings: Float32Array, person: Int64Array) -> tuple[Float64Array, Int64Array]:
+def _genuine_pairs(
+    made: Float32Array, person: Int64Array, head: Head
+) -> tuple[Float64Array, Int64Array]:
     order = np.argsort(person, kind="stable")
     people, starts = np.unique(person[order], return_index=True)
-    cosines, of_person = [np.empty(0)], [np.empty(0, dtype=np.int64)]
+    scores, of_person = [np.empty(0)], [np.empty(0, dtype=np.int64)]
     for number, start, stop in zip(people, starts, [*starts[1:], person.size], strict=True):
         if stop - start < 2:
             continue
-        mine = embeddings[order[start:stop]].astype(np.float64)
-        cosine = np.clip(mine @ mine.T, -1.0, 1.0)[np.triu_indices(stop - start, 1)]
-        cosines.append(cosine)
-        of_person.append(np.full(cosine.size, number, dtype=np.int64))
-    return np.concatenate(cosines), np.concatenate(of_person)
+        mine = made[order[start:stop]].astype(np.float64)
+        score = np.clip(head.pair_scores(mine, mine), -1.0, 1.0)[np.triu_indices(stop - start, 1)]
+        scores.append(score)
+        of_person.append(np.full(score.size, number, dtype=np.int64))
+    return np.concatenate(scores), np.concatenate(of_person)
 
 
 def _impostor_pairs(
-    embeddings: Float32Array, person: Int64Array
+    made: Float32Array, person: Int64Array, head: Head
 ) -> tuple[Float64Array, Int64Array]:
     """Every pair of two people, a block of rows at a time into arrays of the final size."""
     size = person.size
     counts = np.unique(person, return_counts=True)[1]
     n_pairs = size * (size - 1) // 2 - _n_genuine(counts)
-    cosines = np.empty(n_pairs, dtype=np.float64)
+    scores = np.empty(n_pairs, dtype=np.float64)
     people = np.empty((n_pairs, 2), dtype=np.int64)
     filled = 0
     for start in range(0, size, _BLOCK_ROWS):
@@ -316,8 +397,8 @@ def _impostor_pairs(
         wanted &= person[start:stop, None] != person[None, start:]
         row, column = np.nonzero(wanted)
         part = slice(filled, filled + row.size)
-        cosines[part] = (embeddings[start:stop] @ embeddings[start:].T)[row, column]
+        scores[part] = head.pair_scores(made[start:stop], made[start:])[row, column]
         people[part, 0] = person[start + row]
         people[part, 1] = person[start + column]
         filled = part.stop
-    return np.clip(cosines, -1.0, 1.0, out=cosines), people
+    return np.clip(scores, -1.0, 1.0, out=scores), people

@@ -1,9 +1,10 @@
 """Every pair of many faces: blocks of cosines or degrees, and CSV files of them.
 
-Cosines are exact (see `exact_cosines`), and a number's text is that of the exact value; so a
+Scores are exact (see `exact_cosines`), and a number's text is that of the exact value; so a
 file is symmetric to the last digit and the same on every machine.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Literal
@@ -21,7 +22,8 @@ from facesim_index.csv_cells import (
     rounded_units,
 )
 from facesim_index.errors import CalibrationError, UsageError
-from facesim_index.exact_cosines import EmbeddingSource, Faces, cosine_rows, load, slabs
+from facesim_index.exact_cosines import EmbeddingSource, Faces, load, score_rows, slabs
+from facesim_index.heads import COSINE, Head
 from facesim_index.records import Float64Array, Int64Array
 
 if TYPE_CHECKING:
@@ -121,7 +123,8 @@ def matrix_blocks(
     """
     _check_options(options, curve)
     _refuse_min_degree(options)
-    return _blocks(load(face_ids, source), options, curve, max_cells)
+    faces = load(face_ids, source, _head_of_value(options, curve))
+    return _blocks(faces, options, curve, max_cells)
 
 
 def matrix_frame(
@@ -200,11 +203,11 @@ def write_wide(
     """
     _check_options(options, curve)
     _refuse_min_degree(options)
-    faces = load(face_ids, source)
+    faces = load(face_ids, source, _head_of_value(options, curve))
     out.write(",".join(["face_id", *map(str, faces.ids.tolist())]).encode() + b"\n")
     starts = [b"%d," % face_id for face_id in faces.ids.tolist()]
     text = CellText(options.decimals)
-    for first, units in _unit_rows(faces, options, curve, upper_only=False):
+    for first, units in _unit_rows(faces, options, curve):
         for row, cells in enumerate(units, start=first):
             out.write(starts[row])
             out.write(text.comma_row(cells).data)
@@ -248,10 +251,13 @@ def write_long(
         A stored embedding is not finite or not of unit norm.
     """
     _check_options(options, curve)
-    faces = load(np.sort(face_ids), source)
+    faces = load(np.sort(face_ids), source, _head_of_value(options, curve))
+    judged = None
+    if options.value == "cosine" and options.min_degree is not None and curve is not None:
+        judged = load(faces.ids, source, curve.head) if curve.head.learned else faces
     lines = PairLines(faces.ids, options.decimals)
     out.write(b"face_a,face_b,value\n")
-    for first, units in _unit_rows(faces, options, curve, upper_only=True):
+    for first, units in _unit_rows(faces, options, curve, judged, upper_only=True):
         for row, cells in enumerate(units, start=first):
             out.write(lines.of_row(row, cells))
         if on_rows is not None:
@@ -285,39 +291,61 @@ def _refuse_min_degree(options: MatrixOptions) -> None:
 def _blocks(
     faces: Faces, options: MatrixOptions, curve: Calibration | None, max_cells: int
 ) -> Iterator[MatrixBlock]:
-    for rows in cosine_rows(faces, max(1, max_cells // max(1, len(faces.ids)))):
-        values = rows.cosines
+    for rows in score_rows(faces, max(1, max_cells // max(1, len(faces.ids)))):
+        values = rows.scores
         if options.value == "degree" and curve is not None:
             values = calibrated_degree(values, curve, prior=options.prior)
             values[np.arange(len(values)), np.arange(rows.start, rows.stop)] = 1.0
         yield MatrixBlock(faces.ids[rows.start : rows.stop], faces.ids, values)
 
 
+def _head_of_value(options: MatrixOptions, curve: Calibration | None) -> Head:
+    """Return what the printed value is made of: a cosine is the plain one always."""
+    return COSINE if curve is None or options.value == "cosine" else curve.head
+
+
 def _unit_rows(
-    faces: Faces, options: MatrixOptions, curve: Calibration | None, *, upper_only: bool
+    faces: Faces,
+    options: MatrixOptions,
+    curve: Calibration | None,
+    judged: Faces | None = None,
+    *,
+    upper_only: bool = False,
 ) -> Iterator[tuple[int, Int32Array]]:
-    """Yield rows of the matrix in units of the last decimal, with the first row's number."""
-    of_cosines = _units_of_cosines(options, curve, len(faces.ids) ** 2)
-    for slab in slabs(faces, of_cosines, upper_only=upper_only):
+    """Yield rows of the matrix in units of the last decimal, with the first row's number.
+
+    Where `judged` is given, cells are left out by the degrees of those.
+    """
+    n_cells = len(faces.ids) ** 2
+    own_kind = judged is None or judged is faces
+    of_scores = _units_of_scores(options, curve, n_cells, pruned=own_kind)
+    found = slabs(faces, of_scores, upper_only=upper_only)
+    kept = None
+    if judged is not None and not own_kind:
+        degrees = dataclasses.replace(options, value="degree")
+        kept = slabs(judged, _units_of_scores(degrees, curve, n_cells), upper_only=upper_only)
+    for slab in found:
+        if kept is not None:
+            slab.values[next(kept).values == MISSING] = MISSING
         own = np.arange(slab.start, slab.stop)
         slab.values[own - slab.start, own] = 10**options.decimals
         for row in range(0, len(own), _ROWS_AT_ONCE):
             yield slab.start + row, slab.values[row : row + _ROWS_AT_ONCE]
 
 
-def _units_of_cosines(
-    options: MatrixOptions, curve: Calibration | None, n_cells: int
+def _units_of_scores(
+    options: MatrixOptions, curve: Calibration | None, n_cells: int, *, pruned: bool = True
 ) -> Callable[[Float64Array], Int32Array]:
-    """Return the function from exact cosines to units, `MISSING` below `min_degree`."""
+    """Return the function from exact scores to units, `MISSING` below `min_degree`."""
 
     def of_cosine(cosines: Float64Array) -> Int32Array:
         return rounded_units(np.clip(cosines, -1.0, 1.0), options.decimals)
 
-    if curve is None or (options.value == "cosine" and options.min_degree is None):
+    if curve is None or (options.value == "cosine" and (options.min_degree is None or not pruned)):
         return of_cosine
 
-    def of_degree(cosines: Float64Array) -> Int32Array:
-        degrees = calibrated_degree(np.clip(cosines, -1.0, 1.0), curve, prior=options.prior)
+    def of_degree(scores: Float64Array) -> Int32Array:
+        degrees = calibrated_degree(np.clip(scores, -1.0, 1.0), curve, prior=options.prior)
         units = rounded_units(degrees, options.decimals)
         if options.min_degree is not None:
             units[degrees < options.min_degree] = MISSING

@@ -31,11 +31,12 @@ _NEVER_MATCHED = -2.0  # Below every cosine.
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredPairs:
-    """Labelled pairs with their cosines, and who they are of.
+    """Labelled pairs with their scores, and who they are of.
 
     Attributes
     ----------
     cosine : ndarray of shape (n_pairs,), float64
+        The score that is judged: the cosine, or what the learned head of the calibration gives.
         NaN where a picture has no face.
     same : ndarray of shape (n_pairs,), bool
         Whether each pair shows one person.

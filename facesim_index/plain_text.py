@@ -1,4 +1,4 @@
-"""Text from file names and labels, made safe to show."""
+"""Text from file names and labels, made safe to show, and words that several places use."""
 
 
 def printable(text: str) -> str:
@@ -21,3 +21,19 @@ def printable(text: str) -> str:
         else character.encode("unicode_escape", "surrogatepass").decode()
         for character in text
     )
+
+
+def score_name(head: str) -> str:
+    """Return what the scores of a similarity head are called.
+
+    Parameters
+    ----------
+    head : str
+        `Head.kind`.
+
+    Returns
+    -------
+    str
+        "cosine", or "score" of a learned head: it is no cosine.
+    """
+    return "cosine" if head == "cosine" else "score"

@@ -53,7 +53,7 @@ _DET_TICKS = (1e-5, 1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6
 
 
 class Mark(NamedTuple):
-    """A cosine that is marked in a plot."""
+    """A cosine, or score of a learned head, that is marked in a plot."""
 
     cosine: float
     label: str
@@ -81,8 +81,9 @@ def draw_scores(
     edges: Float64Array,
     shares: Sequence[tuple[str, Float64Array]],
     marks: Sequence[Mark],
+    score: str,
 ) -> bytes:
-    """Draw bars of the cosines of two classes, with thresholds.
+    """Draw bars of the scores of two classes, with thresholds.
 
     Parameters
     ----------
@@ -90,6 +91,8 @@ def draw_scores(
     shares : sequence of two (str, ndarray of shape (n_bins,))
         Name and share of each class, that of one person first.
     marks : sequence of Mark
+    score : str
+        What the scores are called.
 
     Returns
     -------
@@ -105,7 +108,7 @@ def draw_scores(
             label = f"{mark.label}: {mark.cosine:.3f}"
             axes.axvline(mark.cosine, color=_INK, linestyle=style, linewidth=1.3, label=label)
         axes.set_ylim(lowest / 2, 1.0)
-        axes.set_xlabel("cosine of the two faces")
+        axes.set_xlabel(f"{score} of the two faces")
         axes.set_ylabel("share of the class")
         _legend_above(axes)
         return _svg(figure)
@@ -297,14 +300,16 @@ def draw_tippett(curves: Tippett, names: tuple[str, str]) -> bytes:
         return _svg(figure)
 
 
-def draw_evidence(fitted: EvidenceCurve, best: BestCurve) -> bytes:
+def draw_evidence(fitted: EvidenceCurve, best: BestCurve, score: str) -> bytes:
     """Draw the curve of a calibration against the best curve of these pairs.
 
     Parameters
     ----------
     fitted : EvidenceCurve
     best : BestCurve
-        Of the cosines.
+        Of the scores.
+    score : str
+        What the scores are called.
 
     Returns
     -------
@@ -324,7 +329,7 @@ def draw_evidence(fitted: EvidenceCurve, best: BestCurve) -> bytes:
         axes.axhline(0.0, color=_INK, linewidth=1.0)
         axes.set_xlim(float(fitted.cosine[0]), float(fitted.cosine[-1]))
         axes.set_ylim(-reach, reach)
-        axes.set_xlabel("cosine of the two faces")
+        axes.set_xlabel(f"{score} of the two faces")
         axes.set_ylabel("log10 likelihood ratio")
         axes.legend(loc="upper left")
         return _svg(figure)
@@ -407,7 +412,7 @@ def _svg(figure: "Figure") -> bytes:
 
 def _mark_equal(axes: "Axes", x: float, y: float, equal: OperatingPoint, left: float) -> None:
     rate = 50.0 * (equal.false_match + equal.false_non_match)
-    label = f"EER {rate:.2f} % at cosine {equal.threshold:.3f}"
+    label = f"EER {rate:.2f} % at {equal.threshold:.3f}"
     axes.plot(
         [max(x, left)], [y], "D", color=IMPOSTOR, markeredgecolor=_INK, markersize=7, label=label
     )

@@ -13,6 +13,7 @@ from facesim_index.calibration import Calibration, degree_from_log10_lr
 from facesim_index.evaluation import LabelledPictures, evidence_of
 from facesim_index.identification import Searches
 from facesim_index.labelled import EmbeddingIndex, central_face
+from facesim_index.plain_text import score_name
 from facesim_index.records import Float32Array, Int64Array, UInt8Array
 from facesim_index.sheet import crop_from_file
 
@@ -115,7 +116,7 @@ def pair_galleries(
     labelled : LabelledPictures
         Pairs with a picture without a face are not shown.
     threshold : float
-        Cosine from which pairs count as one person.
+        Cosine, or score, from which pairs count as one person.
     curve : Calibration or None
     cards : FaceCards
 
@@ -128,12 +129,13 @@ def pair_galleries(
     order = order[~np.isnan(pairs.cosine[order])]
     least, most = order[pairs.same[order]], order[~pairs.same[order]][::-1]
     evidence = None if curve is None else evidence_of(pairs, curve)
+    score = score_name("cosine" if curve is None else curve.head.kind)
 
     def shown(rows: Int64Array) -> tuple[ErrorCard, ...]:
         return tuple(card(int(row)) for row in rows[:MOST_SHOWN])
 
     def card(row: int) -> ErrorCard:
-        figures = [("cosine", f"{pairs.cosine[row]:.3f}")]
+        figures = [(score, f"{pairs.cosine[row]:.3f}")]
         if evidence is not None:
             degree = float(degree_from_log10_lr(evidence[row : row + 1])[0])
             figures += [("log10 LR", f"{evidence[row]:.2f}"), ("degree", _degree_text(degree))]
@@ -142,17 +144,17 @@ def pair_galleries(
         verdict = "" if accepted == pairs.same[row] else "accepted" if accepted else "missed"
         return cards.pair((a, b), figures, verdict)
 
-    by = "cosine" if curve is None else "degree"
+    by = score if curve is None else "degree"
     return [
         Gallery(
             f"One person, lowest {by}",
-            f"Labelled as one person. Those below the threshold, cosine {threshold:.3f}, are "
+            f"Labelled as one person. Those below the threshold, {score} {threshold:.3f}, are "
             "missed: old and young, turned away, covered, or under a wrong name.",
             shown(least),
         ),
         Gallery(
             f"Two people, highest {by}",
-            f"Labelled as two people. Those above the threshold, cosine {threshold:.3f}, are "
+            f"Labelled as two people. Those above the threshold, {score} {threshold:.3f}, are "
             "accepted as one: look-alikes, relatives, or one person under two names.",
             shown(most),
         ),
@@ -177,15 +179,16 @@ def people_galleries(searches: Searches, cards: FaceCards) -> list[Gallery]:
     non_mated = searches.non_mated
     answers = searches.stranger_paths + searches.best_other_paths
     false = np.argsort(-non_mated, kind="stable")[:MOST_SHOWN]
+    score = score_name(searches.head.kind)
     return [
         Gallery(
             "Worst misses",
-            "The searched picture and the enrolled one of the same person, lowest cosine first.",
+            f"The searched picture and the enrolled one of the same person, lowest {score} first.",
             tuple(
                 cards.pair(
                     searches.paths[row],
                     (
-                        ("cosine", f"{searches.mate[row]:.3f}"),
+                        (score, f"{searches.mate[row]:.3f}"),
                         ("rank", f"{searches.rank[row]:,}"),
                         ("best other", f"{searches.best_other[row]:.3f}"),
                     ),
@@ -196,9 +199,9 @@ def people_galleries(searches: Searches, cards: FaceCards) -> list[Gallery]:
         Gallery(
             "Worst false positives",
             "The searched picture, whose person is not enrolled or was taken out, and the "
-            "enrolled one of someone else that is most like it, highest cosine first.",
+            f"enrolled one of someone else that is most like it, highest {score} first.",
             tuple(
-                cards.pair(answers[row], (("cosine", f"{non_mated[row]:.3f}"),))
+                cards.pair(answers[row], ((score, f"{non_mated[row]:.3f}"),))
                 for row in false
                 if non_mated[row] >= -1.5
             ),

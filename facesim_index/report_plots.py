@@ -14,6 +14,7 @@ from facesim_index.calibration import (
 from facesim_index.evaluation import Evaluation, LabelledPictures, evidence_of
 from facesim_index.identification import Identification, Searches
 from facesim_index.pair_figures import ScoredPairs, error_rates
+from facesim_index.plain_text import score_name
 from facesim_index.plot_data import Band, OperatingPoint
 from facesim_index.records import Float64Array
 
@@ -85,7 +86,7 @@ def pair_plots(
         drawn += [
             _reliability_plot(pairs, result, evidence),
             _tippett_plot(pairs, evidence),
-            *_evidence_plot(pairs, curve),
+            *_evidence_plot(pairs, curve, score_name(result.head)),
             _entropy_plot(pairs, result, evidence),
         ]
     return drawn
@@ -112,6 +113,7 @@ def people_plots(searches: Searches, result: Identification) -> list[Plot]:
 
 
 def _score_plot(pairs: ScoredPairs, result: Evaluation, equal: OperatingPoint) -> Plot:
+    score = score_name(result.head)
     edges = plot_data.cosine_edges(pairs.cosine)
     shares = [
         (name, plot_data.histogram(pairs.cosine[chosen], edges))
@@ -123,14 +125,14 @@ def _score_plot(pairs: ScoredPairs, result: Evaluation, equal: OperatingPoint) -
     middle = [float(np.median(pairs.scores[part])) for part in (pairs.same, ~pairs.same)]
     return Plot(
         "scores",
-        "Cosines of both kinds of pairs",
-        f"Histogram of cosines. The median is {middle[0]:.3f} for pairs of one person and "
+        f"{score.capitalize()}s of both kinds of pairs",
+        f"Histogram of {score}s. The median is {middle[0]:.3f} for pairs of one person and "
         f"{middle[1]:.3f} for pairs of two; the threshold is at {result.threshold:.3f}.",
-        f"Bars show which share of each class has a cosine in each step of "
+        f"Bars show which share of each class has a {score} in each step of "
         f"{plot_data.COSINE_STEP:g}; the vertical axis is logarithmic, so that the few pairs "
         "where the classes overlap can be seen. Errors are the blue bars left of a threshold "
         "and the orange, hatched ones right of it.",
-        plots.draw_scores(edges, shares, marks),
+        plots.draw_scores(edges, shares, marks, score),
     )
 
 
@@ -141,10 +143,10 @@ def _roc_plot(pairs: ScoredPairs, result: Evaluation, equal: OperatingPoint, ban
         "ROC: true accepts against false accepts",
         f"ROC curve. Area under the curve {result.auc:.5f}; true accept rate "
         f"{told or 'not told: too few impostor pairs'}; EER {result.eer:.4f}.",
-        "Each point is a threshold on the cosine: how many pairs of one person it accepts, "
-        "against how many of two. Higher is better. The horizontal axis is logarithmic and ends "
-        f"at half of one impostor pair ({1 / result.impostor:.2g} is one); points without any "
-        "false accept stand at that end.",
+        f"Each point is a threshold on the {score_name(result.head)}: how many pairs of one person "
+        "it accepts, against how many of two. Higher is better. The horizontal axis is "
+        f"logarithmic and ends at half of one impostor pair ({1 / result.impostor:.2g} is one); "
+        "points without any false accept stand at that end.",
         plots.draw_roc(error_rates(pairs), equal, band, 1.0 / result.impostor),
     )
 
@@ -154,10 +156,10 @@ def _det_plot(pairs: ScoredPairs, result: Evaluation, equal: OperatingPoint, ban
     return Plot(
         "det",
         "DET: both errors against each other",
-        f"DET curve on probit axes. The equal error rate is {result.eer:.4f}, at cosine "
-        f"{equal.threshold:.3f}.",
+        f"DET curve on probit axes. The equal error rate is {result.eer:.4f}, at "
+        f"{score_name(result.head)} {equal.threshold:.3f}.",
         "Each point is a threshold: its false matches and its false non-matches. Lower and "
-        "further left is better. Axes are probit, so that two normal distributions of cosines "
+        "further left is better. Axes are probit, so that two normal distributions of scores "
         "would give a straight line. The dotted diagonal is where both errors are as frequent. "
         "The last steps at either end rest on single pairs.",
         plots.draw_det(
@@ -214,8 +216,8 @@ def _tippett_plot(pairs: ScoredPairs, evidence: Float64Array) -> Plot:
     )
 
 
-def _evidence_plot(pairs: ScoredPairs, curve: Calibration) -> list[Plot]:
-    """Draw the curve; nothing where pairs of one kind only have cosines to compare it with."""
+def _evidence_plot(pairs: ScoredPairs, curve: Calibration, score: str) -> list[Plot]:
+    """Draw the curve; nothing where pairs of one kind only have scores to compare it with."""
     decided = ~np.isnan(pairs.cosine)
     if np.unique(pairs.same[decided]).size < 2:
         return []
@@ -227,12 +229,12 @@ def _evidence_plot(pairs: ScoredPairs, curve: Calibration) -> list[Plot]:
     plot = Plot(
         "evidence",
         "The calibration's curve, and the best one of these pairs",
-        f"Log10 likelihood ratio over the cosine, from {claimed[0]:.1f} to {claimed[-1]:.1f} "
+        f"Log10 likelihood ratio over the {score}, from {claimed[0]:.1f} to {claimed[-1]:.1f} "
         "for the calibration, with the staircase of the best non-decreasing curve.",
-        "What the calibration makes of a cosine, against the staircase (PAV) that fits these "
+        f"What the calibration makes of a {score}, against the staircase (PAV) that fits these "
         "pairs best. Only where both kinds of pairs occur, in the middle, can these pairs say "
         "anything: outside, the staircase leaves the plot, as no pair of the other kind is there.",
-        plots.draw_evidence(plots.EvidenceCurve(cosine, claimed, low, high), best),
+        plots.draw_evidence(plots.EvidenceCurve(cosine, claimed, low, high), best, score),
     )
     return [plot]
 
@@ -262,6 +264,7 @@ def _search_score_plot(searches: Searches, result: Identification) -> Plot:
     mate, other = (
         np.where(part <= _NO_ANSWER, np.nan, part) for part in (searches.mate, searches.non_mated)
     )
+    score = score_name(result.head)
     edges = plot_data.cosine_edges(np.concatenate((mate, other)))
     shares = [
         (name, plot_data.histogram(part, edges))
@@ -273,14 +276,14 @@ def _search_score_plot(searches: Searches, result: Identification) -> Plot:
     ]
     return Plot(
         "scores",
-        "Cosines of the mate, and of the best of all others",
-        "Histogram of the cosines of searches with their mate, and of the highest cosine with "
+        f"{score.capitalize()}s of the mate, and of the best of all others",
+        f"Histogram of the {score}s of searches with their mate, and of the highest {score} with "
         "anyone else.",
-        "Bars show which share of the searches has a cosine in each step of "
+        f"Bars show which share of the searches has a {score} in each step of "
         f"{plot_data.COSINE_STEP:g}; the vertical axis is logarithmic. The highest of "
-        f"{result.enrolled:,} strangers is well above a stranger's usual cosine: that is why a "
+        f"{result.enrolled:,} strangers is well above a stranger's usual {score}: that is why a "
         "search needs a higher threshold than a comparison of two pictures.",
-        plots.draw_scores(edges, shares, marks),
+        plots.draw_scores(edges, shares, marks, score),
     )
 
 

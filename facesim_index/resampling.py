@@ -19,7 +19,7 @@ MAX_PAIRS_PER_BIN = 2000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledScores:
-    """Cosines of labelled pairs, with who they are of.
+    """Scores of labelled pairs, cosines or those of a learned head, with who they are of.
 
     Every pair of the labelled people, not a selection: the high cosines among very many
     strangers are what a search meets.
@@ -27,11 +27,11 @@ class LabelledScores:
     Attributes
     ----------
     genuine : ndarray of shape (n_genuine,), float64
-        Cosines of pairs that show one person.
+        Scores of pairs that show one person.
     genuine_person : ndarray of shape (n_genuine,), int64
         Whom each shows.
     impostor : ndarray of shape (n_impostor,), float64
-        Cosines of pairs that show two people.
+        Scores of pairs that show two people.
     impostor_people : ndarray of shape (n_impostor, 2), int64
         The two.
 

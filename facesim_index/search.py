@@ -11,6 +11,7 @@ from facesim_index.catalog import reading
 from facesim_index.embedding import read_picture
 from facesim_index.engine import FaceEngine
 from facesim_index.errors import CalibrationError, NoFaceError, PictureError, UsageError
+from facesim_index.heads import COSINE, Head
 from facesim_index.prior import Prior, resolve_prior
 from facesim_index.records import (
     Comparison,
@@ -19,6 +20,7 @@ from facesim_index.records import (
     FaceId,
     FaceRecord,
     Float32Array,
+    Float64Array,
     Int64Array,
     Match,
     PictureReading,
@@ -26,6 +28,10 @@ from facesim_index.records import (
 )
 from facesim_index.store import Store, View
 from facesim_index.vectors import Neighbours
+
+CANDIDATES_PER_MATCH = 10
+MIN_CANDIDATES = 200
+"""A learned head orders these many faces, nearest by cosine, for each match that is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +185,11 @@ def compare_pictures(
     number_b = _largest(b) if face_b is None else _check_face(path_b, b, face_b)
     chosen_a, chosen_b = a.faces[number_a], b.faces[number_b]
     product = chosen_a.embedding.astype(np.float64) @ chosen_b.embedding.astype(np.float64)
-    [judgement] = judge(np.clip([product], -1.0, 1.0), curve, prior=prior)
+    cosine = np.clip([product], -1.0, 1.0)
+    scores = None
+    if curve is not None and curve.head.learned:
+        scores = _scores(curve.head, chosen_a.embedding, chosen_b.embedding[None])
+    [judgement] = judge(cosine, curve, prior=prior, scores=scores)
     return Comparison(
         path_a=str(path_a),
         path_b=str(path_b),
@@ -219,7 +229,8 @@ def _answer(
         raise CalibrationError(f"min_degree cannot be used: {no_calibration(store.identity)}")
     hidden = own if options.exclude_same_image else own[own == (itself or 0)]
     embeddings = np.stack([query.embedding for query in queries])
-    found = view.search(embeddings, options.top, excluded=hidden)
+    head = COSINE if curve is None else curve.head
+    found = _nearest(view, embeddings, options.top, hidden, head)
     prior = resolve_prior(store, view, curve, options.prior)
     n_faces = reading.n_faces(view.transaction) - len(hidden)
     return QueryAnswer(
@@ -237,19 +248,46 @@ def _answer(
                 matches=_matches(
                     view,
                     neighbours,
-                    judge(neighbours.cosines, curve, prior=prior.value),
+                    judge(neighbours.cosines, curve, prior=prior.value, scores=scores),
                     own,
                     n_faces,
                     options.min_degree,
                 ),
             )
-            for query, neighbours in zip(queries, found, strict=True)
+            for query, (neighbours, scores) in zip(queries, found, strict=True)
         ),
         prior_source=prior.source,
         prior_low=prior.low,
         prior_high=prior.high,
         n_faces=n_faces,
     )
+
+
+def _nearest(
+    view: View, embeddings: Float32Array, top: int, hidden: Int64Array, head: Head
+) -> list[tuple[Neighbours, Float64Array]]:
+    """Return the faces most alike by a head, and their scores; ties by face id.
+
+    A learned head scores the nearest faces by cosine exactly, far more than are wanted.
+    """
+    if not head.learned:
+        found = view.search(embeddings, top, excluded=hidden)
+        return [(neighbours, neighbours.cosines) for neighbours in found]
+    n_candidates = max(MIN_CANDIDATES, CANDIDATES_PER_MATCH * top)
+    best = []
+    for query, near in zip(
+        embeddings, view.search(embeddings, n_candidates, excluded=hidden), strict=True
+    ):
+        scores = _scores(head, query, view.embeddings(near.face_ids))
+        order = np.lexsort((near.face_ids, -scores))[:top]
+        best.append((Neighbours(near.face_ids[order], near.cosines[order]), scores[order]))
+    return best
+
+
+def _scores(head: Head, query: Float32Array, others: Float32Array) -> Float64Array:
+    """Return the exact scores of one face with others."""
+    left, right = head.transform(query[None]), head.transform(others)
+    return np.clip(head.listed_scores(left, right), -1.0, 1.0)
 
 
 def _matches(

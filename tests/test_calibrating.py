@@ -5,14 +5,18 @@ import numpy as np
 import pytest
 
 from facesim_index import calibrating, kept_calibrations
-from facesim_index.calibrating import CalibrationFit, fit_calibration
+from facesim_index.calibrating import CalibrationFit, HeadChoice, fit_calibration
 from facesim_index.calibration import Calibration, Evidence, from_json, log10_lr, to_json
 from facesim_index.errors import CalibrationError, EngineMismatchError, UsageError
 from facesim_index.fake_engine import FAKE_IDENTITY
-from facesim_index.fitting import METHODS, LabelledScores, Method
-from facesim_index.labelled_scores import LabelledData
+from facesim_index.fitting import METHODS, LabelledScores, Method, fit_scores
+from facesim_index.head_trials import HeadTrial
+from facesim_index.heads import COSINE, LEARNED
+from facesim_index.labelled_scores import LabelledData, LabelledFaces
 from facesim_index.store import Store
 from tests.builders import new_store
+from tests.test_calibration import CHECK
+from tests.test_fitting_heads import people
 
 N_PEOPLE = 40
 SHIPPED = Calibration(
@@ -241,3 +245,71 @@ def test_a_fitted_calibration_survives_its_json(index: Path) -> None:
     kept_calibrations.keep(index, curve, use=True)
     with Store(index) as store:
         assert store.calibration() == curve
+
+
+# Heads
+
+
+def labelled_faces(n_people: int, *, noisy: int) -> LabelledData:
+    faces = LabelledFaces(*people(n_people, noisy=noisy))
+    return LabelledData("faces", faces.scores(COSINE), len(faces.person), faces=faces)
+
+
+def with_head(data: LabelledData, head: HeadChoice, *, force: bool = False) -> CalibrationFit:
+    return fit_calibration(
+        data,
+        FAKE_IDENTITY,
+        name="own",
+        method="logistic",
+        in_force=SHIPPED,
+        head=head,
+        force=force,
+    )
+
+
+def test_a_head_that_is_better_is_taken_with_its_own_evidence() -> None:
+    data = labelled_faces(120, noisy=8)
+    fit = with_head(data, "product")
+    [trial] = fit.trials
+    assert trial.surely_better
+    assert fit.calibration.head.kind == "product"
+    assert fit.held_out_cllr == trial.cllr < trial.cosine_cllr
+    assert fit.calibration.evidence.checks == (trial.check,)
+    assert fit.min_cllr == trial.check.min_cllr
+    # The curve is of the head's scores.
+    scores = data.scores_by(fit.calibration.head)
+    assert fit.calibration.knots == fit_scores(scores, "logistic", n_bootstrap=0).knots
+    assert from_json(to_json(fit.calibration)) == fit.calibration
+    # What is in force is judged by its own.
+    assert fit.in_force_cllr == with_head(data, "cosine").in_force_cllr
+
+
+def test_auto_takes_the_best_head_that_is_surely_better() -> None:
+    fit = with_head(labelled_faces(120, noisy=8), "auto")
+    assert {trial.kind for trial in fit.trials} == set(LEARNED)
+    sure = [trial for trial in fit.trials if trial.surely_better]
+    assert fit.calibration.head.kind == min(sure, key=lambda trial: trial.cllr).kind
+
+
+def test_auto_does_not_try_heads_on_few_people() -> None:
+    fit = with_head(labelled_faces(19, noisy=8), "auto")
+    assert (fit.trials, fit.calibration.head) == ((), COSINE)
+
+
+def test_a_head_needs_embeddings() -> None:
+    with pytest.raises(CalibrationError, match="holiday: there are cosines only"):
+        with_head(made_up(), "product")
+    assert with_head(made_up(), "cosine").calibration.head == COSINE
+
+
+def test_a_given_head_that_is_not_better_is_refused_with_the_figures() -> None:
+    trial = HeadTrial("product", 0.0312, 0.0301, 0.0004, CHECK)
+    with pytest.raises(CalibrationError, match=r"Cllr 0.0312, of the cosine 0.0301, .* \+0.0011 ±"):
+        calibrating._chosen((trial,), "product", force=False)
+    assert calibrating._chosen((trial,), "product", force=True) is trial
+    assert calibrating._chosen((trial,), "auto", force=False) is None
+    chance = dataclasses.replace(trial, cllr=0.0297)
+    assert calibrating._chosen((chance,), "auto", force=False) is None
+    assert calibrating._chosen((chance,), "product", force=False) is chance
+    better = dataclasses.replace(trial, cllr=0.0290)
+    assert calibrating._chosen((chance, better), "auto", force=False) is better

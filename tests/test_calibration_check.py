@@ -64,7 +64,7 @@ def test_pairs_that_score_as_the_calibration_says_fit() -> None:
         assert [level.rate for level in levels] == [0.1, 0.01, 0.001, 0.0001]
         assert [level.says for level in levels][:3] == ["fits"] * 3
         assert levels[3].says == "too few pairs"
-        assert levels[0].cosine == pytest.approx(0.9, abs=0.01)
+        assert levels[0].score == pytest.approx(0.9, abs=0.01)
         assert levels[0].observed == pytest.approx(0.1, abs=0.01)
 
 
@@ -105,14 +105,14 @@ def test_few_pairs_cannot_tell(n_pairs: int) -> None:
 
 def test_few_people_cannot_tell_however_many_their_pairs() -> None:
     usual = across(4, power=0.2)
-    often = AcrossPairs(usual.cosine.repeat(5000), usual.people.repeat(5000, axis=0), 0)
+    often = AcrossPairs(usual.score.repeat(5000), usual.people.repeat(5000, axis=0), 0)
     assert checked(other=often).verdict == "too_few_pairs"
 
 
 def test_one_collage_is_no_proof() -> None:
     """All the high cosines come from one photo: that photo is odd, not the rest."""
     usual = in_photos(2000)
-    cosine = np.concatenate((usual.cosine, np.full(45, 0.99995)))
+    cosine = np.concatenate((usual.score, np.full(45, 0.99995)))
     image = np.concatenate((usual.image, np.full(45, 10_000)))
     together = checked(SameImagePairs(cosine, image, 0, ()))
     assert "too many" not in [level.says for level in together.same_photo]
@@ -127,15 +127,15 @@ def test_a_curve_without_false_match_rates_is_held_to_its_likelihood_ratios() ->
     pairs = AcrossPairs(np.minimum((power + 2.0) / 7.0, 1.0), across(200).people, 0)
     result = check_pairs(curve, NO_PHOTOS, pairs)
     assert [level.expected for level in result.across] == [0.1, 0.01, 0.001, 0.0001]
-    assert result.across[0].cosine == pytest.approx(3 / 7)
+    assert result.across[0].score == pytest.approx(3 / 7)
     assert result.verdict == "fits"
     assert check_pairs(curve, NO_PHOTOS, across(200)).verdict == "claims_too_much"
 
 
 def test_what_was_left_out_is_not_expected() -> None:
     other = across(200)
-    below = other.cosine < 0.999
-    rest = AcrossPairs(other.cosine[below], other.people[below], int((~below).sum()))
+    below = other.score < 0.999
+    rest = AcrossPairs(other.score[below], other.people[below], int((~below).sum()))
     result = check_pairs(CURVE, NO_PHOTOS, rest, one_person=0.999)
     # The level of 0.001 is not among them: it begins where pairs were left out.
     assert [level.rate for level in result.across] == [0.1, 0.01]
@@ -146,9 +146,7 @@ def test_what_was_left_out_is_not_expected() -> None:
 def labelled_pairs(genuine_cosine: float) -> LabelledData:
     person = np.repeat(np.arange(150), 3)
     strangers = across(150)
-    scores = LabelledScores(
-        np.full(450, genuine_cosine), person, strangers.cosine, strangers.people
-    )
+    scores = LabelledScores(np.full(450, genuine_cosine), person, strangers.score, strangers.people)
     return LabelledData("named", scores, 300)
 
 
@@ -221,14 +219,14 @@ def test_pairs_of_one_picture_and_no_others(tmp_path: Path) -> None:
         commit_crowd(store, three=v[:3], two=np.stack((v[3], blend(v[3], v[4], 0.6))), one=v[5:])
         with store.view() as view:
             found = same_image_pairs(view)
-    assert found.cosine.size == 4
+    assert found.score.size == 4
     assert found.n_doubtful == 0
     assert sorted(np.unique(found.image, return_counts=True)[1]) == [1, 3]
     first = found.highest[0]
     assert first.cosine == pytest.approx(0.6, abs=1e-3)
     assert (first.face_a, first.face_b, first.path) == (4, 5, "/p/two.jpg")
     expected = np.sort([v[0] @ v[1], v[0] @ v[2], v[1] @ v[2], 0.6])
-    assert np.sort(found.cosine) == pytest.approx(expected, abs=1e-3)
+    assert np.sort(found.score) == pytest.approx(expected, abs=1e-3)
 
 
 def test_what_may_be_one_face_twice_is_left_out(tmp_path: Path) -> None:
@@ -238,8 +236,8 @@ def test_what_may_be_one_face_twice_is_left_out(tmp_path: Path) -> None:
         with store.view() as view:
             found = same_image_pairs(view)
     assert found.n_doubtful == 1
-    assert found.cosine.size == 2
-    assert found.cosine.max() < 0.5
+    assert found.score.size == 2
+    assert found.score.max() < 0.5
 
 
 def test_overlapping_boxes_are_left_out(tmp_path: Path) -> None:
@@ -256,7 +254,7 @@ def test_overlapping_boxes_are_left_out(tmp_path: Path) -> None:
         commit_pictures(store, {"/p/a.jpg": dataclasses.replace(reading, faces=faces)})
         with store.view() as view:
             found = same_image_pairs(view)
-    assert (found.cosine.size, found.n_doubtful) == (2, 1)
+    assert (found.score.size, found.n_doubtful) == (2, 1)
 
 
 def test_pairs_of_different_pictures(tmp_path: Path) -> None:
@@ -268,8 +266,8 @@ def test_pairs_of_different_pictures(tmp_path: Path) -> None:
         with store.view() as view:
             found = across_pairs(view, one_person=0.9, certain=0.4)
     # Six faces have 15 pairs: two of one picture, and one that is one person.
-    assert (found.cosine.size, found.n_left_out) == (12, 1)
-    assert found.cosine.max() == pytest.approx(0.5, abs=1e-3)
+    assert (found.score.size, found.n_left_out) == (12, 1)
+    assert found.score.max() == pytest.approx(0.5, abs=1e-3)
     # Twins are one person, cousins another: four people in all.
     assert len(np.unique(found.people)) == 4
 
@@ -291,5 +289,5 @@ def test_an_empty_index_has_no_pairs(tmp_path: Path) -> None:
     with new_store(tmp_path / "i") as store, store.view() as view:
         found = same_image_pairs(view)
         result = check_index(view, CURVE, 0.5)
-    assert (found.cosine.size, found.highest) == (0, ())
+    assert (found.score.size, found.highest) == (0, ())
     assert result.verdict == "too_few_pairs"

@@ -10,6 +10,7 @@ from facesim_index.cli.calibrate import calibrate
 from facesim_index.cli.main import FacesimGroup
 from facesim_index.cli.state import State
 from facesim_index.fake_engine import FAKE_IDENTITY
+from facesim_index.kept_calibrations import named
 from facesim_index.store import Store
 from tests import builders
 from tests.builders import FAKE
@@ -151,8 +152,8 @@ def test_the_fit_as_json(index: Path, people: Path, cache: Path) -> None:
     result = facesim(index, *words, "--name", "second", "--no-use", "--method", "beta", "--json")
     document = json.loads(result.stdout)
     assert list(document) == [
-        *("name", "used", "method", "chosen", "n_pictures", "n_without_face", "n_people"),
-        *("n_genuine", "n_impostor", "cllr", "cllr_min", "in_force_before"),
+        *("name", "used", "method", "chosen", "head", "heads", "n_pictures", "n_without_face"),
+        *("n_people", "n_genuine", "n_impostor", "cllr", "cllr_min", "in_force_before"),
         *("in_force_before_cllr", "notes"),
     ]
     assert (document["name"], document["used"], document["method"]) == ("second", False, "beta")
@@ -344,3 +345,64 @@ def test_check_without_a_calibration_is_refused(index: Path) -> None:
     result = facesim(index, "check")
     assert result.exit_code == 1
     assert "there is no calibration for the engine" in result.stderr
+
+
+# Heads
+
+
+def test_a_head_that_is_no_better_is_refused_unless_forced(
+    index: Path, people: Path, cache: Path, tmp_path: Path
+) -> None:
+    # The fake engine's people are so far apart that nothing can be better than the cosine.
+    words = "--people", people, "--cache", cache, "--method", "logistic", "--head", "product"
+    refused = facesim(index, *words)
+    assert refused.exit_code == 1
+    assert "the product head is no better than the plain cosine" in refused.stderr
+    for word in ("Cllr", "difference", "--force", "nothing was stored"):
+        assert word in refused.stderr
+    assert listed(index) == []
+    forced = facesim(index, *words, "--force")
+    assert forced.exit_code == 0, forced.stderr
+    assert "Heads, on people left out of the learning and the fit" in forced.stdout
+    assert "taken because of --force" in forced.stderr
+    assert listed(index) == [("people", True)]
+    shown = facesim(index, "show")
+    assert "head     product, 512 weights" in shown.stdout
+    assert "score" in shown.stdout
+    [entry] = json.loads(facesim(index, "list", "--json").stdout)
+    assert entry["head"] == "product"
+    assert "product" in facesim(index, "list").stdout
+    file = tmp_path / "p.json"
+    assert facesim(index, "export", "people", file).exit_code == 0
+    assert facesim(index, "import", file, "--name", "again").exit_code == 0
+    with Store(index) as store:
+        assert named(store, "again").head == named(store, "people").head
+    checked = facesim(index, "check", "--people", people, "--cache", cache)
+    assert "people, product head" in checked.stdout
+    assert "from score" in checked.stdout
+
+
+def test_auto_keeps_the_cosine_where_no_head_is_better(
+    index: Path, people: Path, cache: Path
+) -> None:
+    words = "--people", people, "--cache", cache, "--method", "logistic", "--head", "auto"
+    result = facesim(index, *words, "--json")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["head"] == "cosine"
+    assert [trial["head"] for trial in document["heads"]] == [
+        "weighted-l1",
+        "product",
+        "contrastive",
+    ]
+    for trial in document["heads"]:
+        assert trial["gain"] == pytest.approx(trial["cosine_cllr"] - trial["cllr"])
+        assert trial["gain"] <= 2.4 * trial["gain_error"]
+    assert "no learned head is better" in result.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--head", "auto"), ("--head", "cosine")])
+def test_force_needs_a_learned_head(index: Path, people: Path, words: tuple[str, ...]) -> None:
+    result = facesim(index, "--people", people, "--force", *words)
+    assert result.exit_code == 2
+    assert "--force belongs to a learned head" in result.stderr
