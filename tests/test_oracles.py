@@ -29,10 +29,13 @@ from sklearn.metrics import (
 )
 
 from facesim_index import pair_figures, scoring
+from facesim_index.fitting import count_cosines
 from facesim_index.pair_figures import ScoredPairs
 from facesim_index.parametric import beta_curve, logistic_curve, weighted_regression
 from facesim_index.records import Float64Array, Int64Array
+from facesim_index.resampling import bins_of
 from facesim_index.smoothing import SLOPE_COST, Bounds, bounds_of, histogram_of
+from tools.elub_bounds import elub_of_counts, line, staircase
 
 LN_10 = math.log(10.0)
 
@@ -405,3 +408,15 @@ def test_bounds_are_no_wider_than_those_of_elub(seed: int) -> None:
     bounds = bounds_of(histogram_of(counted(genuine), counted(impostor)))
     assert lower - 2 * STEP <= bounds.lowest < -1.0
     assert 2.0 < bounds.highest <= upper + 2 * STEP
+
+
+@seeded
+def test_elub_of_counts_is_elub(number: int) -> None:
+    """tools/elub_bounds.py, which compares the bounds where there are millions of pairs."""
+    genuine, impostor = each_seeded(number)
+    score, same = labelled(genuine, impostor)
+    histogram = histogram_of(count_cosines(genuine), count_cosines(impostor))
+    _, place = np.unique(bins_of(score), return_inverse=True)
+    for claims in (line(histogram), staircase(histogram)):
+        expected = elub(claims[place], same)
+        assert_allclose(elub_of_counts(claims, histogram), expected, atol=1e-9)
