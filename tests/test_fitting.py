@@ -171,7 +171,7 @@ def test_the_interval_covers_the_truth_at_about_the_stated_rate(method: Method) 
 def test_the_interval_covers_the_truth_where_the_classes_hardly_overlap() -> None:
     """Genuine N(0.6, 0.1): less than one of the 450 genuine pairs is below the ratio of 1.
 
-    If cosines were not moved the interval would hold the ratios of -1 to 1 in 60 to 80 %.
+    If cosines were not moved the interval would hold the ratios of 10^-1 to 10 in 57 to 78 %.
     """
     expected = np.array([-1.0, 0.0, 1.0, 3.0])
     cosine = (expected * math.log(10.0) * 0.01 + 0.18) / 0.6
