@@ -53,12 +53,8 @@ MIN_IMPOSTOR = 20
 MIN_PEOPLE_TO_CHOOSE = 20
 """Below so many people with two pictures, folds are too small to prefer a method to logistic."""
 
-DRAWN_SHARE = 0.97
-"""Share of the drawn curves within the 95 % interval.
-
-The middle 95 % of them is known to be too narrow: nobody is drawn whose like was not in the data.
-In simulations it held the true ratio in 90 to 92 % of data sets, the middle 97 % in 93 to 96 %.
-"""
+DRAWN_SHARE = 0.95
+"""Share of the drawn curves within the 95 % interval."""
 
 _PARTITIONS = 3
 _FALSE_MATCH_STEP = 20  # bins between two knots: 0.02
@@ -154,8 +150,9 @@ def fit_scores(
     """Fit a curve, its 95 % interval and the rate of false matches.
 
     The interval is the middle (`DRAWN_SHARE`) of the curves fitted in the same way on people
-    drawn anew with replacement, widened where needed to hold the curve itself: at its ends,
-    where few pairs bound it, the drawn curves may all be on one side.
+    drawn anew with replacement and moved a little (`PeopleResampler`), widened where needed to
+    hold the curve itself: at its ends, where few pairs bound it, the drawn curves may all be on
+    one side.
 
     Parameters
     ----------

@@ -226,6 +226,19 @@ def test_bayes_in_decimal_arithmetic(evidence: float, prior: float) -> None:
     assert degree == pytest.approx(expected, rel=1e-9)
 
 
+@given(st.lists(st.floats(-7.0, 7.0), min_size=1))
+def test_at_even_prior_the_odds_are_the_likelihood_ratio(evidence: list[float]) -> None:
+    degree = degree_from_log10_lr(np.array(evidence), prior=0.5)
+    np.testing.assert_allclose(np.log10(degree / (1.0 - degree)), evidence, atol=1e-8)
+
+
+@given(st.lists(st.floats(-300.0, 300.0), min_size=1), priors)
+def test_evidence_against_is_evidence_for_the_opposite(evidence: list[float], prior: float) -> None:
+    degree = degree_from_log10_lr(np.array(evidence), prior=prior)
+    opposite = degree_from_log10_lr(-np.array(evidence), prior=1.0 - prior)
+    np.testing.assert_allclose(degree, 1.0 - opposite, atol=1e-9)
+
+
 def test_extreme_evidence_stays_inside_and_in_order() -> None:
     evidence = np.array([-np.inf, -1e6, -300.0, -20.0, 0.0, 10.0, 20.0, 300.0, 1e6, np.inf])
     for prior in (1e-300, 1e-6, 0.5, 1 - 1e-12):

@@ -7,7 +7,7 @@ from scipy.stats import beta, norm
 from facesim_index.errors import CalibrationError
 from facesim_index.parametric import beta_curve, logistic_curve, weighted_regression
 from facesim_index.records import Float64Array
-from facesim_index.smoothing import BINS, Bounds, Histogram
+from facesim_index.smoothing import BINS, Bounds, Histogram, histogram_of
 
 CENTRES = np.asarray((np.arange(BINS) + 0.5) * 2.0 / BINS - 1.0, dtype=np.float64)
 WIDE = Bounds(-3.0, 3.0, -0.5, 0.5)
@@ -38,6 +38,20 @@ def test_beta_leaves_out_an_exponent_that_would_pull_the_curve_down() -> None:
     histogram = Histogram(CENTRES, beta.pdf(share, 6.0, 2.0), beta.pdf(share, 9.0, 10.0))
     _, log10_lr = beta_curve(histogram, WIDE)
     assert (np.diff(log10_lr) >= 0.0).all()
+
+
+@pytest.mark.parametrize("fit", [logistic_curve, beta_curve])
+def test_exchanged_labels_and_negated_cosines_mirror_the_curve(fit: object) -> None:
+    rng = np.random.default_rng(9)
+    genuine, impostor = (
+        np.histogram(rng.normal(mean, 0.1, n), BINS, (-1.0, 1.0))[0].astype(np.float64)
+        for mean, n in ((0.3, 900), (0.0, 8_000))
+    )
+    assert callable(fit)
+    cosine, log10_lr = fit(histogram_of(genuine, impostor), WIDE)
+    mirrored, against = fit(histogram_of(impostor[::-1], genuine[::-1]), WIDE)
+    np.testing.assert_allclose(mirrored, -cosine[::-1], atol=1e-9)
+    np.testing.assert_allclose(against, -log10_lr[::-1], atol=1e-6)
 
 
 def test_regression_matches_the_moments_of_the_labels() -> None:

@@ -2,11 +2,18 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from facesim_index import resampling
 from facesim_index.errors import CalibrationError
 from facesim_index.records import Int64Array
-from facesim_index.resampling import FoldCounts, LabelledScores, PeopleResampler, bins_of
+from facesim_index.resampling import (
+    FoldCounts,
+    LabelledScores,
+    PeopleResampler,
+    bandwidth,
+    bins_of,
+)
 from facesim_index.smoothing import BINS
 
 
@@ -61,6 +68,56 @@ def test_as_many_people_are_drawn_as_there_are() -> None:
     mean_impostor = np.mean([impostor.sum() for _, impostor in draws])
     # Each ordered draw of two shows two people with probability 29/30.
     assert mean_impostor == pytest.approx(30 * 29 / 2 * 29 / 30, rel=0.01)
+
+
+def test_cosines_are_moved_by_the_bandwidth_of_their_class() -> None:
+    rng = np.random.default_rng(6)
+    people = np.array([[a, b] for a in range(60) for b in range(a)], dtype=np.int64)
+    genuine, impostor = rng.normal(0.5, 0.1, 60), rng.normal(0.0, 0.1, len(people))
+    scores = LabelledScores(genuine, np.arange(60), impostor, people)
+    resampler = PeopleResampler(scores, np.random.default_rng(7))
+    centre = (np.arange(BINS) + 0.5) * (2.0 / BINS) - 1.0
+    drawn = np.sum([resampler.draw() for _ in range(300)], axis=0)
+    for counts, cosine, n_independent in zip(
+        drawn, (genuine, impostor), (60, len(people)), strict=True
+    ):
+        mean = np.average(centre, weights=counts)
+        variance = np.average((centre - mean) ** 2, weights=counts)
+        assert mean == pytest.approx(cosine.mean(), abs=0.005)
+        expected = cosine.var() + bandwidth(cosine, n_independent) ** 2
+        assert variance == pytest.approx(expected, rel=0.05)
+
+
+def test_the_pairs_of_one_person_are_moved_together() -> None:
+    people = np.array([[0, 1], [1, 2], [2, 0]], dtype=np.int64)
+    genuine, person = np.array([0.1, 0.1, 0.5, 0.5, 0.7, 0.7]), np.repeat(np.arange(3), 2)
+    scores = LabelledScores(genuine, person, np.array([-0.1, 0.0, 0.1]), people)
+    resampler = PeopleResampler(scores, np.random.default_rng(8))
+    draws = [resampler.draw()[0] for _ in range(50)]
+    assert all((draw % 2 == 0).all() and draw.sum() == 6 for draw in draws)
+    assert len({tuple(np.flatnonzero(draw)) for draw in draws}) > 40
+
+
+def test_the_bandwidth_by_hand() -> None:
+    cosine = norm.ppf((np.arange(2_000) + 0.5) / 2_000, 0.3, 0.1)
+    assert bandwidth(cosine, 32) == pytest.approx(0.1 * 0.5, rel=0.01)
+    with_wrong_labels = np.concatenate((cosine, np.full(20, -0.9)))
+    assert bandwidth(with_wrong_labels, 32) == pytest.approx(0.05, rel=0.03)
+    assert bandwidth(np.full(5, 0.4), 5) == 0.0
+
+
+def test_no_other_bandwidth_estimates_the_distribution_better() -> None:
+    """The mean integrated squared error of the smoothed distribution function, in simulation."""
+    rng = np.random.default_rng(9)
+    at = np.linspace(-0.4, 0.4, 81)
+    samples = rng.normal(0.0, 0.1, (400, 50))
+    errors = [
+        np.mean(
+            (norm.cdf((at - samples[..., None]) / width).mean(axis=1) - norm.cdf(at / 0.1)) ** 2
+        )
+        for width in 0.1 * (4.0 / 50.0) ** (1.0 / 3.0) * np.array([0.2, 1.0, 2.5])
+    ]
+    assert errors[1] < min(errors[0], errors[2])
 
 
 @pytest.mark.parametrize("n_folds", [2, 3, 5])

@@ -88,6 +88,23 @@ def test_doubling_every_pair_changes_only_the_bounds() -> None:
     assert bounds_of(twice).highest >= bounds.highest
 
 
+@pytest.mark.parametrize("seed", [14, 15, 16])
+def test_exchanged_labels_and_negated_cosines_mirror_the_curve(seed: int) -> None:
+    """But near the bounds: the lower one is a floor of the fit, the upper one cuts it off."""
+    rng = np.random.default_rng(seed)
+    genuine, impostor = counts(rng.normal(0.3, 0.13, 3_000)), counts(rng.normal(0.0, 0.1, 3_000))
+    histogram = histogram_of(genuine, impostor)
+    mirrored = histogram_of(impostor[::-1], genuine[::-1])
+    bounds, against = bounds_of(histogram), bounds_of(mirrored)
+    assert against.lowest == pytest.approx(-bounds.highest)
+    assert against.high_cosine == pytest.approx(-bounds.low_cosine)
+    cosine, value = smooth_curve(histogram, bounds)
+    there = np.interp(-cosine, *smooth_curve(mirrored, against))
+    middle = np.abs(value) < 1.0
+    assert middle.sum() > 3
+    np.testing.assert_allclose(there[middle], -value[middle], atol=0.05)
+
+
 def test_weights_need_not_be_whole_numbers() -> None:
     histogram = random_histogram(13)
     bounds = bounds_of(histogram)

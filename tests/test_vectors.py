@@ -13,6 +13,7 @@ from facesim_index.records import Float32Array, Int64Array, SegmentId
 from facesim_index.vectors import (
     Segment,
     check_embeddings,
+    exact_cosines,
     file_sha256,
     gather,
     merged_rows,
@@ -108,6 +109,13 @@ def test_ties_come_in_the_order_of_face_ids(tmp_path: Path) -> None:
     ]
     [found] = search_segments(segments, same[:1], 6, NOBODY)
     assert found.face_ids.tolist() == [0, 1, 2, 5, 6, 7]
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_cosine_is_the_same_whichever_face_asks(seed: int) -> None:
+    stored = unit_vectors(12, seed).astype(np.float16)
+    there = [exact_cosines(stored, one.astype(np.float32)) for one in stored]
+    assert_array_equal(np.array(there), np.array(there).T)
 
 
 def test_no_segment_gives_no_neighbour() -> None:

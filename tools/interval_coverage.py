@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from facesim_index import resampling
 from facesim_index.fitting import METHODS, LabelledScores, Method, fit_scores
 from facesim_index.records import Float64Array
 
@@ -29,8 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--people", type=int, default=150, help="with three pictures each")
     parser.add_argument("--singles", type=int, default=150, help="people with one picture")
     parser.add_argument("--genuine", type=float, default=0.4, help="mean genuine cosine")
+    parser.add_argument("--unmoved", action="store_true", help="draw people anew, move no cosine")
     options = parser.parse_args(arguments)
     method: Method = options.method
+    if options.unmoved:
+        resampling.bandwidth = lambda cosine, n_independent: 0.0
 
     cosine = SPREAD**2 * LOG10_LRS * math.log(10.0) / options.genuine + options.genuine / 2.0
     held, error = [], []
