@@ -144,7 +144,7 @@ def fit_calibration(
             made, check = COSINE, _held_out_check(scores, used, cllr[used])
         else:
             made, check = _learned(data, chosen.kind), chosen.check
-            scores = data.scores_by(made)
+            scores = chosen.scores
         fit = fit_scores(scores, used)
     except CalibrationError as error:
         raise CalibrationError(f"{data.name}: {error}{_missing_faces(data)}") from error

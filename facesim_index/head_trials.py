@@ -26,7 +26,7 @@ CERTAIN = 2.4
 """Standard errors by which a gain is more than chance, though the best of three heads is taken."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class HeadTrial:
     """A learned head next to the plain cosine, on people left out.
 
@@ -39,6 +39,9 @@ class HeadTrial:
         Standard error of the difference, people being a sample.
     check : HeldOutCheck
         All figures of the head on these pairs.
+    scores : LabelledScores
+        Of these pairs, each by a head that has seen neither of its people: what a curve must be
+        fitted on to be true of people whom the head has not seen.
     """
 
     kind: LearnedKind
@@ -46,6 +49,7 @@ class HeadTrial:
     cosine_cllr: float
     gain_error: float
     check: HeldOutCheck
+    scores: LabelledScores
 
     @property
     def gain(self) -> float:
@@ -163,6 +167,7 @@ def _trial(kind: LearnedKind, learned: _Judged, plain: _Judged) -> HeadTrial:
         cosine_cllr=float(plain_missed.mean() + plain_false.mean()) / 2.0,
         gain_error=_standard_error(plain_missed - missed, plain_false - false, scores),
         check=check,
+        scores=scores,
     )
 
 

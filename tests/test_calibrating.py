@@ -276,9 +276,13 @@ def test_a_head_that_is_better_is_taken_with_its_own_evidence() -> None:
     assert fit.held_out_cllr == trial.cllr < trial.cosine_cllr
     assert fit.calibration.evidence.checks == (trial.check,)
     assert fit.min_cllr == trial.check.min_cllr
-    # The curve is of the head's scores.
-    scores = data.scores_by(fit.calibration.head)
-    assert fit.calibration.knots == fit_scores(scores, "logistic", n_bootstrap=0).knots
+    # The curve is of scores by heads that have not seen these people: every genuine pair is among
+    # them, and of the impostor pairs those within a fold.
+    everyone = data.scores_by(fit.calibration.head)
+    assert trial.scores.genuine.size == everyone.genuine.size
+    assert 0 < trial.scores.impostor.size < everyone.impostor.size / 4
+    assert fit.calibration.knots == fit_scores(trial.scores, "logistic", n_bootstrap=0).knots
+    assert fit.calibration.knots != fit_scores(everyone, "logistic", n_bootstrap=0).knots
     assert from_json(to_json(fit.calibration)) == fit.calibration
     # What is in force is judged by its own.
     assert fit.in_force_cllr == with_head(data, "cosine").in_force_cllr
@@ -303,7 +307,7 @@ def test_a_head_needs_embeddings() -> None:
 
 
 def test_a_given_head_that_is_not_better_is_refused_with_the_figures() -> None:
-    trial = HeadTrial("product", 0.0312, 0.0301, 0.0004, CHECK)
+    trial = HeadTrial("product", 0.0312, 0.0301, 0.0004, CHECK, made_up().scores)
     with pytest.raises(CalibrationError, match=r"Cllr 0.0312, of the cosine 0.0301, .* \+0.0011 ±"):
         calibrating._chosen((trial,), "product", force=False)
     assert calibrating._chosen((trial,), "product", force=True) is trial

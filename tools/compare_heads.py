@@ -6,9 +6,10 @@ DATA_FOLDER is LFW's development set: ``images/NAME/NAME_0001.jpg`` and the pair
 ``pairsDevTrain.txt`` and ``pairsDevTest.txt``, whose people are different ones.  INDEX keeps the
 embeddings; pictures that it does not have are ingested into it.
 
-Each head is learned on the people of pairsDevTrain, every pair of them, and so is the curve of
-its scores.  It is judged by cross-validation among those people, and on the people of
-pairsDevTest: on every pair of them, and on the listed ones.
+Each head is learned on the people of pairsDevTrain, every pair of them; its curve is fitted, as
+`facesim calibrate` does, on pairs of them scored by heads that have not seen these people.  It is
+judged by cross-validation among those people, and on the people of pairsDevTest: on every pair of
+them, and on the listed ones.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from facesim_index.calibration import Calibration, Evidence, HeldOutCheck, check_curve
 from facesim_index.evaluation import score_pairs
-from facesim_index.fitting import Method, fit_scores
+from facesim_index.fitting import LabelledScores, Method, fit_scores
 from facesim_index.fitting_heads import fit_head
 from facesim_index.head_trials import HeadTrial, try_heads
 from facesim_index.heads import COSINE, LEARNED, Head, LearnedKind
@@ -58,7 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         heads += [(trial, *learned(trial.kind, train)) for trial in trials]
         write_table(
             [
-                Row(head, trial, *judged(head, train, test, index, options.data_folder), seconds)
+                Row(
+                    head,
+                    trial,
+                    *judged(
+                        head,
+                        trial.scores if trial else train.scores,
+                        test,
+                        index,
+                        options.data_folder,
+                    ),
+                    seconds,
+                )
                 for trial, head, seconds in heads
             ],
             trials[0].cosine_cllr,
@@ -81,10 +93,9 @@ def learned(kind: LearnedKind, train: LabelledData) -> tuple[Head, float]:
 
 
 def judged(
-    head: Head, train: LabelledData, test: LabelledData, index: FaceIndex, data_folder: Path
+    head: Head, scores: LabelledScores, test: LabelledData, index: FaceIndex, data_folder: Path
 ) -> tuple[HeldOutCheck, HeldOutCheck]:
     """Return the figures on every pair of the test people, and on the listed pairs."""
-    scores = train.scores_by(head)
     n_people = int(scores.people.size)
     curve = Calibration(
         name=head.kind,
@@ -92,7 +103,7 @@ def judged(
         method=METHOD,
         knots=fit_scores(scores, METHOD, n_bootstrap=0).knots,
         evidence=Evidence(
-            train.name, n_people, scores.genuine.size, scores.impostor.size, "2026-01-01"
+            "pairsDevTrain", n_people, scores.genuine.size, scores.impostor.size, "2026-01-01"
         ),
         head=head,
     )
