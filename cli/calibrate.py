@@ -257,15 +257,10 @@ def export(state: State, name: str, file: Path) -> None:
 @pass_state
 def import_command(state: State, file: Path, name: str | None, use_it: bool) -> None:
     """Keep a calibration that `export` wrote; it must be for the index's engine."""
-    from facesim_index.calibration import from_json
-    from facesim_index.errors import CalibrationError
-    from facesim_index.kept_calibrations import keep
+    from facesim_index.kept_calibrations import keep, read_calibration
 
     with state.open() as index:
-        try:
-            curve = from_json(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, CalibrationError) as error:
-            raise CalibrationError(f"{file}: {error}") from error
+        curve = read_calibration(file)
         curve = dataclasses.replace(curve, name=name or curve.name)
         keep(index.path, curve, use=use_it)
     click.echo(f"kept {printable(curve.name)}" + (", and used from now on" if use_it else ""))

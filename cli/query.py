@@ -141,6 +141,13 @@ def query(
 @click.option("--model", metavar="PACK|FOLDER", help="Weights (`facesim models list`).")
 @augment_option("none")
 @click.option(
+    "--calibration",
+    metavar="FILE.json",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Make the degree with a calibration of your own, as `facesim calibrate export` writes it."
+    "  [default: the one that comes with the package]",
+)
+@click.option(
     "--format",
     "output_format",
     type=click.Choice(["table", "json"]),
@@ -158,6 +165,7 @@ def compare(
     prior: float,
     model: str | None,
     augment: Augment | None,
+    calibration: Path | None,
     output_format: str,
 ) -> None:
     """Tell how surely two pictures show one person.
@@ -175,6 +183,7 @@ def compare(
         prior=prior,
         model=model,
         augment=augment,
+        calibration=calibration,
         engine=state.engine,
     )
     if output_format == "json":

@@ -12,7 +12,7 @@ import numpy as np
 
 from facesim_index import maintenance, search
 from facesim_index import matrix as matrices
-from facesim_index.calibration import shipped_calibration
+from facesim_index.calibration import Calibration, shipped_calibration
 from facesim_index.catalog import reading
 from facesim_index.config import default_index
 from facesim_index.engine import (
@@ -24,6 +24,7 @@ from facesim_index.engine import (
 from facesim_index.errors import IndexNotFoundError, UsageError
 from facesim_index.gallery import refresh_gallery_prior
 from facesim_index.ingest import Ingest, IngestSummary
+from facesim_index.kept_calibrations import check_engine, read_calibration
 from facesim_index.maintenance import Repair, Verdict
 from facesim_index.matrix import MatrixBlock, MatrixOptions
 from facesim_index.prior import Prior, resolve_prior
@@ -596,6 +597,7 @@ def compare(
     model: str | Path | None = None,
     provider: Provider = "auto",
     augment: Augment | None = None,
+    calibration: Calibration | AnyPath | None = None,
     engine: EngineSettings | None = None,
 ) -> Comparison:
     """Return the degree that two pictures show one person.
@@ -614,6 +616,9 @@ def compare(
     provider : {"auto", "cpu", "cuda"}, default="auto"
     augment : {"none", "flip"}, optional
         ``flip`` embeds each face and its mirror image together; by default ``none``.
+    calibration : Calibration or path-like, optional
+        One of your own, or a file that ``facesim calibrate export`` wrote; by default the one
+        that comes with the package.
     engine : EngineSettings, optional
         Everything about the engine at once, instead of `model` and `provider`; `augment`, where
         it is given too, replaces the engine's.
@@ -624,17 +629,24 @@ def compare(
 
     Raises
     ------
+    EngineMismatchError
+        The calibration is for another engine.
     PictureError, NoFaceError, UsageError, CalibrationError, ModelError, ProviderError
     """
+    own = calibration
+    if own is not None and not isinstance(own, Calibration):
+        own = read_calibration(Path(own).expanduser())
     settings = engine or settings_for(model, provider)[0]
     loaded = load_engine(
         dataclasses.replace(settings, threads=usable_cores(), augment=augment or settings.augment)
     )
+    if own is not None:
+        check_engine(own, loaded.identity)
     return search.compare_pictures(
         loaded,
         Path(picture_a).expanduser(),
         Path(picture_b).expanduser(),
-        shipped_calibration(loaded.identity.key),
+        own or shipped_calibration(loaded.identity.key),
         face_a=face_a,
         face_b=face_b,
         prior=prior,

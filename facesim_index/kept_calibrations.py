@@ -10,6 +10,7 @@ from facesim_index.calibration import Calibration, from_json, shipped_calibratio
 from facesim_index.catalog import calibrations
 from facesim_index.errors import CalibrationError, EngineMismatchError, UsageError
 from facesim_index.gallery import refresh_gallery_prior
+from facesim_index.records import EngineIdentity
 from facesim_index.store import Store
 
 SHIPPED = "default"
@@ -100,7 +101,7 @@ def keep(folder: Path, curve: Calibration, *, use: bool) -> None:
         Its name is that of the shipped calibration.
     """
     with Store(folder, writable=True) as store:
-        check_engine(store, curve)
+        check_engine(curve, store.identity)
         check_name(store, curve.name)
         with store.catalog.write() as transaction:
             calibrations.put(transaction, curve.name, curve.engine_key, to_json(curve))
@@ -166,8 +167,22 @@ def drop(folder: Path, name: str) -> Calibration | None:
         return store.calibration()
 
 
-def check_engine(store: Store, curve: Calibration) -> None:
-    """Refuse a calibration for other embeddings than those of an index.
+def read_calibration(file: Path) -> Calibration:
+    """Return the calibration in a file that ``facesim calibrate export`` wrote.
+
+    Raises
+    ------
+    CalibrationError
+        The file cannot be read or holds something else.
+    """
+    try:
+        return from_json(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, CalibrationError) as error:
+        raise CalibrationError(f"{file}: {error}") from error
+
+
+def check_engine(curve: Calibration, identity: EngineIdentity) -> None:
+    """Refuse a calibration for other embeddings than those of an engine.
 
     Raises
     ------
@@ -175,12 +190,12 @@ def check_engine(store: Store, curve: Calibration) -> None:
     CalibrationError
         Its head was learned for embeddings of another dimension.
     """
-    if curve.engine_key != store.identity.key:
+    if curve.engine_key != identity.key:
         raise EngineMismatchError(
-            f"calibration {curve.name!r} is for another engine ({curve.engine_key}) than that of "
-            f"{store.folder}: {store.identity}; its degrees would be wrong here"
+            f"calibration {curve.name!r} is for another engine ({curve.engine_key}) than the one "
+            f"in use: {identity}; its degrees would be wrong here"
         )
-    curve.head.check_dimension(store.identity.dimension)
+    curve.head.check_dimension(identity.dimension)
 
 
 def check_name(store: Store, name: str) -> None:

@@ -2,12 +2,14 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from facesim_index.calibration import from_json
+from facesim_index.calibration import calibrated_degree, from_json, to_json
 from facesim_index.cli.calibrate import calibrate
 from facesim_index.cli.main import FacesimGroup
+from facesim_index.cli.query import compare
 from facesim_index.cli.state import State
 from facesim_index.fake_engine import FAKE_IDENTITY
 from facesim_index.kept_calibrations import named
@@ -254,6 +256,31 @@ def test_export_then_import_is_the_identity(index: Path, exported: Path) -> None
     assert json.loads(facesim(index, "show", "--json").stdout) == json.loads(again.stdout)
     assert facesim(index, "import", exported, "--name", "copy").exit_code == 0
     assert listed(index) == [("copy", False), ("own", True)]
+
+
+def test_compare_takes_an_exported_calibration(
+    exported: Path, people: Path, tmp_path: Path
+) -> None:
+    one, two = people / "p00/p00_0001.png", people / "p00/p00_0002.png"
+    words = ["compare", str(one), str(two), "--format", "json"]
+    state = State(index=None, quiet=False, engine=FAKE)
+
+    def compared(*more: str) -> Result:
+        group = FacesimGroup("facesim", commands={"compare": compare})
+        return CliRunner().invoke(group, [*words, *more], obj=state, catch_exceptions=False)
+
+    assert json.loads(compared().stdout)["degree"] is None  # None comes with the fake engine.
+    curve = from_json(exported.read_text(encoding="utf-8"))
+    own = json.loads(compared("--calibration", str(exported)).stdout)
+    assert own["calibration"] == curve.name
+    assert own["degree"] == calibrated_degree(np.array([own["cosine"]]), curve)[0] > 0.5
+    other = tmp_path / "other.json"
+    other.write_text(to_json(dataclasses.replace(curve, engine_key="another")), encoding="utf-8")
+    refused = compared("--calibration", str(other))
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "for another engine" in refused.stderr
+    other.write_text("{}", encoding="utf-8")
+    assert "other.json" in compared("--calibration", str(other)).stderr
 
 
 def test_import_refuses_what_does_not_belong(index: Path, exported: Path, tmp_path: Path) -> None:
