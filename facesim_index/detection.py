@@ -21,10 +21,10 @@ OVERVIEW_PX = 128
 
 
 class Detector(Protocol):
-    """What is used of insightface's ``SCRFD``."""
+    """What finds faces on a canvas; `facesim_index.scrfd.Scrfd` does."""
 
     def forward(
-        self, img: UInt8Array, threshold: float
+        self, rgb: UInt8Array, threshold: float
     ) -> tuple[list[Float32Array], list[Float32Array], list[Float32Array]]:
         """Return scores (n, 1), boxes (n, 4) and landmarks (n, 5, 2) of each stride."""
         ...
@@ -134,7 +134,7 @@ def _detect(
     """
     height_px, width_px = shown.shape[:2]
     canvas = np.zeros((side_px, side_px, 3), dtype=np.uint8)
-    canvas[:height_px, :width_px] = shown[..., ::-1]  # SCRFD swaps BGR to RGB itself.
+    canvas[:height_px, :width_px] = shown
     scores, boxes, landmarks = (np.vstack(part) for part in detector.forward(canvas, min_score))
     enlargement = np.array(
         [picture_size_px[0] / width_px, picture_size_px[1] / height_px], dtype=np.float32

@@ -108,7 +108,8 @@ def read_bytes(path: Path) -> tuple[bytes, FileStamp]:
         the file is still being written after a third try.
     """
     for pause_s in _READ_PAUSES_S:
-        time.sleep(pause_s)
+        if pause_s:  # even a sleep of no time at all gives the core to others
+            time.sleep(pause_s)
         with _opened(path) as handle:
             before = _stamp(handle)
             if before.size_bytes > MAX_FILE_BYTES:

@@ -21,7 +21,7 @@ MAX_BATCH = 8
 
 
 class Recogniser(Protocol):
-    """What is used of insightface's ``ArcFaceONNX``."""
+    """What embeds aligned crops; `facesim_index.arcface.ArcFace` does."""
 
     def get_feat(self, imgs: list[UInt8Array]) -> Float32Array:
         """Return the embeddings of BGR crops, one a row, of any norm."""
@@ -113,7 +113,7 @@ class InsightFaceEngine:
     def _embed(self, crops: list[UInt8Array]) -> Float32Array:
         rows = [
             self._recogniser.get_feat(
-                # ArcFaceONNX swaps BGR to RGB itself.
+                # The recogniser takes BGR, as insightface's does.
                 [np.ascontiguousarray(crop[..., ::-1]) for crop in crops[start:][:MAX_BATCH]]
             )
             for start in range(0, len(crops), MAX_BATCH)
