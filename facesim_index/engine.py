@@ -36,6 +36,7 @@ from facesim_index.insightface_engine import InsightFaceEngine
 from facesim_index.models import ModelFiles
 from facesim_index.records import EmbeddedFace, EngineIdentity, Float32Array, UInt8Array
 from facesim_index.scrfd import LAYOUTS, Scrfd
+from facesim_index.views import Pixels
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 #: Raise it whenever a step from the file's bytes to the embedding changes its outcome:
 #: decoding, the scales and the merging of detection, alignment, or the recogniser's input.
 #: Embeddings of different versions are not compared.
-PREPROCESSING_VERSION = 1
+PREPROCESSING_VERSION = 2
 
 #: Every published InsightFace recogniser gives this many numbers.
 EMBEDDING_DIMENSION = 512
@@ -69,6 +70,10 @@ class FaceEngine(Protocol):
 
     def embed_faces(self, rgb: UInt8Array) -> tuple[EmbeddedFace, ...]:
         """Return the faces of a picture of shape (height, width, 3), left to right."""
+        ...
+
+    def embed_picture(self, pixels: Pixels) -> tuple[EmbeddedFace, ...]:
+        """Return the faces of a picture that is decoded as far as needed, left to right."""
         ...
 
 
