@@ -17,6 +17,10 @@ from facesim_index.views import View
 
 #: Sides of the square inputs on which a picture is shown at its own size where it fits.
 CANVASES_PX = (320, 640)
+#: A reduced view of a picture is looked at when its longer side is no shorter than this.
+#: Scaling it to the canvas then averages pixels, and landmarks move less than when a view of
+#: just the canvas' size is shown.
+LEAST_VIEW_PX = 1024
 #: Side of the input to which every picture is scaled for faces that fill the frame.
 OVERVIEW_PX = 128
 

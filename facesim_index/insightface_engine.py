@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from facesim_index.alignment import aligned_crop, pose_deg, sharpness, similarity_transform
-from facesim_index.detection import CANVASES_PX, Detection, Detector, find_faces
+from facesim_index.detection import LEAST_VIEW_PX, Detection, Detector, find_faces
 from facesim_index.errors import ModelError, UsageError
 from facesim_index.records import (
     EmbeddedFace,
@@ -118,7 +118,7 @@ class InsightFaceEngine:
             There is not enough memory for this picture.
         """
         try:
-            view = pixels.view(coarsest(pixels, CANVASES_PX[-1]))
+            view = pixels.view(coarsest(pixels, LEAST_VIEW_PX))
             found = find_faces(
                 view,
                 self._detector,

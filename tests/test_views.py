@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from facesim_index.detection import LEAST_VIEW_PX
 from facesim_index.engine import EngineSettings, FaceEngine, load_engine
 from facesim_index.errors import PictureError
 from facesim_index.images import JpegFile, decode, open_picture
@@ -90,11 +91,11 @@ def test_a_narrow_picture_is_not_reduced_to_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("width_px", "reduction"), [(250, 1), (640, 1), (1279, 1), (1280, 2), (4000, 4), (9000, 8)]
+    ("width_px", "reduction"), [(250, 1), (1024, 1), (2047, 1), (2048, 2), (4000, 2), (9000, 8)]
 )
-def test_detection_gets_no_less_than_its_canvas(width_px: int, reduction: int) -> None:
+def test_detection_gets_no_less_than_it_looks_at(width_px: int, reduction: int) -> None:
     picture = JpegFile(b"", (width_px, width_px // 2), {})
-    assert coarsest(picture, 640) == reduction
+    assert coarsest(picture, LEAST_VIEW_PX) == reduction
 
 
 def test_a_grey_picture_can_be_reduced() -> None:
@@ -128,9 +129,7 @@ class Watched:
         return self._picture.view(reduction)
 
 
-@pytest.mark.parametrize(
-    ("height_px", "viewed"), [(2600, [4]), (700, [4, 2]), (300, [4, 1])], ids=str
-)
+@pytest.mark.parametrize(("height_px", "viewed"), [(2600, [2]), (300, [2, 1])], ids=str)
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 def test_a_face_is_cut_out_of_no_less_than_it_needs(
     engine: FaceEngine, height_px: int, viewed: list[int], orientation: int
@@ -161,7 +160,7 @@ def test_real_photos_give_the_faces_of_their_full_decode(
     cosines = []
     for path in sorted((test_data / "photos").rglob("*.jp*g")):
         picture = open_picture(path.read_bytes())
-        if coarsest(picture, 640) == 1:
+        if coarsest(picture, LEAST_VIEW_PX) == 1:
             continue
         whole = engine.embed_faces(pixels(path))
         reduced = engine.embed_picture(picture)
@@ -169,7 +168,7 @@ def test_real_photos_give_the_faces_of_their_full_decode(
         for mine, other in zip(reduced, whole, strict=True):
             assert overlap(mine, other) > 0.9
             cosines.append(float(mine.embedding @ other.embedding))
-    assert len(cosines) > 15
+    assert len(cosines) >= 6
     assert np.mean(cosines) >= 0.995
     assert min(cosines) >= 0.95
 
