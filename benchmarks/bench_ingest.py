@@ -115,12 +115,17 @@ def speed(case: Case, options: Options, providers: Sequence[Provider]) -> Iterat
     n, n_peer = case.ours // share, max(len(pictures) // 100, case.peers // share)
     folder = folder_of(pictures, options.work / f"{slug(case.name)}-{n}", n)
     peers_pictures = itertools.cycle(pictures)
+    spent: dict[str, list[float]] = {name: [] for name in (*providers, PEER)}
     tasks: dict[str, Callable[[], float]] = {
-        provider: lambda provider=provider: ingest_s(options, folder, provider) / n  # type: ignore[misc]
+        provider: lambda provider=provider: (  # type: ignore[misc]
+            counted(lambda: ingest_s(options, folder, provider), spent[provider], n)
+        )
         for provider in providers
     }
-    tasks[PEER] = lambda: peer_s(list(itertools.islice(peers_pictures, n_peer))) / n_peer
-    tasks[PEER]()  # its sessions are made and warm
+    tasks[PEER] = lambda: counted(
+        lambda: peer_s(list(itertools.islice(peers_pictures, n_peer))), spent[PEER], n_peer
+    )
+    peer_s(pictures[:2])  # its sessions are made and warm
     measured = interleaved(tasks, rounds=options.rounds)
     for provider in providers:
         found = ratios(measured[PEER], measured[provider])
@@ -133,6 +138,26 @@ def speed(case: Case, options: Options, providers: Sequence[Provider]) -> Iterat
             f"≥ {target:g}x" if target else "",
             statistics.median(found) >= target if target else None,
         )
+        yield Row(
+            f"{case.name}, {provider}: processor time a picture",
+            f"{1e3 * statistics.median(spent[provider]):.0f} ms",
+            f"{1e3 * statistics.median(spent[PEER]):.0f} ms ({PEER})",
+            ratio_text(ratios(spent[PEER], spent[provider])),
+        )
+
+
+def counted(task: Callable[[], float], spent: list[float], n: int) -> float:
+    """Return what a picture took of the time a task returns, and note the processor time of it."""
+    before = processor_s()
+    elapsed_s = task()
+    spent.append((processor_s() - before) / n)
+    return elapsed_s / n
+
+
+def processor_s() -> float:
+    """Return the processor time of this process and the ones it has waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(part.ru_utime + part.ru_stime for part in used)
 
 
 def ingest_s(options: Options, folder: Path, provider: Provider) -> float:

@@ -115,6 +115,34 @@ def test_a_cut_off_picture_is_found_out_when_it_is_viewed() -> None:
         assert caught.value.code is FailureCode.TRUNCATED
 
 
+@pytest.mark.parametrize("orientation", [1, 5, 6, 7, 8])
+@pytest.mark.parametrize(
+    "options",
+    [{"subsampling": 0}, {"subsampling": 1}, {"subsampling": 2}, {"progressive": True}],
+    ids=str,
+)
+def test_a_second_look_shows_the_same_pixels(options: dict[str, int], orientation: int) -> None:
+    """Once a reduced view is decoded soundly, another decoder makes the whole one."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    stream = io.BytesIO()
+    Image.fromarray(demo_pixels("players.jpg")).save(stream, "JPEG", exif=exif, **options)
+    whole = decode(stream.getvalue()).rgb
+    picture = open_picture(stream.getvalue())
+    picture.view(2)
+    again = picture.view(1).rgb
+    assert again.flags.c_contiguous
+    assert np.array_equal(again, whole)
+
+
+def test_a_second_look_at_other_colours_is_pillows() -> None:
+    stream = io.BytesIO()
+    Image.fromarray(shapes(600, 400)).convert("CMYK").save(stream, "JPEG")
+    picture = open_picture(stream.getvalue())
+    picture.view(2)
+    assert np.array_equal(picture.view(1).rgb, decode(stream.getvalue()).rgb)
+
+
 class Watched:
     """Pixels that note which views are taken."""
 
