@@ -13,18 +13,23 @@ import cv2
 import numpy as np
 
 from facesim_index.records import Box, Float32Array, UInt8Array
+from facesim_index.views import View
 
 #: Sides of the square inputs on which a picture is shown at its own size where it fits.
 CANVASES_PX = (320, 640)
+#: A reduced view of a picture is looked at when its longer side is no shorter than this.
+#: Scaling it to the canvas then averages pixels, and landmarks move less than when a view of
+#: just the canvas' size is shown.
+LEAST_VIEW_PX = 1024
 #: Side of the input to which every picture is scaled for faces that fill the frame.
 OVERVIEW_PX = 128
 
 
 class Detector(Protocol):
-    """What is used of insightface's ``SCRFD``."""
+    """What finds faces on a canvas; `facesim_index.scrfd.Scrfd` does."""
 
     def forward(
-        self, img: UInt8Array, threshold: float
+        self, rgb: UInt8Array, threshold: float
     ) -> tuple[list[Float32Array], list[Float32Array], list[Float32Array]]:
         """Return scores (n, 1), boxes (n, 4) and landmarks (n, 5, 2) of each stride."""
         ...
@@ -54,14 +59,14 @@ class Detection:
 
 
 def find_faces(
-    rgb: UInt8Array, detector: Detector, *, min_score: float, min_face_px: float
+    view: View, detector: Detector, *, min_score: float, min_face_px: float
 ) -> list[Detection]:
     """Find the faces of a picture, left to right.
 
     Parameters
     ----------
-    rgb : ndarray of shape (height, width, 3), uint8
-        Any size of at least one pixel.
+    view : View
+        Of any size of at least one pixel.
     detector : Detector
     min_score : float
         Detections below it are dropped.
@@ -71,21 +76,21 @@ def find_faces(
     Returns
     -------
     list of Detection
-        By ``box.x``, then ``box.y``; in pixels of `rgb`.
+        By ``box.x``, then ``box.y``; in pixels of the whole picture.
     """
-    height_px, width_px = rgb.shape[:2]
+    rgb = view.rgb
     detail = _fitted(rgb, CANVASES_PX[-1]) if max(rgb.shape[:2]) > CANVASES_PX[-1] else rgb
     side_px = min(side for side in CANVASES_PX if side >= max(detail.shape[:2]))
     overview = _fitted(detail, OVERVIEW_PX)
     passes = [
-        _detect(detail, side_px, detector, min_score, (width_px, height_px)),
-        _detect(overview, OVERVIEW_PX, detector, min_score, (width_px, height_px)),
+        _detect(detail, side_px, detector, min_score, view),
+        _detect(overview, OVERVIEW_PX, detector, min_score, view),
     ]
     boxes = np.vstack([found[0] for found in passes])
     landmarks = np.vstack([found[1] for found in passes])
     keep = detector.nms(boxes)
     boxes, landmarks = boxes[keep], landmarks[keep]
-    limits = np.array([width_px, height_px, width_px, height_px], dtype=np.float32)
+    limits = np.array([*view.size_px, *view.size_px], dtype=np.float32)
     faces = [
         Detection(_box(corners), points, float(score))
         for corners, points, score in zip(
@@ -111,20 +116,20 @@ def _detect(
     side_px: int,
     detector: Detector,
     min_score: float,
-    picture_size_px: tuple[int, int],
+    view: View,
 ) -> tuple[Float32Array, Float32Array]:
     """Run the detector once and return its findings in pixels of the whole picture.
 
     Parameters
     ----------
     shown : ndarray of shape (height, width, 3), uint8
-        The picture, scaled to fit on the canvas.
+        The view, scaled to fit on the canvas.
     side_px : int
         Side of the canvas.
     detector : Detector
     min_score : float
-    picture_size_px : tuple of int
-        Width and height of the whole picture.
+    view : View
+        What is shown.
 
     Returns
     -------
@@ -134,14 +139,14 @@ def _detect(
     """
     height_px, width_px = shown.shape[:2]
     canvas = np.zeros((side_px, side_px, 3), dtype=np.uint8)
-    canvas[:height_px, :width_px] = shown[..., ::-1]  # SCRFD swaps BGR to RGB itself.
+    canvas[:height_px, :width_px] = shown
     scores, boxes, landmarks = (np.vstack(part) for part in detector.forward(canvas, min_score))
-    enlargement = np.array(
-        [picture_size_px[0] / width_px, picture_size_px[1] / height_px], dtype=np.float32
-    )
+    covered_px = [view.rgb.shape[1] * view.reduction, view.rgb.shape[0] * view.reduction]
+    enlargement = np.array([covered_px[0] / width_px, covered_px[1] / height_px], dtype=np.float32)
+    origin = np.array(view.origin_px, dtype=np.float32)
     # Scaling keeps pixel *edges* in place, and the centre of pixel k lies at k + 0.5.
-    points = (landmarks.reshape(-1, 5, 2) + 0.5) * enlargement - 0.5
-    corners = (boxes.reshape(-1, 2, 2) + 0.5) * enlargement - 0.5
+    points = (landmarks.reshape(-1, 5, 2) + 0.5) * enlargement - 0.5 + origin
+    corners = (boxes.reshape(-1, 2, 2) + 0.5) * enlargement - 0.5 + origin
     rows = np.hstack([corners.reshape(-1, 4), scores.reshape(-1, 1)])
     return rows.astype(np.float32), points.astype(np.float32)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from facesim_index.engine import EngineSettings, FaceEngine, load_engine
 from facesim_index.errors import PictureError
-from facesim_index.images import content_hash, decode, read_bytes, use_one_thread
+from facesim_index.images import content_hash, open_picture, read_bytes, use_one_thread
 from facesim_index.records import Failure, FailureCode, FileStamp, PictureInfo, PictureReading
 
 _TOO_LITTLE_MEMORY = "there is not enough memory for this picture"
@@ -36,11 +36,11 @@ def read_picture(path: Path, engine: FaceEngine) -> PictureReading:
     digest = content_hash(data)
     info: PictureInfo | None = None
     try:
-        picture = decode(data)
+        picture = open_picture(data)
         info = picture.info
-        faces = engine.embed_faces(picture.rgb)
+        faces = engine.embed_picture(picture)
     except PictureError as error:
-        return _failed(digest, stamp, info, Failure(error.code, error.message))
+        return _failed(digest, stamp, None, Failure(error.code, error.message))
     except MemoryError:
         return _failed(digest, stamp, info, Failure(FailureCode.OUT_OF_MEMORY, _TOO_LITTLE_MEMORY))
     return PictureReading(digest, stamp, info, faces, None)

@@ -8,23 +8,35 @@ Nothing here downloads or writes anything, and importing it imports no runtime.
 import contextlib
 import ctypes
 import io
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import cv2
 import numpy as np
 
 from facesim_index.alignment import ARCFACE_SIDE_PX
-from facesim_index.detection import OVERVIEW_PX, Detector
+from facesim_index.arcface import ArcFace
+from facesim_index.detection import OVERVIEW_PX
 from facesim_index.errors import FacesimError, ModelError, ProviderError, UsageError
 from facesim_index.fake_engine import FakeEngine, fake_identity
-from facesim_index.insightface_engine import InsightFaceEngine, Recogniser
+from facesim_index.graphs import (
+    probe_graph,
+    read_graph,
+    recogniser_scaling,
+    with_free_outputs,
+    with_quick_prelu,
+)
+from facesim_index.insightface_engine import InsightFaceEngine
 from facesim_index.models import ModelFiles
-from facesim_index.records import Augment, EmbeddedFace, EngineIdentity, UInt8Array
+from facesim_index.records import Augment, EmbeddedFace, EngineIdentity, Float32Array, UInt8Array
+from facesim_index.scrfd import LAYOUTS, Scrfd
+from facesim_index.views import Pixels
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -33,13 +45,11 @@ if TYPE_CHECKING:
 #: Raise it whenever a step from the file's bytes to the embedding changes its outcome:
 #: decoding, the scales and the merging of detection, alignment, or the recogniser's input.
 #: Embeddings of different versions are not compared.
-PREPROCESSING_VERSION = 1
+PREPROCESSING_VERSION = 2
 
 #: Every published InsightFace recogniser gives this many numbers.
 EMBEDDING_DIMENSION = 512
 
-#: Anchors an input of `OVERVIEW_PX` has at each stride, by SCRFD's number of outputs.
-_SCRFD_ANCHORS = {9: (512, 128, 32), 15: (256, 64, 16, 4, 1)}
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 Provider = Literal["auto", "cpu", "cuda"]
@@ -60,6 +70,10 @@ class FaceEngine(Protocol):
 
     def embed_faces(self, rgb: UInt8Array) -> tuple[EmbeddedFace, ...]:
         """Return the faces of a picture of shape (height, width, 3), left to right."""
+        ...
+
+    def embed_picture(self, pixels: Pixels) -> tuple[EmbeddedFace, ...]:
+        """Return the faces of a picture that is decoded as far as needed, left to right."""
         ...
 
 
@@ -150,11 +164,7 @@ def load_engine(settings: EngineSettings) -> FaceEngine:
     """
     if settings.model is None:
         return FakeEngine(min_face_px=settings.min_face_px, augment=settings.augment)
-    if settings.threads == 1:
-        cv2.setNumThreads(1)
-    provider = probe_provider(settings.provider)
-    detector = _load_detector(settings.model.detector, provider, settings.threads)
-    recogniser = _load_recogniser(settings.model.recogniser, provider, settings.threads)
+    detector, recogniser, provider = load_networks(settings)
     return InsightFaceEngine(
         engine_identity(settings),
         provider,
@@ -195,47 +205,100 @@ def probe_provider(requested: str) -> str:
     return "cpu"
 
 
-def _load_detector(path: Path, provider: str, threads: int) -> Detector:
-    from insightface.model_zoo.scrfd import SCRFD
+def load_networks(settings: EngineSettings) -> tuple[Scrfd, ArcFace, str]:
+    """Load the detector and the recogniser of a model, and say what they run on.
 
+    With one thread, OpenCV is told so too, for the whole process.
+
+    Parameters
+    ----------
+    settings : EngineSettings
+
+    Returns
+    -------
+    detector : Scrfd
+    recogniser : ArcFace
+    provider : str
+
+    Raises
+    ------
+    ModelError, ProviderError
+        As for `load_engine`.
+    UsageError
+        The settings name no model.
+    """
+    if settings.model is None:
+        raise UsageError("the fake engine has no networks; name a model")
+    if settings.threads == 1:
+        cv2.setNumThreads(1)
+    provider = probe_provider(settings.provider)
+    detector = _load_detector(settings.model.detector, provider, settings.threads)
+    recogniser = _load_recogniser(settings.model.recogniser, provider, settings.threads)
+    return detector, recogniser, provider
+
+
+def _load_detector(path: Path, provider: str, threads: int) -> Scrfd:
     with _model_errors(path, "a SCRFD detector with landmarks"):
-        session = _session(_with_free_outputs(_read_graph(path)), provider, threads)
-        shown = np.zeros((1, 3, OVERVIEW_PX, OVERVIEW_PX), dtype=np.float32)
-        outputs = session.run(None, {session.get_inputs()[0].name: shown})
-        anchors = _SCRFD_ANCHORS.get(len(outputs), ())
+        network = _network(with_free_outputs(read_graph(path)), provider, threads)
+        outputs = network.run(np.zeros((1, 3, OVERVIEW_PX, OVERVIEW_PX), dtype=np.float32))
+        per_place, strides = LAYOUTS.get(len(outputs), (0, ()))
         # Scores of all strides come first, then the boxes, then the landmarks.
+        anchors = [per_place * (OVERVIEW_PX // stride) ** 2 for stride in strides]
         expected = [(rows, width) for width in (1, 4, 10) for rows in anchors]
         if not anchors or [output.shape[-2:] for output in outputs] != expected:
             raise ModelError(
                 f"{path} is not a SCRFD detector with landmarks: its outputs have the shapes "
                 f"{[output.shape for output in outputs]}; choose another model."
             )
-        detector: Detector = SCRFD(str(path), session=session, static_shape_sessions=False)
-    return detector
+    return Scrfd(network)
 
 
-def _load_recogniser(path: Path, provider: str, threads: int) -> Recogniser:
-    from insightface.model_zoo.arcface_onnx import ArcFaceONNX
-
+def _load_recogniser(path: Path, provider: str, threads: int) -> ArcFace:
     wanted = [3, ARCFACE_SIDE_PX, ARCFACE_SIDE_PX]
     with _model_errors(path, "an ArcFace recogniser"):
-        session = _session(_with_free_outputs(_read_graph(path)), provider, threads)
-        inputs, outputs = session.get_inputs(), session.get_outputs()
-        shapes = [list(value.shape) for value in [*inputs, *outputs]]
-        if len(inputs) != 1 or len(outputs) != 1 or shapes[0][1:] != wanted:
+        model = read_graph(path)
+        mean, divisor = recogniser_scaling(model)
+        network = _network(with_quick_prelu(with_free_outputs(model)), provider, threads)
+        inputs, outputs = network.input_shapes, network.output_shapes
+        if len(inputs) != 1 or len(outputs) != 1 or inputs[0][1:] != wanted:
             raise ModelError(
                 f"{path} is not a recogniser of 112 x 112 px faces: its inputs and outputs have "
-                f"the shapes {shapes}; choose another model."
+                f"the shapes {[*inputs, *outputs]}; choose another model."
             )
-        faces = np.zeros((2, *wanted), dtype=np.float32)
-        embeddings = session.run(None, {inputs[0].name: faces})[0]
+        embeddings = network.run(np.zeros((2, *wanted), dtype=np.float32))[0]
         if embeddings.shape != (2, EMBEDDING_DIMENSION):
             raise ModelError(
                 f"{path} gives embeddings of the shape {embeddings.shape} for two faces, not "
                 f"(2, {EMBEDDING_DIMENSION}); choose another model."
             )
-        recogniser: Recogniser = ArcFaceONNX(model_file=str(path), session=session)
-    return recogniser
+    return ArcFace(network, input_mean=mean, input_std=divisor)
+
+
+class _RuntimeNetwork:
+    """A network in an ONNX Runtime session."""
+
+    def __init__(self, session: "InferenceSession") -> None:
+        self._session = session
+        self._input = session.get_inputs()[0].name
+
+    @property
+    def input_shapes(self) -> list[list[object]]:
+        """As the graph declares them; free axes by name."""
+        return [list(value.shape) for value in self._session.get_inputs()]
+
+    @property
+    def output_shapes(self) -> list[list[object]]:
+        """As the graph declares them; free axes by name."""
+        return [list(value.shape) for value in self._session.get_outputs()]
+
+    def run(self, blob: Float32Array) -> list[Float32Array]:
+        """Return the outputs for one input."""
+        outputs: list[Float32Array] = self._session.run(None, {self._input: blob})
+        return outputs
+
+
+def _network(model: "ModelProto", provider: str, threads: int) -> _RuntimeNetwork:
+    return _RuntimeNetwork(_session(model, provider, threads))
 
 
 @contextlib.contextmanager
@@ -251,34 +314,8 @@ def _model_errors(path: Path, wanted: str) -> Iterator[None]:
         ) from error
 
 
-def _read_graph(path: Path) -> "ModelProto":
-    import onnx
-
-    return onnx.load(str(path))
-
-
-def _with_free_outputs(model: "ModelProto") -> "ModelProto":
-    """Declare only the last axis of each output, and the batch of the input as free.
-
-    Published recognisers declare a batch of one, some detectors the anchors of one input
-    size, and both note the same for every inner value.  The runtime then warns at each call
-    that the declaration is wrong.
-    """
-    graph = model.graph
-    del graph.value_info[:]
-    weights = {weight.name for weight in graph.initializer}
-    for value in graph.input:
-        if value.name not in weights and value.type.tensor_type.shape.dim:
-            value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    for value in graph.output:
-        for axis, dimension in enumerate(value.type.tensor_type.shape.dim[:-1]):
-            dimension.dim_param = f"{value.name}_{axis}"
-    return model
-
-
 def _session(model: "ModelProto", provider: str, threads: int) -> "InferenceSession":
-    import onnxruntime
-
+    onnxruntime = _runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -297,14 +334,22 @@ def _session(model: "ModelProto", provider: str, threads: int) -> "InferenceSess
     return session
 
 
+def _runtime() -> ModuleType:
+    """Import ONNX Runtime such that it writes no telemetry identifier."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # It is read when the runtime is first imported.
+    import onnxruntime
+
+    runtime: ModuleType = onnxruntime
+    return runtime
+
+
 @cache
 def _cuda_obstacle() -> str:
     """Say why CUDA does not run in this process; empty when it does."""
     if _cuda_devices() == 0:
         return "the NVIDIA driver is missing or sees no GPU; nvidia-smi should list one."
-    # insightface first: it keeps the runtime from writing a telemetry identifier.
+    onnxruntime = _runtime()
     import insightface.model_zoo.onnxruntime_utils as insightface_runtime
-    import onnxruntime
 
     if _CUDA not in onnxruntime.get_available_providers():
         return (
@@ -317,7 +362,7 @@ def _cuda_obstacle() -> str:
     try:
         with contextlib.redirect_stdout(said):
             insightface_runtime.preload_cuda_libraries([_CUDA])
-            session = _session(_probe_graph(), "cuda", 1)
+            session = _session(probe_graph(), "cuda", 1)
             session.run(None, {"x": np.zeros(1, dtype=np.float32)})
     except Exception as error:
         said.write(f" {error}")
@@ -341,14 +386,3 @@ def _cuda_devices() -> int:
     except (OSError, AttributeError):
         return 0
     return count.value
-
-
-def _probe_graph() -> "ModelProto":
-    from onnx import TensorProto, helper
-
-    source, target = (
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")
-    )
-    node = helper.make_node("Relu", ["x"], ["y"])
-    graph = helper.make_graph([node], "probe", [source], [target])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)

@@ -17,6 +17,7 @@ from facesim_index.records import (
     Quality,
     UInt8Array,
 )
+from facesim_index.views import Pixels
 
 TILE_PX = 32
 
@@ -92,6 +93,19 @@ class FakeEngine:
             return ()
         faces = [_face(x, y, colour) for x, y, colour in _flat_tiles(rgb)]
         return tuple(sorted(faces, key=lambda face: (face.box.x, face.box.y)))
+
+    def embed_picture(self, pixels: Pixels) -> tuple[EmbeddedFace, ...]:
+        """Return the faces of a picture, whose every pixel is looked at, left to right.
+
+        Parameters
+        ----------
+        pixels : Pixels
+
+        Returns
+        -------
+        tuple of EmbeddedFace
+        """
+        return self.embed_faces(pixels.view(1).rgb)
 
 
 def _flat_tiles(rgb: UInt8Array) -> Iterator[tuple[int, int, tuple[int, int, int]]]:

@@ -1,12 +1,13 @@
 """The face engine that runs insightface's models; `facesim_index.engine` loads them."""
 
+import math
 from typing import Protocol
 
 import cv2
 import numpy as np
 
-from facesim_index.alignment import aligned_crop, pose_deg, sharpness
-from facesim_index.detection import Detection, Detector, find_faces
+from facesim_index.alignment import aligned_crop, pose_deg, sharpness, similarity_transform
+from facesim_index.detection import LEAST_VIEW_PX, Detection, Detector, find_faces
 from facesim_index.errors import ModelError, UsageError
 from facesim_index.records import (
     EmbeddedFace,
@@ -16,13 +17,14 @@ from facesim_index.records import (
     Quality,
     UInt8Array,
 )
+from facesim_index.views import Pixels, View, WholePicture, coarsest
 
 #: Larger batches are slower a face on a CPU, and only cost memory.
 MAX_BATCH = 8
 
 
 class Recogniser(Protocol):
-    """What is used of insightface's ``ArcFaceONNX``."""
+    """What embeds aligned crops; `facesim_index.arcface.ArcFace` does."""
 
     def get_feat(self, imgs: list[UInt8Array]) -> Float32Array:
         """Return the embeddings of BGR crops, one a row, of any norm."""
@@ -73,7 +75,7 @@ class InsightFaceEngine:
         return self._provider
 
     def embed_faces(self, rgb: UInt8Array) -> tuple[EmbeddedFace, ...]:
-        """Find, align and embed the faces of a picture.
+        """Find, align and embed the faces of a picture whose pixels are there.
 
         Parameters
         ----------
@@ -89,21 +91,42 @@ class InsightFaceEngine:
         ------
         UsageError
             The array is not an RGB picture.
+        ModelError, MemoryError
+            As for `embed_picture`.
+        """
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
+            raise UsageError(f"expected a picture of shape (h, w, 3), uint8, not {rgb.shape}")
+        return self.embed_picture(WholePicture(rgb))
+
+    def embed_picture(self, pixels: Pixels) -> tuple[EmbeddedFace, ...]:
+        """Find, align and embed the faces of a picture, decoding no more of it than needed.
+
+        Parameters
+        ----------
+        pixels : Pixels
+            The upright picture.
+
+        Returns
+        -------
+        tuple of EmbeddedFace
+            Left to right: by ``box.x``, then ``box.y``; in pixels of the whole picture.
+
+        Raises
+        ------
         ModelError
             The recogniser gave an embedding that is no direction.
         MemoryError
             There is not enough memory for this picture.
         """
-        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
-            raise UsageError(f"expected a picture of shape (h, w, 3), uint8, not {rgb.shape}")
         try:
+            view = pixels.view(coarsest(pixels, LEAST_VIEW_PX))
             found = find_faces(
-                rgb,
+                view,
                 self._detector,
                 min_score=self._min_detection,
                 min_face_px=self._min_face_px,
             )
-            crops = [aligned_crop(rgb, face.landmarks) for face in found]
+            crops = _crops(pixels, view, found)
             embeddings = self._embed(crops)
         except Exception as error:
             if _is_out_of_memory(error):
@@ -132,12 +155,36 @@ class InsightFaceEngine:
             crops = [view for crop in crops for view in (crop, crop[:, ::-1])]
         rows = [
             self._recogniser.get_feat(
-                # ArcFaceONNX swaps BGR to RGB itself.
+                # The recogniser takes BGR, as insightface's does.
                 [np.ascontiguousarray(crop[..., ::-1]) for crop in crops[start:][:MAX_BATCH]]
             )
             for start in range(0, len(crops), MAX_BATCH)
         ]
         return np.vstack(rows).astype(np.float64)
+
+
+def _crops(pixels: Pixels, view: View, found: list[Detection]) -> list[UInt8Array]:
+    """Cut the faces out of the view; those that are too small in it, out of a finer one.
+
+    A face is too small where its crop would show it enlarged, though the picture has more
+    pixels of it.
+    """
+    finest = min(
+        (_enough_reduction(pixels, face) for face in found if view.reduction > 1), default=1
+    )
+    finer = pixels.view(finest) if found and finest < view.reduction else view
+    crops = []
+    for face in found:
+        source = view if _enough_reduction(pixels, face) >= view.reduction else finer
+        crops.append(aligned_crop(source.rgb, source.points(face.landmarks)))
+    return crops
+
+
+def _enough_reduction(pixels: Pixels, face: Detection) -> int:
+    """Return the largest reduction at which the crop of a face is not enlarged."""
+    matrix = similarity_transform(face.landmarks)
+    crop_scale = math.hypot(matrix[0, 0], matrix[1, 0])
+    return max(r for r in pixels.reductions if r == 1 or r * crop_scale <= 1.0)
 
 
 def _embedded_face(face: Detection, crop: UInt8Array, embedding: Float32Array) -> EmbeddedFace:

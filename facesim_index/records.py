@@ -6,7 +6,7 @@ orientation applied), origin at its top left corner.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, NewType
+from typing import Literal, NamedTuple, NewType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,9 +146,11 @@ class Picture:
     info: PictureInfo
 
 
-@dataclass(frozen=True, slots=True)
-class FileStamp:
-    """What a stat says of a file; equal stamps mean "not touched since"."""
+class FileStamp(NamedTuple):
+    """What a stat says of a file; equal stamps mean "not touched since".
+
+    A tuple, because a scan makes and compares two for each file.
+    """
 
     size_bytes: int
     mtime_ns: int
@@ -371,9 +373,8 @@ class SegmentInfo:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFile:
-    """What the catalog knows of a file.
+class KnownFile(NamedTuple):
+    """What the catalog knows of a file; a tuple, because a scan makes one for each.
 
     Attributes
     ----------

@@ -15,6 +15,9 @@ from facesim_index.records import FileStamp, ImageStatus, KnownFile
 from facesim_index.store import Store
 from facesim_index.walk import FoundFolder, UnreadableFolder, WalkOptions, found_file, walk
 
+#: No option makes an unchanged file of such content worth another look.
+_DONE = (ImageStatus.OK, ImageStatus.NO_FACE)
+
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
@@ -137,11 +140,10 @@ def scan(
             if should_stop():
                 return found
             walked.add(str(folder.path))
-            names = set()
             for file in folder.files:
-                names.add(file.name)
                 _count(found, file.stamp, known.get(file.name), options)
             if root in targets.folders:
+                names = {file.name for file in folder.files}
                 gone += _gone_files(folder.path, known, names)
             progress(ProgressUpdate("finding pictures", found.files_seen))
         if root in targets.folders and store is not None:
@@ -206,6 +208,8 @@ def _count(found: Scan, stamp: FileStamp, known: KnownFile | None, options: Inge
         found.files_changed += 1
     else:
         found.files_unchanged += 1
+        if known.status in _DONE and not known.missing:  # as almost all files are
+            return
     if _worth_a_look(stamp, known, options):
         found.to_read += 1
     elif known is not None and known.missing:

@@ -5,11 +5,12 @@ record of what was there can tell "gone" from "could not look".
 """
 
 import fnmatch
+import operator
 import os
 import re
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -48,9 +49,8 @@ class WalkOptions:
     follow_symlinks: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
-    """A regular file, by its name in its folder.
+class FoundFile(NamedTuple):
+    """A regular file, by its name in its folder; a tuple, because there are very many.
 
     Attributes
     ----------
@@ -213,6 +213,7 @@ class _Exclusion:
     def __init__(self, patterns: tuple[str, ...]) -> None:
         self._any = _alternatives([p for p in patterns if not p.endswith("/")])
         self._folder = _alternatives([p.rstrip("/") for p in patterns])
+        self.nothing = not patterns
 
     def __call__(self, name: str, below_root: str, *, is_folder: bool) -> bool:
         pattern = self._folder if is_folder else self._any
@@ -246,11 +247,12 @@ def _list(folder: _Folder, is_excluded: _Exclusion, follow: bool) -> _Listing | 
     with os.scandir(folder.path) as entries:
         for entry in entries:
             name = entry.name
-            if name.startswith("."):
+            if name[0] == ".":
                 continue
-            if entry.is_symlink() and not (follow and _leads_somewhere(entry)):
+            is_file = entry.is_file(follow_symlinks=False)
+            if not is_file and entry.is_symlink() and not (follow and _leads_somewhere(entry)):
                 continue
-            if entry.is_dir():
+            if not is_file and entry.is_dir():
                 index_marks += name == _INDEX_FOLDER
                 if not name.endswith(_INDEX_SUFFIX) and not is_excluded(
                     name, folder.below_root, is_folder=True
@@ -260,27 +262,36 @@ def _list(folder: _Folder, is_excluded: _Exclusion, follow: bool) -> _Listing | 
             elif name == _INDEX_FILE:
                 index_marks += 1
             elif name[name.rfind(".") :].lower() in PICTURE_SUFFIXES:
-                if is_excluded(name, folder.below_root, is_folder=False):
+                if not is_excluded.nothing and is_excluded(
+                    name, folder.below_root, is_folder=False
+                ):
                     continue
-                found = _look_at(entry)
-                if found is not None:
-                    files.append(found)
+                # A link, or what is no regular file, costs one more question.
+                if is_file or entry.is_file():
+                    found = _look_at(entry)
+                    if found is not None:
+                        files.append(found)
     if index_marks == 2 and folder.below_root:
         return None
-    files.sort(key=lambda file: os.fsencode(file.name))
+    files.sort(key=_in_order_of_bytes(file.name for file in files))
     folders.sort(key=lambda child: os.fsencode(child.path))
     return _Listing(tuple(files), folders)
 
 
 def _look_at(entry: os.DirEntry[str]) -> FoundFile | None:
-    """Return the entry when it is a regular file and still there."""
-    if not entry.is_file():
-        return None
+    """Return the file when it is still there."""
     try:
         status = entry.stat()
     except FileNotFoundError:
         return None
     return FoundFile(entry.name, FileStamp(status.st_size, status.st_mtime_ns))
+
+
+def _in_order_of_bytes(names: Iterable[str]) -> Callable[[FoundFile], str | bytes]:
+    """Return a key that sorts files by the bytes of their names; ASCII sorts so by itself."""
+    if all(map(str.isascii, names)):
+        return operator.attrgetter("name")
+    return lambda file: os.fsencode(file.name)
 
 
 def _leads_somewhere(link: os.DirEntry[str]) -> bool:

@@ -20,6 +20,7 @@ from facesim_index.records import (
     PictureReading,
     UInt8Array,
 )
+from facesim_index.views import Pixels
 from tests.pictures import demo_picture, fake_photo
 
 RED, ALSO_RED, BLUE = (200, 16, 16), (201, 17, 18), (16, 16, 200)
@@ -40,6 +41,9 @@ class FailingEngine:
         return "cpu"
 
     def embed_faces(self, rgb: UInt8Array) -> tuple[EmbeddedFace, ...]:
+        raise self.error
+
+    def embed_picture(self, pixels: Pixels) -> tuple[EmbeddedFace, ...]:
         raise self.error
 
 
@@ -104,7 +108,7 @@ def test_too_little_memory_is_a_failure(photo: Path, monkeypatch: pytest.MonkeyP
     def exhausted(data: bytes) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("facesim_index.embedding.decode", exhausted)
+    monkeypatch.setattr("facesim_index.embedding.open_picture", exhausted)
     reading = read_picture(photo, FakeEngine())
     assert reading.failure is not None
     assert reading.failure.code is FailureCode.OUT_OF_MEMORY

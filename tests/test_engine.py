@@ -26,6 +26,7 @@ from facesim_index.engine import (
 )
 from facesim_index.errors import ModelError, ProviderError, UsageError
 from facesim_index.fake_engine import FAKE_IDENTITY, FakeEngine
+from facesim_index.graphs import read_graph, with_free_outputs
 from facesim_index.insightface_engine import MAX_BATCH
 from facesim_index.models import ModelFiles, resolve
 from facesim_index.records import EmbeddedFace, Float32Array, UInt8Array
@@ -132,9 +133,7 @@ def test_flip_is_the_sum_of_a_face_and_its_mirror_image(
     assert 2 * len(both) > MAX_BATCH
     assert [face.box for face in both] == [face.box for face in plain]
     assert [face.quality for face in both] == [face.quality for face in plain]
-    session = engine_module._session(
-        engine_module._with_free_outputs(engine_module._read_graph(model.recogniser)), "cpu", 1
-    )
+    session = engine_module._session(with_free_outputs(read_graph(model.recogniser)), "cpu", 1)
     from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 
     recogniser = ArcFaceONNX(model_file=str(model.recogniser), session=session)
@@ -429,11 +428,11 @@ def test_identity_is_known_without_loading(
     assert identity.recogniser_sha256 == model.recogniser_sha256
     assert identity.dimension == 512
     assert str(identity).startswith("scrfd_500m_bnkps+w600k_mbf")
-    assert str(identity).endswith("preprocessing 1)")
-    assert identity.key.endswith("preprocessing=1;dimension=512")
+    assert str(identity).endswith("preprocessing 2)")
+    assert identity.key.endswith("preprocessing=2;dimension=512")
     flip = engine_identity(dataclasses.replace(settings, augment="flip"))
     assert flip.key == f"{identity.key};augment=flip"
-    assert str(flip).endswith("preprocessing 1, augment flip)")
+    assert str(flip).endswith("preprocessing 2, augment flip)")
 
 
 def test_importing_the_engine_imports_no_runtime(settings: EngineSettings) -> None:

@@ -198,6 +198,9 @@ def test_another_engine_may_not_ask(store: Store, photos: Path) -> None:
         def embed_faces(self, rgb: object) -> tuple[()]:
             return ()
 
+        def embed_picture(self, pixels: object) -> tuple[()]:
+            return ()
+
     with pytest.raises(EngineMismatchError):
         query_picture(store, OtherEngine(), photos / "red.png")
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Connection,
     LargeBinary,
     Text,
+    bindparam,
     cast,
     func,
     literal,
@@ -151,30 +152,38 @@ def tombstones(connection: Connection) -> Int64Array:
 
 def folder_files(connection: Connection, folder: str) -> dict[str, KnownFile]:
     """Return what is known of the files directly in a folder, by name."""
-    rows = connection.execute(
-        select(
-            File.name,
-            File.id,
-            File.size_bytes,
-            File.mtime_ns,
-            Image.status,
-            coalesce(Image.failure_code, File.failure_code),
-            File.missing_since,
-        )
-        .join(Folder, Folder.id == File.folder_id)
-        .outerjoin(Image, Image.id == File.image_id)
-        .where(Folder.path == folder)
-    )
+    rows = connection.execute(_FOLDER_FILES, {"folder": folder}).all()
     return {
         name: KnownFile(
             file_id,
             FileStamp(size_bytes, mtime_ns),
-            ImageStatus(status) if status else None,
+            _STATUSES[status],
             failure in PASSING_FAILURES,
             missing_since is not None,
         )
         for name, file_id, size_bytes, mtime_ns, status, failure, missing_since in rows
     }
+
+
+#: Made once: a scan asks it for every folder, and making it takes longer than answering.
+_FOLDER_FILES = (
+    select(
+        File.name,
+        File.id,
+        File.size_bytes,
+        File.mtime_ns,
+        Image.status,
+        coalesce(Image.failure_code, File.failure_code),
+        File.missing_since,
+    )
+    .join(Folder, Folder.id == File.folder_id)
+    .outerjoin(Image, Image.id == File.image_id)
+    .where(Folder.path == bindparam("folder"))
+)
+_STATUSES: dict[str | None, ImageStatus | None] = {
+    None: None,
+    **{status.value: status for status in ImageStatus},
+}
 
 
 def folders_under(connection: Connection, path: Path) -> list[str]:
@@ -194,13 +203,16 @@ def files_under(connection: Connection, path: Path) -> list[int]:
 
 def image_by_hash(connection: Connection, content_hash: bytes) -> KnownImage | None:
     """Return the image with this content, if it is known."""
-    row = connection.execute(
-        select(Image.id, Image.status, Image.failure_code).where(Image.content_hash == content_hash)
-    ).one_or_none()
+    row = connection.execute(_IMAGE_BY_HASH, {"content_hash": content_hash}).one_or_none()
     if row is None:
         return None
     code = FailureCode(row.failure_code) if row.failure_code else None
     return KnownImage(ImageId(row.id), ImageStatus(row.status), code)
+
+
+_IMAGE_BY_HASH = select(Image.id, Image.status, Image.failure_code).where(
+    Image.content_hash == bindparam("content_hash")
+)
 
 
 def faces_of_images(connection: Connection, image_ids: Sequence[ImageId]) -> Int64Array:

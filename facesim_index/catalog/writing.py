@@ -9,12 +9,24 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import Connection, delete, exists, func, insert, literal, select, update
+from sqlalchemy import (
+    Connection,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from facesim_index.catalog.connection import now
 from facesim_index.catalog.reading import PriorEstimate, among, at_or_below
 from facesim_index.catalog.schema import (
+    Base,
     Face,
     File,
     Folder,
@@ -36,6 +48,36 @@ from facesim_index.records import (
     SegmentId,
     SegmentInfo,
 )
+
+
+def _put(table: type[Base], keys: Sequence[str], values: Sequence[str]) -> Insert:
+    """Return the statement that inserts a row, or replaces the values of the one with its keys."""
+    statement = upsert(table)
+    replaced = {name: statement.excluded[name] for name in values}
+    return statement.on_conflict_do_update(index_elements=list(keys), set_=replaced)
+
+
+# The statements of every picture, made once: making one takes longer than running it.
+_PUT_IMAGE = _put(
+    Image,
+    ["content_hash"],
+    [
+        *("size_bytes", "status", "failure_code", "failure_message"),
+        *("width_px", "height_px", "format", "taken_at"),
+    ],
+).returning(Image.id)
+_PUT_FILE = _put(
+    File,
+    ["folder_id", "name"],
+    ["size_bytes", "mtime_ns", "image_id", "failure_code", "failure_message", "missing_since"],
+)
+_IMAGE_OF_FILE = select(File.image_id).where(
+    File.folder_id == bindparam("folder_id"), File.name == bindparam("name")
+)
+_FOLDER_AT = select(Folder.id).where(Folder.path == bindparam("path"))
+_NEW_FOLDER = insert(Folder).returning(Folder.id)
+_NEW_FACES = insert(Face)
+_IMAGE_OF_CONTENT = select(Image.id).where(Image.content_hash == bindparam("content_hash"))
 
 
 def advance(
@@ -64,13 +106,7 @@ def put_image(connection: Connection, reading: PictureReading) -> ImageId:
         "format": info.format if info else None,
         "taken_at": info.taken_at if info else None,
     }
-    statement = (
-        upsert(Image)
-        .values(values)
-        .on_conflict_do_update(index_elements=[Image.content_hash], set_=values)
-        .returning(Image.id)
-    )
-    return ImageId(connection.execute(statement).scalar_one())
+    return ImageId(connection.execute(_PUT_IMAGE, values).scalar_one())
 
 
 def insert_faces(
@@ -80,7 +116,7 @@ def insert_faces(
     if not faces:
         return
     connection.execute(
-        insert(Face),
+        _NEW_FACES,
         [
             {
                 "id": first_id + ordinal,
@@ -112,13 +148,12 @@ def link_files(connection: Connection, links: Sequence[FileLink]) -> int:
     for link in links:
         if link.folder not in folders:
             folders[link.folder] = _folder_id(connection, link.folder)
-        where = (File.folder_id == folders[link.folder]) & (File.name == link.name)
-        before = connection.execute(select(File.image_id).where(where)).scalar()
+        where = {"folder_id": folders[link.folder], "name": link.name}
+        before = connection.execute(_IMAGE_OF_FILE, where).scalar()
         image_id = None
         if link.content_hash is not None:
-            image_id = connection.execute(
-                select(Image.id).where(Image.content_hash == link.content_hash)
-            ).scalar_one()
+            content = {"content_hash": link.content_hash}
+            image_id = connection.execute(_IMAGE_OF_CONTENT, content).scalar_one()
         values = {
             "size_bytes": link.stamp.size_bytes,
             "mtime_ns": link.stamp.mtime_ns,
@@ -127,11 +162,7 @@ def link_files(connection: Connection, links: Sequence[FileLink]) -> int:
             "failure_message": _storable(link.failure.message) if link.failure else None,
             "missing_since": None,
         }
-        connection.execute(
-            upsert(File)
-            .values(folder_id=folders[link.folder], name=link.name, **values)
-            .on_conflict_do_update(index_elements=[File.folder_id, File.name], set_=values)
-        )
+        connection.execute(_PUT_FILE, {**where, **values})
         if before is not None and before != image_id:
             orphans.add(before)
     return _remove_orphans(connection, orphans)
@@ -259,10 +290,10 @@ def put_prior_estimate(connection: Connection, estimate: PriorEstimate) -> None:
 
 
 def _folder_id(connection: Connection, path: str) -> int:
-    found = connection.execute(select(Folder.id).where(Folder.path == path)).scalar()
+    found = connection.execute(_FOLDER_AT, {"path": path}).scalar()
     if found is not None:
-        return found
-    return connection.execute(insert(Folder).values(path=path).returning(Folder.id)).scalar_one()
+        return int(found)
+    return int(connection.execute(_NEW_FOLDER, {"path": path}).scalar_one())
 
 
 def _remove_orphans(connection: Connection, image_ids: set[int]) -> int:
