@@ -45,6 +45,10 @@ class QueryOptions:
         the scores of the index itself.
     exclude_same_image : bool, default=False
         Leave out the faces of the query picture itself.
+    exact : bool, default=False
+        Compare with every face of the index.  Otherwise a large segment chooses candidates by
+        its coarse codes, which misses about 3 in 100,000 of the matches; the cosines are exact
+        either way.
     """
 
     top: int = 10
@@ -52,6 +56,7 @@ class QueryOptions:
     min_degree: float | None = None
     prior: Prior = "gallery"
     exclude_same_image: bool = False
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +224,7 @@ def _answer(
         raise CalibrationError(f"min_degree cannot be used: {no_calibration(store.identity)}")
     hidden = own if options.exclude_same_image else own[own == (itself or 0)]
     embeddings = np.stack([query.embedding for query in queries])
-    found = view.search(embeddings, options.top, excluded=hidden)
+    found = view.search(embeddings, options.top, excluded=hidden, exact=options.exact)
     prior = resolve_prior(store, view, curve, options.prior)
     n_faces = reading.n_faces(view.transaction) - len(hidden)
     return QueryAnswer(

@@ -16,9 +16,9 @@ from facesim_index.vectors import (
     file_sha256,
     gather,
     merged_rows,
-    search_segments,
     write_segment,
 )
+from facesim_index.vectors_search import search_segments
 from tests.builders import DIMENSION, unit_vectors
 
 NOBODY = np.empty(0, dtype=np.int64)
