@@ -190,13 +190,31 @@ class PairLines:
         bytes
         """
         kept = row + 1 + np.flatnonzero(units[row + 1 :] != MISSING)
-        if not len(kept):
+        return self.of_pairs(row, kept, units[kept])
+
+    def of_pairs(self, row: int, others: Int64Array, units: Int32Array) -> bytes:
+        """Return the lines of a face with some others, largest value first.
+
+        Parameters
+        ----------
+        row : int
+            Number of the face in `face_ids`.
+        others : ndarray of shape (n,), int64
+            Numbers of the other faces.
+        units : ndarray of shape (n,), int32
+            Nothing missing.
+
+        Returns
+        -------
+        bytes
+        """
+        if not len(others):
             return b""
         # One whole number that sorts by value, falling, then by face.
-        keys = kept - (units[kept].astype(np.int64) << _COLUMN_BITS)
+        keys = others - (units.astype(np.int64) << _COLUMN_BITS)
         keys.sort()
         kept = keys & ((1 << _COLUMN_BITS) - 1)
-        values = self._text.line_ends(units[kept])
+        values = self._text.line_ends(((kept - keys) >> _COLUMN_BITS).astype(np.int32))
         first = self._ids[row]
         lines = np.empty(
             len(kept),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 import numpy as np
 
-from facesim_index import maintenance, search
+from facesim_index import maintenance, matches, search
 from facesim_index import matrix as matrices
 from facesim_index.calibration import shipped_calibration
 from facesim_index.catalog import reading
@@ -468,6 +468,55 @@ class FaceIndex:
         with self._opened.view() as view:
             write(
                 out, ids, view, options or MatrixOptions(prior=self.prior()), curve, on_rows=on_rows
+            )
+
+    def write_matches(
+        self,
+        out: BinaryIO,
+        *,
+        min_degree: float,
+        prior: Prior = "gallery",
+        under: AnyPath | None = None,
+        on_rows: Callable[[int], None] | None = None,
+    ) -> int:
+        """Write every pair of faces with at least a degree as CSV, with the paths.
+
+        Parameters
+        ----------
+        out : BinaryIO
+        min_degree : float
+            In [0, 1].
+        prior : float or "gallery", default="gallery"
+            As for `query`.
+        under : path-like, optional
+            Only faces in pictures at or below this path.
+        on_rows : callable, optional
+            Told now and then with how many faces all later ones are compared.
+
+        Returns
+        -------
+        int
+            How many pairs were written.
+
+        Raises
+        ------
+        CalibrationError
+            There is no calibration for the engine.
+        UsageError
+            The degree is not in [0, 1].
+        """
+        ids = self.face_ids(under=under)
+        curve = self._opened.calibration()
+        with self._opened.view() as view:
+            return matches.write_matches(
+                out,
+                ids,
+                view,
+                lambda found: {record.face_id: record.path for record in self.face_records(found)},
+                curve,
+                min_degree=min_degree,
+                prior=resolve_prior(self._opened, view, curve, prior).value,
+                on_rows=on_rows,
             )
 
     def check_face_ids(self, face_ids: Int64Array | Sequence[int]) -> Int64Array:

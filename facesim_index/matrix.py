@@ -6,11 +6,13 @@ file is symmetric to the last digit and the same on every machine.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
-from facesim_index.calibration import Calibration, calibrated_degree
+from facesim_index.calibration import Calibration, calibrated_degree, cosine_at_degree
+from facesim_index.close_pairs import close_pairs
 from facesim_index.csv_cells import (
     MAX_DECIMALS,
     MISSING,
@@ -43,6 +45,10 @@ ScoreKind = Literal["cosine", "degree"]
 # Below this many cells the lookup costs more than it saves.
 _LOOKUP_MIN_CELLS = 4_000_000
 _ROWS_AT_ONCE = 128
+# From this cosine on pairs are few enough to be looked at one by one.
+_FEW_PAIRS_FROM = 0.2
+# The cosine of a degree is found by bisection to 1e-12; the degree itself decides.
+_BISECTION = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,11 +257,38 @@ def write_long(
     faces = load(np.sort(face_ids), source)
     lines = PairLines(faces.ids, options.decimals)
     out.write(b"face_a,face_b,value\n")
+    if options.min_degree is not None and curve is not None:
+        least = cosine_at_degree(options.min_degree, curve, prior=options.prior) - _BISECTION
+        if least >= _FEW_PAIRS_FROM:
+            _write_close(out, faces, least, options, curve, lines, on_rows)
+            return
     for first, units in _unit_rows(faces, options, curve, upper_only=True):
         for row, cells in enumerate(units, start=first):
             out.write(lines.of_row(row, cells))
         if on_rows is not None:
             on_rows(first + len(units))
+
+
+def _write_close(
+    out: BinaryIO,
+    faces: Faces,
+    least: float,
+    options: MatrixOptions,
+    curve: Calibration,
+    lines: PairLines,
+    on_rows: Callable[[int], None] | None,
+) -> None:
+    """Write the lines of the pairs from a cosine on, which are few."""
+    of_cosines = _units_of_cosines(options, curve, 0)
+    for pairs in close_pairs(faces, least) if least <= 1.0 else ():
+        units = of_cosines(pairs.cosines)
+        kept = units != MISSING
+        rows, others, units = pairs.a[kept], pairs.b[kept], units[kept]
+        first = np.flatnonzero(np.diff(rows, prepend=-1))
+        for start, stop in pairwise([*first.tolist(), len(rows)]):
+            out.write(lines.of_pairs(int(rows[start]), others[start:stop], units[start:stop]))
+        if on_rows is not None:
+            on_rows(pairs.stop)
 
 
 def _check_options(options: MatrixOptions, curve: Calibration | None) -> None:

@@ -36,8 +36,6 @@ from facesim_index.vectors_coarse import (
 
 HASH_CHUNK_BYTES = 1 << 20
 UNIT_NORM_TOLERANCE = 1e-3
-_SIGN_EXPONENT_FRACTION = np.int32(0x8FFFE000 - (1 << 32))
-_EXPONENT_SHIFT = np.float32(2.0**112)
 
 logger = logging.getLogger(__name__)
 
@@ -156,29 +154,6 @@ class Segment:
         rows = np.searchsorted(self.face_ids, face_ids)
         rows[rows == len(self.face_ids)] = 0
         return np.where(self.face_ids[rows] == face_ids, rows, -1)
-
-
-def widened(vectors: NDArray[np.float16]) -> Float32Array:
-    """Return half precision numbers in single precision, much faster than by a cast.
-
-    The exponent keeps its bits, and is put right by one product, which is exact, also for
-    subnormal numbers.
-
-    Parameters
-    ----------
-    vectors : ndarray of any shape, float16, C-contiguous
-        Finite.
-
-    Returns
-    -------
-    ndarray of the same shape, float32
-    """
-    bits = vectors.view(np.int16).astype(np.int32)
-    bits <<= 13
-    bits &= _SIGN_EXPONENT_FRACTION
-    wide: Float32Array = bits.view(np.float32)
-    wide *= _EXPONENT_SHIFT
-    return wide
 
 
 def exact_cosines(vectors: NDArray[np.float16], query: Float32Array) -> Float64Array:

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
+from facesim_index.half_precision import widened
 from facesim_index.records import Float32Array, Int64Array
-from facesim_index.vectors import Neighbours, Segment, exact_cosines, widened
+from facesim_index.vectors import Neighbours, Segment, exact_cosines
 from facesim_index.vectors_coarse import CoarseCodes
 
 _EXACT_MARGIN = 1e-5  # of products in single precision, a hundred times their rounding

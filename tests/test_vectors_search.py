@@ -12,10 +12,11 @@ from numpy.testing import assert_array_equal
 
 from facesim_index import vectors_coarse, vectors_search
 from facesim_index.errors import IndexDamagedError, StorageError
+from facesim_index.half_precision import widened
 from facesim_index.maintenance import repair, verify
 from facesim_index.records import FaceId, Float32Array, Int64Array, SegmentId
 from facesim_index.store import Store
-from facesim_index.vectors import Neighbours, Segment, widened, write_segment
+from facesim_index.vectors import Neighbours, Segment, write_segment
 from facesim_index.vectors_coarse import CoarseCodes, coarse_path, read_coarse, write_coarse
 from facesim_index.vectors_search import search_segments
 from tests.builders import DIMENSION, commit_pictures, new_store, picture, read_here, unit_vectors
