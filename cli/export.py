@@ -35,10 +35,10 @@ def export() -> None:
 @out_argument
 @click.option(
     "--value",
-    type=click.Choice(["degree", "cosine"]),
+    type=click.Choice(["degree", "cosine", "log10_lr", "fmr"]),
     default="degree",
     show_default=True,
-    help="What to write for each pair.",
+    help="What to write for each pair: log10_lr is the evidence, fmr the false match rate.",
 )
 @gallery_prior_option
 @click.option(
@@ -65,7 +65,7 @@ def export() -> None:
 def matrix(
     state: State,
     out: Path,
-    value: Literal["degree", "cosine"],
+    value: Literal["degree", "cosine", "log10_lr", "fmr"],
     prior: "Prior",
     layout: str,
     min_degree: float | None,

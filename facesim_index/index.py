@@ -278,7 +278,7 @@ class FaceIndex:
             Leave out the faces of the query picture itself.
         exact : bool, default=False
             Compare with every face of the index, which takes longer in a large one; otherwise
-            about 3 in 100,000 of the matches may be missed.  Cosines are exact either way.
+            at most 2 in 10,000 of the matches are missed.  Cosines are exact either way.
 
         Returns
         -------

@@ -4,22 +4,33 @@ Cosines are exact (see `exact_cosines`), and a number's text is that of the exac
 file is symmetric to the last digit and the same on every machine.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal, get_args
 
 import numpy as np
 
-from facesim_index.calibration import Calibration, calibrated_degree, cosine_at_degree
+from facesim_index.calibration import (
+    Calibration,
+    calibrated_degree,
+    cosine_at_degree,
+    false_match_rate,
+    log10_lr,
+)
 from facesim_index.close_pairs import close_pairs
 from facesim_index.csv_cells import (
     MAX_DECIMALS,
     MISSING,
     CellText,
     Int32Array,
+    NumberText,
     PairLines,
+    RateText,
     StepLookup,
+    WideText,
+    rate_units,
     rounded_units,
 )
 from facesim_index.errors import CalibrationError, UsageError
@@ -40,8 +51,10 @@ __all__ = [
     "write_wide",
 ]
 
-ScoreKind = Literal["cosine", "degree"]
+ScoreKind = Literal["cosine", "degree", "log10_lr", "fmr"]
 
+_NAMES = {"degree": "a degree", "log10_lr": "a likelihood ratio", "fmr": "a false match rate"}
+_MOST_UNITS = 20_000_000
 # Below this many cells the lookup costs more than it saves.
 _LOOKUP_MIN_CELLS = 4_000_000
 _ROWS_AT_ONCE = 128
@@ -57,13 +70,14 @@ class MatrixOptions:
 
     Attributes
     ----------
-    value : {"degree", "cosine"}
+    value : {"degree", "cosine", "log10_lr", "fmr"}
+        `fmr` is the false match rate at the pair's cosine.
     prior : float, default=0.5
         Probability of a genuine pair before looking, in (0, 1); degrees depend on it.
     min_degree : float, optional
         Leave out pairs with a lower degree, before rounding; for lists of pairs only.
     decimals : int, default=5
-        Of the text, from 1 to 6.
+        Of the text, from 1 to 6; rates have three digits and an exponent all the same.
     """
 
     value: ScoreKind = "degree"
@@ -81,7 +95,8 @@ class MatrixBlock:
     row_ids, column_ids : ndarray of shape (n_rows,) and (n_columns,), int64
         Face ids.
     values : ndarray of shape (n_rows, n_columns), float64
-        Cosines or degrees; exactly 1 for a face with itself.
+        A cosine or degree is exactly 1 for a face with itself; what is derived from the cosine
+        is that of 1.
     """
 
     row_ids: Int64Array
@@ -209,7 +224,7 @@ def write_wide(
     faces = load(face_ids, source)
     out.write(",".join(["face_id", *map(str, faces.ids.tolist())]).encode() + b"\n")
     starts = [b"%d," % face_id for face_id in faces.ids.tolist()]
-    text = CellText(options.decimals)
+    text = _number_text(options, curve)
     for first, units in _unit_rows(faces, options, curve, upper_only=False):
         for row, cells in enumerate(units, start=first):
             out.write(starts[row])
@@ -255,7 +270,7 @@ def write_long(
     """
     _check_options(options, curve)
     faces = load(np.sort(face_ids), source)
-    lines = PairLines(faces.ids, options.decimals)
+    lines = PairLines(faces.ids, _number_text(options, curve))
     out.write(b"face_a,face_b,value\n")
     if options.min_degree is not None and curve is not None:
         least = cosine_at_degree(options.min_degree, curve, prior=options.prior) - _BISECTION
@@ -292,19 +307,41 @@ def _write_close(
 
 
 def _check_options(options: MatrixOptions, curve: Calibration | None) -> None:
-    if options.value not in ("cosine", "degree"):
-        raise UsageError(f"value must be cosine or degree, not {options.value}")
+    if options.value not in get_args(ScoreKind):
+        raise UsageError(
+            f"value must be one of {', '.join(get_args(ScoreKind))}, not {options.value}"
+        )
     if not 1 <= options.decimals <= MAX_DECIMALS:
         raise UsageError(f"decimals must be from 1 to {MAX_DECIMALS}, not {options.decimals}")
     if not 0.0 < options.prior < 1.0:
         raise UsageError(f"a prior is a probability between 0 and 1, not {options.prior}")
     if options.min_degree is not None and not 0.0 <= options.min_degree <= 1.0:
         raise UsageError(f"min_degree must be from 0 to 1, not {options.min_degree}")
-    if curve is None and (options.value == "degree" or options.min_degree is not None):
+    if curve is None and (options.value != "cosine" or options.min_degree is not None):
+        what = "a degree" if options.value == "cosine" else _NAMES[options.value]
         raise CalibrationError(
-            "a degree needs a calibration for the index's engine, and there is none; make one "
+            f"{what} needs a calibration for the index's engine, and there is none; make one "
             "with `facesim calibrate`, or export cosines with `--value cosine`"
         )
+    if curve is None:
+        return
+    if options.value == "fmr" and not curve.false_matches:
+        raise CalibrationError(f"the calibration {curve.name} has no false match rates")
+    if options.value == "log10_lr" and _reach(curve) * 10**options.decimals > _MOST_UNITS:
+        raise UsageError(f"log10_lr has at most 5 decimals, not {options.decimals}")
+
+
+def _reach(curve: Calibration) -> int:
+    """Return the whole number that no log10 likelihood ratio of a curve passes."""
+    return math.ceil(max(1.0, *(abs(value) for _, value in curve.knots)))
+
+
+def _number_text(options: MatrixOptions, curve: Calibration | None) -> NumberText:
+    if options.value == "fmr":
+        return RateText()
+    if options.value == "log10_lr" and curve is not None:
+        return WideText(options.decimals, _reach(curve))
+    return CellText(options.decimals)
 
 
 def _refuse_min_degree(options: MatrixOptions) -> None:
@@ -320,8 +357,9 @@ def _blocks(
 ) -> Iterator[MatrixBlock]:
     for rows in cosine_rows(faces, max(1, max_cells // max(1, len(faces.ids)))):
         values = rows.cosines
-        if options.value == "degree" and curve is not None:
-            values = calibrated_degree(values, curve, prior=options.prior)
+        if curve is not None and options.value != "cosine":
+            values = _values(values, options, curve)
+        if options.value == "degree":
             values[np.arange(len(values)), np.arange(rows.start, rows.stop)] = 1.0
         yield MatrixBlock(faces.ids[rows.start : rows.stop], faces.ids, values)
 
@@ -331,11 +369,29 @@ def _unit_rows(
 ) -> Iterator[tuple[int, Int32Array]]:
     """Yield rows of the matrix in units of the last decimal, with the first row's number."""
     of_cosines = _units_of_cosines(options, curve, len(faces.ids) ** 2)
+    itself = _units(np.ones(1), options, curve)[0]
+    if options.value == "degree":
+        itself = np.int32(10**options.decimals)
     for slab in slabs(faces, of_cosines, upper_only=upper_only):
         own = np.arange(slab.start, slab.stop)
-        slab.values[own - slab.start, own] = 10**options.decimals
+        slab.values[own - slab.start, own] = itself
         for row in range(0, len(own), _ROWS_AT_ONCE):
             yield slab.start + row, slab.values[row : row + _ROWS_AT_ONCE]
+
+
+def _values(cosines: Float64Array, options: MatrixOptions, curve: Calibration) -> Float64Array:
+    """Return what is said of pairs, by their cosines."""
+    if options.value == "degree":
+        return calibrated_degree(cosines, curve, prior=options.prior)
+    return (log10_lr if options.value == "log10_lr" else false_match_rate)(cosines, curve)
+
+
+def _units(cosines: Float64Array, options: MatrixOptions, curve: Calibration | None) -> Int32Array:
+    """Return what is said of pairs, in the units of its text."""
+    values = np.clip(cosines, -1.0, 1.0)
+    if curve is not None and options.value != "cosine":
+        values = _values(values, options, curve)
+    return rate_units(values) if options.value == "fmr" else rounded_units(values, options.decimals)
 
 
 def _units_of_cosines(
@@ -344,25 +400,24 @@ def _units_of_cosines(
     """Return the function from exact cosines to units, `MISSING` below `min_degree`."""
 
     def of_cosine(cosines: Float64Array) -> Int32Array:
-        return rounded_units(np.clip(cosines, -1.0, 1.0), options.decimals)
+        return _units(cosines, options, curve)
 
-    if curve is None or (options.value == "cosine" and options.min_degree is None):
-        return of_cosine
-
-    def of_degree(cosines: Float64Array) -> Int32Array:
+    def missing(cosines: Float64Array) -> Int32Array:
+        if curve is None or options.min_degree is None:
+            return np.zeros(cosines.shape, dtype=np.int32)
         degrees = calibrated_degree(np.clip(cosines, -1.0, 1.0), curve, prior=options.prior)
-        units = rounded_units(degrees, options.decimals)
-        if options.min_degree is not None:
-            units[degrees < options.min_degree] = MISSING
+        return np.where(degrees < options.min_degree, np.int32(MISSING), np.int32(0))
+
+    look_up = n_cells >= _LOOKUP_MIN_CELLS
+    # A cosine changes its text in every bucket of the table: it is rounded at once.
+    value = StepLookup(of_cosine) if look_up and options.value != "cosine" else of_cosine
+    if options.min_degree is None:
+        return value
+    chosen = StepLookup(missing) if look_up else missing
+
+    def of_chosen(cosines: Float64Array) -> Int32Array:
+        units = value(cosines)
+        units[chosen(cosines) == MISSING] = MISSING
         return units
 
-    by_degree = StepLookup(of_degree) if n_cells >= _LOOKUP_MIN_CELLS else of_degree
-    if options.value == "degree":
-        return by_degree
-
-    def of_cosine_with_degree(cosines: Float64Array) -> Int32Array:
-        units = of_cosine(cosines)
-        units[by_degree(cosines) == MISSING] = MISSING
-        return units
-
-    return of_cosine_with_degree
+    return of_chosen

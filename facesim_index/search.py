@@ -47,7 +47,7 @@ class QueryOptions:
         Leave out the faces of the query picture itself.
     exact : bool, default=False
         Compare with every face of the index.  Otherwise a large segment chooses candidates by
-        its coarse codes, which misses about 3 in 100,000 of the matches; the cosines are exact
+        its coarse codes, which misses at most 2 in 10,000 of the matches; the cosines are exact
         either way.
     """
 

@@ -5,7 +5,7 @@ those of its coarse codes.  Whatever the scan, every face whose estimate comes w
 margin of the k-th best cosine found is computed exactly; where the list that a scan returned
 may end too early for that, the segment is scanned anew, deeper.  So a result has exact cosines
 of the stored embeddings only, and depends on the coarse codes in one way: a face is missed when
-its estimate is too low by more than the margin, four standard errors.
+its estimate is too low by more than the margin, 3.5 standard errors.
 """
 
 import math
@@ -205,34 +205,38 @@ def _deeper(scan: _Candidates, query: Float32Array, search: _Search) -> _Candida
 def _rescore(query: Float32Array, scans: Sequence[_Candidates], k: int) -> tuple[Neighbours, float]:
     """Return the nearest among some candidates, and the cosine of the k-th (or ``-inf``).
 
-    Candidates are computed in the order of their estimates, until the next cannot be among
-    the first `k`.
+    The candidates with the highest estimates are computed first, then those that may still be
+    among the first `k`.
     """
     if not scans:
         return Neighbours(np.empty(0, dtype=np.int64), np.empty(0)), -np.inf
     source = np.repeat(np.arange(len(scans)), [len(scan.rows) for scan in scans])
     rows = np.concatenate([scan.rows for scan in scans])
-    falling = -np.concatenate([scan.estimates for scan in scans])
-    order = np.argsort(falling)
-    source, rows, falling = source[order], rows[order], falling[order]
-    cosines = np.empty(len(rows), dtype=np.float32)
-    done, end, least, last = 0, 2 * k + _FIRST_RESCORED, -np.inf, len(rows)
-    while done < last:
-        end = min(end, last)
+    estimates = np.concatenate([scan.estimates for scan in scans])
+    cosines = np.full(len(rows), -np.inf, dtype=np.float32)
+    n_first = min(2 * k + _FIRST_RESCORED, len(rows))
+    chosen = (
+        np.argpartition(-estimates, n_first - 1)[:n_first] if n_first else estimates.nonzero()[0]
+    )
+    least = -np.inf
+    while len(chosen):
         for number, scan in enumerate(scans):
-            here = done + np.flatnonzero(source[done:end] == number)
+            here = chosen[source[chosen] == number]
             if len(here):
                 # Rows in the order of the file, for the sake of its pages.
                 here = here[np.argsort(rows[here])]
                 vectors = widened(scan.segment.vectors[rows[here]])
                 cosines[here] = np.einsum("ij,j->i", vectors, query)
-        done = end
-        end *= 4
-        if done >= k:
-            least = float(np.partition(cosines[:done], done - k)[done - k])
-            needed = min(scan.needed(least) for scan in scans)
-            last = int(np.searchsorted(falling, -needed, side="right"))
-    return _best(query, scans, source[:done], rows[:done], cosines[:done], k), least
+        if len(cosines) >= k:
+            least = float(np.partition(cosines, len(cosines) - k)[-k])
+        needed = min(scan.needed(least) for scan in scans)
+        chosen = np.flatnonzero((estimates >= needed) & (cosines == -np.inf))
+        # The best of them first: they may make the others needless.
+        if len(chosen) > 4 * n_first:
+            best = np.argpartition(-estimates[chosen], 4 * n_first - 1)[: 4 * n_first]
+            chosen, n_first = chosen[best], 4 * n_first
+    done = np.flatnonzero(cosines > -np.inf)
+    return _best(query, scans, source[done], rows[done], cosines[done], k), least
 
 
 def _best(
