@@ -33,7 +33,9 @@ def run(options: Options) -> list[Row]:
     """Return the times of whole processes, the medians of some rounds."""
     folder = options.work / f"cli-{N_FACES}.facesim"
     if not folder.exists():
-        _make_index(folder)
+        unfinished = folder.with_suffix(".unfinished")
+        _make_index(unfinished)
+        unfinished.rename(folder)
     picture = options.data / QUERY
     times = interleaved(
         {
