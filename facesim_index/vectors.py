@@ -36,6 +36,7 @@ from facesim_index.vectors_coarse import (
 
 HASH_CHUNK_BYTES = 1 << 20
 UNIT_NORM_TOLERANCE = 1e-3
+_MERGED_AT_ONCE = 1 << 14
 
 logger = logging.getLogger(__name__)
 
@@ -336,9 +337,13 @@ def merged_rows(
     -------
     face_ids : ndarray of shape (n,), int64, ascending
     embeddings : iterator of ndarray of shape (m, dimension), float16
-        One block for each segment, together `n` rows.
+        Blocks of bounded size, together `n` rows.
     """
     kept = [~np.isin(segment.face_ids, removed) for segment in segments]
     pairs = list(zip(segments, kept, strict=True))
     face_ids = np.concatenate([segment.face_ids[rows] for segment, rows in pairs])
-    return face_ids, (segment.vectors[rows] for segment, rows in pairs)
+    return face_ids, (
+        segment.vectors[start : start + _MERGED_AT_ONCE][rows[start : start + _MERGED_AT_ONCE]]
+        for segment, rows in pairs
+        for start in range(0, len(rows), _MERGED_AT_ONCE)
+    )
