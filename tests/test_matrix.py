@@ -44,6 +44,7 @@ from facesim_index.matrix import (
 )
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 
+RATE_TEXT = RateText()
 EVIDENCE = Evidence("a test", 50, 200, 9000, "2024-02-29")
 COSINE = MatrixOptions(value="cosine")
 VALUES: tuple[ScoreKind, ...] = ("cosine", "degree", "log10_lr", "fmr")
@@ -254,14 +255,14 @@ def test_row_text(decimals: int) -> None:
 )
 def test_rates_are_written_as_format_writes_them(rates: list[float]) -> None:
     units = rate_units(np.array(rates))
-    row = RateText().comma_row(units).tobytes().decode()
+    row = RATE_TEXT.comma_row(units).tobytes().decode()
     assert row == ",".join(format(rate, ".2e") for rate in rates) + "\n"
     order = np.argsort(rates, kind="stable")
     assert (np.diff(units[order]) >= 0).all()
 
 
 def test_no_rate_is_too_small_for_its_text() -> None:
-    assert RateText().comma_row(rate_units(np.array([1e-30, 1e-20]))).tobytes() == (
+    assert RATE_TEXT.comma_row(rate_units(np.array([1e-30, 1e-20]))).tobytes() == (
         b"1.00e-20,1.00e-20\n"
     )
 
