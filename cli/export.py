@@ -35,10 +35,10 @@ def export() -> None:
 @out_argument
 @click.option(
     "--value",
-    type=click.Choice(["degree", "cosine"]),
+    type=click.Choice(["degree", "cosine", "log10_lr", "fmr"]),
     default="degree",
     show_default=True,
-    help="What to write for each pair.",
+    help="What to write for each pair: log10_lr is the evidence, fmr the false match rate.",
 )
 @gallery_prior_option
 @click.option(
@@ -65,7 +65,7 @@ def export() -> None:
 def matrix(
     state: State,
     out: Path,
-    value: Literal["degree", "cosine"],
+    value: Literal["degree", "cosine", "log10_lr", "fmr"],
     prior: "Prior",
     layout: str,
     min_degree: float | None,
@@ -99,6 +99,44 @@ def matrix(
             )
     at_prior = f", degrees at prior {options.prior:.3g}" if value == "degree" else ""
     state.say(f"Wrote {_named(out)}: {len(ids)} faces{at_prior}")
+
+
+@export.command(epilog="Example: facesim export matches same.csv --min-degree 0.9")
+@out_argument
+@click.option(
+    "--min-degree",
+    type=click.FloatRange(0, 1),
+    required=True,
+    metavar="P",
+    help="Every pair of at least this degree.",
+)
+@gallery_prior_option
+@click.option(
+    "--under", metavar="PATH", type=click.Path(), help="Only faces of pictures at or below a path."
+)
+@pass_state
+def matches(state: State, out: Path, min_degree: float, prior: "Prior", under: str | None) -> None:
+    """Write every pair of faces that is alike: who may be one person, in which pictures.
+
+    One line for each pair, face_a < face_b, with the degree, log10 likelihood ratio, false
+    match rate, cosine and both paths.  All pairs of the index are compared.
+    """
+    from facesim_index.progress import ProgressUpdate
+
+    with state.open() as index:
+        n_faces = len(_chosen(index, under, None))
+        given = index.prior(prior)
+        with progress_bar(quiet=state.quiet) as progress, _output(out) as handle:
+
+            def on_rows(done: int) -> None:
+                progress(ProgressUpdate("comparing faces", done, n_faces))
+
+            n_pairs = index.write_matches(
+                handle, min_degree=min_degree, prior=given, under=under, on_rows=on_rows
+            )
+    state.say(
+        f"Wrote {_named(out)}: {n_pairs} pairs of {n_faces} faces, degrees at prior {given:.3g}"
+    )
 
 
 @export.command(epilog="Example: facesim export faces faces.csv")

@@ -72,6 +72,9 @@ TABLE_COLUMNS = (
 @click.option("--min-degree", type=click.FloatRange(0, 1), help="Only matches of this degree.")
 @gallery_prior_option
 @click.option("--exclude-same-image", is_flag=True, help="Leave out the query picture itself.")
+@click.option(
+    "--exact", is_flag=True, help="Compare with every face, however long a large index takes."
+)
 @format_option
 @click.option(
     "--sheet",
@@ -89,6 +92,7 @@ def query(
     min_degree: float | None,
     prior: "Prior",
     exclude_same_image: bool,
+    exact: bool,
     output_format: str,
     sheet: Path | None,
 ) -> None:
@@ -110,6 +114,7 @@ def query(
             min_degree=min_degree,
             prior=prior,
             exclude_same_image=exclude_same_image,
+            exact=exact,
         )
     if output_format == "json":
         write_json(answer_document(answer))

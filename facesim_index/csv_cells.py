@@ -6,6 +6,7 @@ then index a table of ready-made text.
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ MAX_DECIMALS = 6
 
 _UNSURE = MISSING + 1
 _COLUMN_BITS = 32
+_RATE_DECADES = 20
 _BUCKETS_PER_UNIT = 1 << 19
 # Inner products of vectors that are unit only up to fp16 rounding pass 1 a little.
 _TABLE_REACH = 1.0 + 1 / 32
@@ -35,7 +37,7 @@ def rounded_units(values: Float64Array, decimals: int) -> Int32Array:
     Parameters
     ----------
     values : ndarray, float64
-        In [-1, 1].
+        Of at most 20,000,000 units.
     decimals : int
         From 1 to 6.
 
@@ -95,6 +97,99 @@ class StepLookup:
         unsure = np.flatnonzero(values == _UNSURE)
         values.flat[unsure] = self._function(cosines.reshape(-1)[unsure])
         return values
+
+
+def rate_units(values: Float64Array) -> Int32Array:
+    """Return rates as whole numbers in their order, one for each ``format(value, ".2e")``.
+
+    Parameters
+    ----------
+    values : ndarray, float64
+        In (0, 1]; what is below 1e-20 counts as that.
+
+    Returns
+    -------
+    units : ndarray of the same shape, int32
+        From 0 for ``1.00e-20`` to 18,000 for ``1.00e+00``.
+    """
+    values = np.maximum(values, 10.0**-_RATE_DECADES)
+    decade = np.floor(np.log10(values))
+    scaled = values * 10.0 ** (2.0 - decade)
+    digits = np.rint(scaled)
+    units: Int32Array = ((decade + _RATE_DECADES) * 900.0 + digits - 100.0).astype(np.int32)
+    # Close to a tie, or to a power of ten that the logarithm missed, only the text knows.
+    unsure = (np.abs(np.abs(scaled - digits) - 0.5) < 1e-7) | (digits < 100) | (digits > 999)
+    for cell in np.flatnonzero(unsure):
+        mantissa, _, exponent = format(float(values.flat[cell]), ".2e").partition("e")
+        units.flat[cell] = (
+            (int(exponent) + _RATE_DECADES) * 900 + round(float(mantissa) * 100) - 100
+        )
+    return units
+
+
+class NumberText(Protocol):
+    """The text of numbers in units."""
+
+    def comma_row(self, units: Int32Array) -> UInt8Array:
+        """Return the text of one row, cells parted by commas and ended by a line feed."""
+
+    def line_ends(self, units: Int32Array) -> VoidArray:
+        """Return each number with a line feed, padded on the left with NUL bytes."""
+
+
+class RateText:
+    """The text of rates in the units of `rate_units`: three digits and an exponent."""
+
+    def __init__(self) -> None:
+        texts = [
+            f"{mantissa / 100:.2f}e-{decade:02d}"
+            for decade in range(_RATE_DECADES, 0, -1)
+            for mantissa in range(100, 1000)
+        ]
+        texts.append("1.00e+00")
+        characters = np.array(texts, dtype=np.bytes_).view(np.uint8).reshape(len(texts), -1)
+        self._comma, self._line = (
+            _as_cells(np.pad(characters, ((0, 0), (0, 1)), constant_values=ord(end)))
+            for end in ",\n"
+        )
+
+    def comma_row(self, units: Int32Array) -> UInt8Array:
+        """Return the text of one row, cells parted by commas and ended by a line feed."""
+        text = self._comma.take(units).view(np.uint8)
+        text[-1] = ord("\n")
+        return text
+
+    def line_ends(self, units: Int32Array) -> VoidArray:
+        """Return each rate with a line feed."""
+        cells: VoidArray = self._line.take(units)
+        return cells
+
+
+class WideText:
+    """The text of numbers beyond 1 with a fixed number of decimals.
+
+    Parameters
+    ----------
+    decimals : int
+        From 1 to 6.
+    reach : int
+        No number is further from 0.
+    """
+
+    def __init__(self, decimals: int, reach: int) -> None:
+        digits = _digits(decimals, reach)
+        self._most = len(digits) - 1
+        self._line = _as_cells(_signed_lines(digits))
+
+    def comma_row(self, units: Int32Array) -> UInt8Array:
+        """Return the text of one row, cells parted by commas and ended by a line feed."""
+        text = self.line_ends(units).tobytes().translate(None, b"\0")
+        return np.frombuffer(text[:-1].replace(b"\n", b",") + b"\n", dtype=np.uint8)
+
+    def line_ends(self, units: Int32Array) -> VoidArray:
+        """Return each number with a line feed, padded on the left with NUL bytes."""
+        cells: VoidArray = self._line.take(units + self._most)
+        return cells
 
 
 class CellText:
@@ -166,14 +261,13 @@ class PairLines:
     ----------
     face_ids : ndarray of shape (n,), int64
         Ascending.
-    decimals : int
-        From 1 to 6.
+    text : NumberText
     """
 
-    def __init__(self, face_ids: Int64Array, decimals: int) -> None:
+    def __init__(self, face_ids: Int64Array, text: NumberText) -> None:
         self._ids = [b"%d," % face_id for face_id in face_ids.tolist()]
         self._id_cells = np.array(self._ids, dtype=np.bytes_)
-        self._text = CellText(decimals)
+        self._text = text
 
     def of_row(self, row: int, units: Int32Array) -> bytes:
         """Return the lines of a face with those after it, largest value first.
@@ -190,13 +284,31 @@ class PairLines:
         bytes
         """
         kept = row + 1 + np.flatnonzero(units[row + 1 :] != MISSING)
-        if not len(kept):
+        return self.of_pairs(row, kept, units[kept])
+
+    def of_pairs(self, row: int, others: Int64Array, units: Int32Array) -> bytes:
+        """Return the lines of a face with some others, largest value first.
+
+        Parameters
+        ----------
+        row : int
+            Number of the face in `face_ids`.
+        others : ndarray of shape (n,), int64
+            Numbers of the other faces.
+        units : ndarray of shape (n,), int32
+            Nothing missing.
+
+        Returns
+        -------
+        bytes
+        """
+        if not len(others):
             return b""
         # One whole number that sorts by value, falling, then by face.
-        keys = kept - (units[kept].astype(np.int64) << _COLUMN_BITS)
+        keys = others - (units.astype(np.int64) << _COLUMN_BITS)
         keys.sort()
         kept = keys & ((1 << _COLUMN_BITS) - 1)
-        values = self._text.line_ends(units[kept])
+        values = self._text.line_ends(((kept - keys) >> _COLUMN_BITS).astype(np.int32))
         first = self._ids[row]
         lines = np.empty(
             len(kept),
@@ -208,20 +320,29 @@ class PairLines:
         return lines.tobytes().translate(None, b"\0")
 
 
-def _digits(decimals: int) -> UInt8Array:
-    """Return the characters ``0.00000`` to ``1.00000``, one number a row."""
-    numbers = np.arange(10**decimals + 1)
-    text = np.empty((len(numbers), decimals + 2), dtype=np.uint8)
-    text[:, 1] = ord(".")
-    columns = [0, *range(2, decimals + 2)]
+def _digits(decimals: int, reach: int = 1) -> UInt8Array:
+    """Return the characters ``0.00000`` to ``1.00000``, one number a row.
+
+    With a larger reach up to that, padded on the left with NUL bytes.
+    """
+    numbers = np.arange(reach * 10**decimals + 1)
+    width = len(str(reach))
+    text = np.zeros((len(numbers), width + 1 + decimals), dtype=np.uint8)
+    text[:, width] = ord(".")
+    columns = [*range(width), *range(width + 1, width + 1 + decimals)]
     for column in reversed(columns):
-        numbers, digit = np.divmod(numbers, 10)
-        text[:, column] = digit + ord("0")
+        rest, digit = np.divmod(numbers, 10)
+        shown = slice(None) if column >= width - 1 else numbers > 0
+        text[shown, column] = digit[shown] + ord("0")
+        numbers = rest
     return text
 
 
 def _signed_lines(digits: UInt8Array) -> UInt8Array:
-    """Return the text of -1 to 1, each with a line feed; NUL stands for no minus."""
+    """Return the text of all numbers and their negatives, each with a line feed.
+
+    NUL stands for no minus.
+    """
     count, width = digits.shape
     text = np.zeros((2 * count - 1, width + 2), dtype=np.uint8)
     text[: count - 1, 0] = ord("-")

@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesim_index.errors import IndexDamagedError, UsageError
+from facesim_index.half_precision import widened
 from facesim_index.heads import COSINE, Head
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 
 Int32Array = NDArray[np.int32]
 
 _READ_AT_ONCE = 8192
+_LISTED_AT_ONCE = 1 << 15
 _UNIT_NORM_TOLERANCE = 2e-3
 _TILE = 512
 _SLAB_CELLS = 32_000_000
@@ -205,6 +207,35 @@ def slabs(
                 if row < column:
                     square[column:end, row:row_end] = tile.T
         yield Slab(start, stop, values)
+
+
+def listed_scores(faces: Faces, a: Int64Array, b: Int64Array) -> Float64Array:
+    """Return the exact scores of listed pairs.
+
+    Parameters
+    ----------
+    faces : Faces
+    a, b : ndarray of shape (n_pairs,), int64
+        Rows of the two faces of each pair.
+
+    Returns
+    -------
+    scores : ndarray of shape (n_pairs,), float64
+        Clipped to [-1, 1].
+    """
+    scores = np.empty(len(a), dtype=np.float64)
+    for start in range(0, len(a), _LISTED_AT_ONCE):
+        part = slice(start, start + _LISTED_AT_ONCE)
+        left, right = single(faces.vectors[a[part]]), single(faces.vectors[b[part]])
+        scores[part] = faces.head.listed_scores(left, right)
+    return np.clip(scores, -1.0, 1.0, out=scores)
+
+
+def single(vectors: NDArray[np.float16] | Float32Array) -> Float32Array:
+    """Return vectors of `Faces` in single precision, which holds them exactly."""
+    if vectors.dtype == np.float16:
+        return widened(vectors.view(np.float16))
+    return np.asarray(vectors, dtype=np.float32)
 
 
 def _cuts(start: int, stop: int) -> list[tuple[int, int]]:

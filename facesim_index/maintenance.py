@@ -32,6 +32,7 @@ from facesim_index.records import (
 )
 from facesim_index.store import Store
 from facesim_index.vectors import Segment, check_embeddings, file_sha256
+from facesim_index.vectors_coarse import coarse_path, read_coarse, wants_coarse
 
 SAME_FACE_IOU = 0.9  # a face found again by the same engine is where it was
 
@@ -182,6 +183,7 @@ def verify(store: Store) -> Verdict:
             damaged.append(info)
             continue
         held.append(ids)
+        problems.extend(_check_coarse(store, info))
     present = np.concatenate(held)
     without = np.setdiff1d(living, present)
     stray = np.setdiff1d(present, np.union1d(living, removed))
@@ -233,6 +235,7 @@ def repair(store: Store, verdict: Verdict, read_pictures: ReadPictures) -> Repai
             mended.update(_match_faces(by_image[image], outcome.faces))
     lost = [face for face in faces if face.face_id not in mended]
     _write(store, verdict, mended, lost)
+    store.write_missing_coarse()
     paths = sorted({face.path for face in lost})
     return Repair(len(mended), len(lost), tuple(paths))
 
@@ -254,6 +257,16 @@ def _check_segment(store: Store, info: SegmentInfo) -> Int64Array:
     if len(segment.face_ids) != info.n_rows:
         raise IndexDamagedError(f"has {len(segment.face_ids)} rows instead of {info.n_rows}")
     return segment.face_ids
+
+
+def _check_coarse(store: Store, info: SegmentInfo) -> Iterator[Problem]:
+    """Yield what is wrong with the coarse codes of a sound segment."""
+    path = store.segment_path(info)
+    if wants_coarse(info.n_rows, store.identity.dimension):
+        try:
+            read_coarse(path, info.sha256)
+        except (FileNotFoundError, IndexDamagedError) as error:
+            yield Problem(coarse_path(path).name, str(error))
 
 
 def _find_source(face: FaceRecord, content_hash: bytes) -> Path | None:

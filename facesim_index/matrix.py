@@ -4,25 +4,45 @@ Scores are exact (see `exact_cosines`), and a number's text is that of the exact
 file is symmetric to the last digit and the same on every machine.
 """
 
-import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from itertools import pairwise
+from typing import TYPE_CHECKING, BinaryIO, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
-from facesim_index.calibration import Calibration, calibrated_degree
+from facesim_index.calibration import (
+    Calibration,
+    calibrated_degree,
+    cosine_at_degree,
+    false_match_rate,
+    log10_lr,
+)
+from facesim_index.close_pairs import close_pairs
 from facesim_index.csv_cells import (
     MAX_DECIMALS,
     MISSING,
     CellText,
     Int32Array,
+    NumberText,
     PairLines,
+    RateText,
     StepLookup,
+    WideText,
+    rate_units,
     rounded_units,
 )
 from facesim_index.errors import CalibrationError, UsageError
-from facesim_index.exact_cosines import EmbeddingSource, Faces, load, score_rows, slabs
+from facesim_index.exact_cosines import (
+    EmbeddingSource,
+    Faces,
+    listed_scores,
+    load,
+    score_rows,
+    slabs,
+)
 from facesim_index.heads import COSINE, Head
 from facesim_index.records import Float64Array, Int64Array
 
@@ -40,11 +60,19 @@ __all__ = [
     "write_wide",
 ]
 
-ScoreKind = Literal["cosine", "degree"]
+ScoreKind = Literal["cosine", "degree", "log10_lr", "fmr"]
 
+_UnitsOfScores = Callable[[Float64Array], Int32Array]
+
+_NAMES = {"degree": "a degree", "log10_lr": "a likelihood ratio", "fmr": "a false match rate"}
+_MOST_UNITS = 20_000_000
 # Below this many cells the lookup costs more than it saves.
 _LOOKUP_MIN_CELLS = 4_000_000
 _ROWS_AT_ONCE = 128
+# From this score on pairs are few enough to be looked at one by one.
+_FEW_PAIRS_FROM = 0.2
+# The score of a degree is found by bisection to 1e-12; the degree itself decides.
+_BISECTION = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +81,14 @@ class MatrixOptions:
 
     Attributes
     ----------
-    value : {"degree", "cosine"}
+    value : {"degree", "cosine", "log10_lr", "fmr"}
+        `fmr` is the false match rate at the pair's cosine.
     prior : float, default=0.5
         Probability of a genuine pair before looking, in (0, 1); degrees depend on it.
     min_degree : float, optional
         Leave out pairs with a lower degree, before rounding; for lists of pairs only.
     decimals : int, default=5
-        Of the text, from 1 to 6.
+        Of the text, from 1 to 6; rates have three digits and an exponent all the same.
     """
 
     value: ScoreKind = "degree"
@@ -77,7 +106,8 @@ class MatrixBlock:
     row_ids, column_ids : ndarray of shape (n_rows,) and (n_columns,), int64
         Face ids.
     values : ndarray of shape (n_rows, n_columns), float64
-        Cosines or degrees; exactly 1 for a face with itself.
+        A cosine or degree is exactly 1 for a face with itself; what is derived from the cosine
+        is that of 1.
     """
 
     row_ids: Int64Array
@@ -123,8 +153,9 @@ def matrix_blocks(
     """
     _check_options(options, curve)
     _refuse_min_degree(options)
-    faces = load(face_ids, source, _head_of_value(options, curve))
-    return _blocks(faces, options, curve, max_cells)
+    return _blocks(
+        load(face_ids, source, _head_of_value(options, curve)), options, curve, max_cells
+    )
 
 
 def matrix_frame(
@@ -206,7 +237,7 @@ def write_wide(
     faces = load(face_ids, source, _head_of_value(options, curve))
     out.write(",".join(["face_id", *map(str, faces.ids.tolist())]).encode() + b"\n")
     starts = [b"%d," % face_id for face_id in faces.ids.tolist()]
-    text = CellText(options.decimals)
+    text = _number_text(options, curve)
     for first, units in _unit_rows(faces, options, curve):
         for row, cells in enumerate(units, start=first):
             out.write(starts[row])
@@ -252,11 +283,16 @@ def write_long(
     """
     _check_options(options, curve)
     faces = load(np.sort(face_ids), source, _head_of_value(options, curve))
-    judged = None
-    if options.value == "cosine" and options.min_degree is not None and curve is not None:
-        judged = load(faces.ids, source, curve.head) if curve.head.learned else faces
-    lines = PairLines(faces.ids, options.decimals)
+    lines = PairLines(faces.ids, _number_text(options, curve))
     out.write(b"face_a,face_b,value\n")
+    judged = faces
+    if options.min_degree is not None and curve is not None:
+        if faces.head != curve.head:  # Cosines of the pairs that a learned head chooses.
+            judged = load(faces.ids, source, curve.head)
+        least = cosine_at_degree(options.min_degree, curve, prior=options.prior) - _BISECTION
+        if least >= _FEW_PAIRS_FROM:
+            _write_close(out, faces, judged, least, options, curve, lines, on_rows)
+            return
     for first, units in _unit_rows(faces, options, curve, judged, upper_only=True):
         for row, cells in enumerate(units, start=first):
             out.write(lines.of_row(row, cells))
@@ -264,20 +300,66 @@ def write_long(
             on_rows(first + len(units))
 
 
+def _write_close(
+    out: BinaryIO,
+    faces: Faces,
+    judged: Faces,
+    least: float,
+    options: MatrixOptions,
+    curve: Calibration,
+    lines: PairLines,
+    on_rows: Callable[[int], None] | None,
+) -> None:
+    """Write the lines of the pairs from a score on, which are few."""
+    for pairs in close_pairs(judged, least) if least <= 1.0 else ():
+        chosen = _is_chosen(pairs.scores, options, curve)
+        rows, others, scores = pairs.a[chosen], pairs.b[chosen], pairs.scores[chosen]
+        if judged is not faces:
+            scores = listed_scores(faces, rows, others)
+        units = _units(scores, options, curve)
+        first = np.flatnonzero(np.diff(rows, prepend=-1))
+        for start, stop in pairwise([*first.tolist(), len(rows)]):
+            out.write(lines.of_pairs(int(rows[start]), others[start:stop], units[start:stop]))
+        if on_rows is not None:
+            on_rows(pairs.stop)
+
+
 def _check_options(options: MatrixOptions, curve: Calibration | None) -> None:
-    if options.value not in ("cosine", "degree"):
-        raise UsageError(f"value must be cosine or degree, not {options.value}")
+    if options.value not in get_args(ScoreKind):
+        raise UsageError(
+            f"value must be one of {', '.join(get_args(ScoreKind))}, not {options.value}"
+        )
     if not 1 <= options.decimals <= MAX_DECIMALS:
         raise UsageError(f"decimals must be from 1 to {MAX_DECIMALS}, not {options.decimals}")
     if not 0.0 < options.prior < 1.0:
         raise UsageError(f"a prior is a probability between 0 and 1, not {options.prior}")
     if options.min_degree is not None and not 0.0 <= options.min_degree <= 1.0:
         raise UsageError(f"min_degree must be from 0 to 1, not {options.min_degree}")
-    if curve is None and (options.value == "degree" or options.min_degree is not None):
+    if curve is None and (options.value != "cosine" or options.min_degree is not None):
+        what = "a degree" if options.value == "cosine" else _NAMES[options.value]
         raise CalibrationError(
-            "a degree needs a calibration for the index's engine, and there is none; make one "
+            f"{what} needs a calibration for the index's engine, and there is none; make one "
             "with `facesim calibrate`, or export cosines with `--value cosine`"
         )
+    if curve is None:
+        return
+    if options.value == "fmr" and not curve.false_matches:
+        raise CalibrationError(f"the calibration {curve.name} has no false match rates")
+    if options.value == "log10_lr" and _reach(curve) * 10**options.decimals > _MOST_UNITS:
+        raise UsageError(f"log10_lr has at most 5 decimals, not {options.decimals}")
+
+
+def _reach(curve: Calibration) -> int:
+    """Return the whole number that no log10 likelihood ratio of a curve passes."""
+    return math.ceil(max(1.0, *(abs(value) for _, value in curve.knots)))
+
+
+def _number_text(options: MatrixOptions, curve: Calibration | None) -> NumberText:
+    if options.value == "fmr":
+        return RateText()
+    if options.value == "log10_lr" and curve is not None:
+        return WideText(options.decimals, _reach(curve))
+    return CellText(options.decimals)
 
 
 def _refuse_min_degree(options: MatrixOptions) -> None:
@@ -293,8 +375,9 @@ def _blocks(
 ) -> Iterator[MatrixBlock]:
     for rows in score_rows(faces, max(1, max_cells // max(1, len(faces.ids)))):
         values = rows.scores
-        if options.value == "degree" and curve is not None:
-            values = calibrated_degree(values, curve, prior=options.prior)
+        if curve is not None and options.value != "cosine":
+            values = _values(values, options, curve)
+        if options.value == "degree":
             values[np.arange(len(values)), np.arange(rows.start, rows.stop)] = 1.0
         yield MatrixBlock(faces.ids[rows.start : rows.stop], faces.ids, values)
 
@@ -314,50 +397,78 @@ def _unit_rows(
 ) -> Iterator[tuple[int, Int32Array]]:
     """Yield rows of the matrix in units of the last decimal, with the first row's number.
 
-    Where `judged` is given, cells are left out by the degrees of those.
+    With a `min_degree`, cells are `MISSING` by the degrees of the `judged` faces.
     """
     n_cells = len(faces.ids) ** 2
-    own_kind = judged is None or judged is faces
-    of_scores = _units_of_scores(options, curve, n_cells, pruned=own_kind)
-    found = slabs(faces, of_scores, upper_only=upper_only)
-    kept = None
-    if judged is not None and not own_kind:
-        degrees = dataclasses.replace(options, value="degree")
-        kept = slabs(judged, _units_of_scores(degrees, curve, n_cells), upper_only=upper_only)
-    for slab in found:
-        if kept is not None:
-            slab.values[next(kept).values == MISSING] = MISSING
+    value, missing = _units_of_scores(options, curve, n_cells), None
+    if options.min_degree is not None and curve is not None and judged is not None:
+        missing = _missing_by_scores(options, curve, n_cells)
+    itself = _units(np.ones(1), options, curve)[0]
+    if options.value == "degree":
+        itself = np.int32(10**options.decimals)
+    left_out = None
+    if missing is not None and judged is faces:
+        value = _both(value, missing)
+    elif missing is not None and judged is not None:
+        left_out = slabs(judged, missing, upper_only=upper_only)
+    for slab in slabs(faces, value, upper_only=upper_only):
+        if left_out is not None:
+            slab.values[next(left_out).values == MISSING] = MISSING
         own = np.arange(slab.start, slab.stop)
-        slab.values[own - slab.start, own] = 10**options.decimals
+        slab.values[own - slab.start, own] = itself
         for row in range(0, len(own), _ROWS_AT_ONCE):
             yield slab.start + row, slab.values[row : row + _ROWS_AT_ONCE]
 
 
-def _units_of_scores(
-    options: MatrixOptions, curve: Calibration | None, n_cells: int, *, pruned: bool = True
-) -> Callable[[Float64Array], Int32Array]:
-    """Return the function from exact scores to units, `MISSING` below `min_degree`."""
-
-    def of_cosine(cosines: Float64Array) -> Int32Array:
-        return rounded_units(np.clip(cosines, -1.0, 1.0), options.decimals)
-
-    if curve is None or (options.value == "cosine" and (options.min_degree is None or not pruned)):
-        return of_cosine
-
-    def of_degree(scores: Float64Array) -> Int32Array:
-        degrees = calibrated_degree(np.clip(scores, -1.0, 1.0), curve, prior=options.prior)
-        units = rounded_units(degrees, options.decimals)
-        if options.min_degree is not None:
-            units[degrees < options.min_degree] = MISSING
-        return units
-
-    by_degree = StepLookup(of_degree) if n_cells >= _LOOKUP_MIN_CELLS else of_degree
+def _values(scores: Float64Array, options: MatrixOptions, curve: Calibration) -> Float64Array:
+    """Return what is said of pairs, by their scores."""
     if options.value == "degree":
-        return by_degree
+        return calibrated_degree(scores, curve, prior=options.prior)
+    return (log10_lr if options.value == "log10_lr" else false_match_rate)(scores, curve)
 
-    def of_cosine_with_degree(cosines: Float64Array) -> Int32Array:
-        units = of_cosine(cosines)
-        units[by_degree(cosines) == MISSING] = MISSING
+
+def _units(scores: Float64Array, options: MatrixOptions, curve: Calibration | None) -> Int32Array:
+    """Return what is said of pairs, in the units of its text."""
+    values = np.clip(scores, -1.0, 1.0)
+    if curve is not None and options.value != "cosine":
+        values = _values(values, options, curve)
+    return rate_units(values) if options.value == "fmr" else rounded_units(values, options.decimals)
+
+
+def _is_chosen(
+    scores: Float64Array, options: MatrixOptions, curve: Calibration
+) -> NDArray[np.bool_]:
+    degrees = calibrated_degree(np.clip(scores, -1.0, 1.0), curve, prior=options.prior)
+    return np.asarray(degrees >= (options.min_degree or 0.0))
+
+
+def _units_of_scores(
+    options: MatrixOptions, curve: Calibration | None, n_cells: int
+) -> _UnitsOfScores:
+    """Return the function from exact scores to units."""
+
+    def units(scores: Float64Array) -> Int32Array:
+        return _units(scores, options, curve)
+
+    # A cosine changes its text in every bucket of the table: it is rounded at once.
+    look_up = n_cells >= _LOOKUP_MIN_CELLS and options.value != "cosine"
+    return StepLookup(units) if look_up else units
+
+
+def _missing_by_scores(options: MatrixOptions, curve: Calibration, n_cells: int) -> _UnitsOfScores:
+    """Return the function from exact scores to `MISSING` below `min_degree`, else 0."""
+
+    def missing(scores: Float64Array) -> Int32Array:
+        chosen = _is_chosen(scores, options, curve)
+        return np.where(chosen, np.int32(0), np.int32(MISSING))
+
+    return StepLookup(missing) if n_cells >= _LOOKUP_MIN_CELLS else missing
+
+
+def _both(value: _UnitsOfScores, missing: _UnitsOfScores) -> _UnitsOfScores:
+    def of_chosen(scores: Float64Array) -> Int32Array:
+        units = value(scores)
+        units[missing(scores) == MISSING] = MISSING
         return units
 
-    return of_cosine_with_degree
+    return of_chosen

@@ -55,9 +55,10 @@ from facesim_index.vectors import (
     check_embeddings,
     gather,
     merged_rows,
-    search_segments,
     write_segment,
 )
+from facesim_index.vectors_coarse import coarse_path, read_coarse, wants_coarse, write_coarse
+from facesim_index.vectors_search import search_segments
 
 SEGMENTS_NAME = "segments"
 MERGE_FAN = 8  # this many neighbouring segments of one tier become one of the next
@@ -111,7 +112,12 @@ class View:
         self.removed = reading.tombstones(transaction)
 
     def search(
-        self, queries: Float32Array, k: int, *, excluded: Int64Array | None = None
+        self,
+        queries: Float32Array,
+        k: int,
+        *,
+        excluded: Int64Array | None = None,
+        exact: bool = False,
     ) -> list[Neighbours]:
         """Return the `k` nearest living faces of each query.
 
@@ -122,13 +128,15 @@ class View:
             At least 1.
         excluded : ndarray of int64, optional
             More faces that must not be found.
+        exact : bool, default=False
+            Compare with every face, not only with candidates chosen by coarse codes.
 
         Returns
         -------
         list of Neighbours
         """
         hidden = self.removed if excluded is None else np.union1d(self.removed, excluded)
-        return search_segments(self.segments, queries, k, hidden)
+        return search_segments(self.segments, queries, k, hidden, exact=exact)
 
     def embeddings(self, face_ids: Int64Array) -> Float32Array:
         """Return stored embeddings, shape (n, dimension), in the order asked."""
@@ -348,6 +356,21 @@ class Store:
             if len(group) > 1 or dirty:
                 self.replace_segments(group)
         self.catalog.shrink()
+        self.write_missing_coarse()
+
+    def write_missing_coarse(self) -> None:
+        """Give every large segment the coarse codes that it lacks, or that are damaged.
+
+        They follow from the segment: no commit depends on them, so this comes after it.
+        """
+        with self.catalog.read() as transaction:
+            segments = reading.segments(transaction)
+        for info in segments:
+            if wants_coarse(info.n_rows, self.identity.dimension):
+                try:
+                    read_coarse(self.segment_path(info), info.sha256)
+                except (FileNotFoundError, IndexDamagedError):
+                    self._write_coarse(info)
 
     def replace_segments(self, old: Sequence[SegmentInfo]) -> None:
         """Let one segment without the removed faces take the place of neighbouring ones."""
@@ -362,6 +385,9 @@ class Store:
             writing.replace_segments(transaction, [segment.segment_id for segment in old], new)
             writing.advance(transaction, next_segment_id=state.next_segment_id + len(new))
         self.drop_files(old)
+        for info in new:
+            if wants_coarse(info.n_rows, self.identity.dimension):
+                self._write_coarse(info)
 
     def drop_files(self, segments: Sequence[SegmentInfo]) -> None:
         """Remove the files of segments that the catalog does not name any more.
@@ -370,8 +396,10 @@ class Store:
         """
         for segment in segments:
             self._open_segments.pop(segment.name, None)
+            path = self.segment_path(segment)
             with contextlib.suppress(OSError):
-                self.segment_path(segment).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+                coarse_path(path).unlink(missing_ok=True)
 
     def write_segment(
         self, segment_id: SegmentId, ids: Int64Array, embeddings: Iterable[NDArray[np.floating]]
@@ -391,6 +419,15 @@ class Store:
         embeddings = np.stack([face.embedding for face in faces])
         check_embeddings(embeddings, self.identity.dimension)
         return self.write_segment(segment_id, ids, [embeddings])
+
+    def _write_coarse(self, info: SegmentInfo) -> None:
+        """Write a segment's coarse codes; without them it is only searched more slowly."""
+        try:
+            path = self.segment_path(info)
+            segment = Segment(path)  # named, for its vectors live as long as it does
+            write_coarse(path, info.sha256, segment.vectors)
+        except (StorageError, IndexDamagedError, FileNotFoundError) as error:
+            logger.warning("the coarse codes of %s were not written: %s", info.name, error)
 
     def _merge_tail(self) -> None:
         """Merge the newest segments when enough of one tier have gathered."""
@@ -412,7 +449,7 @@ class Store:
         for info in infos:
             segment = self._open_segments.get(info.name)
             if segment is None:
-                segment = Segment(self.segment_path(info))
+                segment = Segment(self.segment_path(info), info.sha256)
             opened[info.name] = segment
         self._open_segments = opened
         return tuple(opened.values())
@@ -421,7 +458,8 @@ class Store:
         folder = self.folder / SEGMENTS_NAME
         folder.mkdir(exist_ok=True)
         with self.catalog.read() as transaction:
-            named = {segment.name for segment in reading.segments(transaction)}
+            paths = [self.segment_path(segment) for segment in reading.segments(transaction)]
+        named = {named.name for path in paths for named in (path, coarse_path(path))}
         for path in folder.iterdir():
             if path.name not in named:
                 logger.info("removing %s, left over from an interrupted run", path)

@@ -6,6 +6,7 @@ used.  Embeddings are stored in fp16; all arithmetic on them is done in fp32 or 
 """
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,19 @@ from facesim_index.records import (
     SegmentId,
     SegmentInfo,
 )
+from facesim_index.vectors_coarse import (
+    CoarseCodes,
+    coarse_path,
+    file_stamp,
+    read_coarse,
+    wants_coarse,
+)
 
 HASH_CHUNK_BYTES = 1 << 20
 UNIT_NORM_TOLERANCE = 1e-3
+_MERGED_AT_ONCE = 1 << 14
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,9 @@ class Segment:
     Parameters
     ----------
     path : Path
+    sha256 : str, optional
+        The file's hash, as the catalog has it; without it the segment is searched without its
+        coarse codes.
 
     Attributes
     ----------
@@ -67,9 +81,13 @@ class Segment:
         The file is not a whole segment.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sha256: str | None = None) -> None:
         if not path.exists():
             raise FileNotFoundError(path)
+        self._path = path
+        self._sha256 = sha256
+        self._coarse: CoarseCodes | None = None
+        self._refused: list[tuple[int, int] | None] = []
         try:
             self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
             quantizer = faiss.downcast_index(self._index.index)
@@ -85,6 +103,24 @@ class Segment:
             raise IndexDamagedError(
                 f"{path} has ids that do not fit its vectors; run `facesim verify --repair`"
             )
+
+    def coarse(self) -> CoarseCodes | None:
+        """Return the segment's coarse codes, read when first asked for.
+
+        None, with a warning, where a large segment has none that can be used.
+        """
+        if self._sha256 is None or not wants_coarse(*self.vectors.shape):
+            return None
+        if self._coarse is None:
+            # Those of a segment that is in use may still be written, or be made anew.
+            stamp = file_stamp(coarse_path(self._path))
+            if stamp not in self._refused:
+                try:
+                    self._coarse = read_coarse(self._path, self._sha256)
+                except (FileNotFoundError, IndexDamagedError) as error:
+                    self._refused.append(stamp)
+                    logger.warning("%s", error)
+        return self._coarse
 
     def search(
         self, queries: Float32Array, k: int, excluded: Int64Array
@@ -121,35 +157,6 @@ class Segment:
         return np.where(self.face_ids[rows] == face_ids, rows, -1)
 
 
-def search_segments(
-    segments: Sequence[Segment], queries: Float32Array, k: int, excluded: Int64Array
-) -> list[Neighbours]:
-    """Return the `k` nearest faces of each query over all segments.
-
-    Parameters
-    ----------
-    segments : sequence of Segment
-    queries : ndarray of shape (n_queries, dimension), float32, unit norm
-    k : int
-        At least 1.
-    excluded : ndarray of int64, ascending
-        Face ids that must not be found, such as those with a tombstone.
-
-    Returns
-    -------
-    list of Neighbours
-        One for each query; shorter than `k` when there are fewer faces.
-    """
-    found: list[list[tuple[float, int]]] = [[] for _ in queries]
-    for segment in segments:
-        _, ids = segment.search(queries, k, excluded)
-        for candidates, query, row_ids in zip(found, queries, ids, strict=True):
-            present = row_ids[row_ids >= 0]
-            cosines = exact_cosines(segment.vectors[segment.rows_of(present)], query)
-            candidates.extend(zip(cosines.tolist(), present.tolist(), strict=True))
-    return [_best(candidates, k) for candidates in found]
-
-
 def exact_cosines(vectors: NDArray[np.float16], query: Float32Array) -> Float64Array:
     """Return the cosines of stored embeddings with one query, in double precision.
 
@@ -163,7 +170,11 @@ def exact_cosines(vectors: NDArray[np.float16], query: Float32Array) -> Float64A
     cosines : ndarray of shape (n,), float64
         In [-1, 1].
     """
-    return np.clip(vectors.astype(np.float64) @ query.astype(np.float64), -1.0, 1.0)
+    # Row by row, unlike BLAS: equal embeddings have equal cosines, whatever stands beside them.
+    cosines: Float64Array = np.einsum(
+        "ij,j->i", vectors.astype(np.float64), query.astype(np.float64)
+    )
+    return np.clip(cosines, -1.0, 1.0, out=cosines)
 
 
 def gather(segments: Sequence[Segment], face_ids: Int64Array) -> Float32Array:
@@ -326,18 +337,13 @@ def merged_rows(
     -------
     face_ids : ndarray of shape (n,), int64, ascending
     embeddings : iterator of ndarray of shape (m, dimension), float16
-        One block for each segment, together `n` rows.
+        Blocks of bounded size, together `n` rows.
     """
     kept = [~np.isin(segment.face_ids, removed) for segment in segments]
     pairs = list(zip(segments, kept, strict=True))
     face_ids = np.concatenate([segment.face_ids[rows] for segment, rows in pairs])
-    return face_ids, (segment.vectors[rows] for segment, rows in pairs)
-
-
-def _best(candidates: list[tuple[float, int]], k: int) -> Neighbours:
-    candidates.sort(key=lambda candidate: (-candidate[0], candidate[1]))
-    best = candidates[:k]
-    return Neighbours(
-        face_ids=np.array([face_id for _, face_id in best], dtype=np.int64),
-        cosines=np.array([cosine for cosine, _ in best], dtype=np.float64),
+    return face_ids, (
+        segment.vectors[start : start + _MERGED_AT_ONCE][rows[start : start + _MERGED_AT_ONCE]]
+        for segment, rows in pairs
+        for start in range(0, len(rows), _MERGED_AT_ONCE)
     )

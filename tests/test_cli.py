@@ -221,6 +221,21 @@ def test_export_matrix(index: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["i.facesim", "photos", "sim.csv"]
 
 
+def test_export_matches_needs_a_calibration(index: Path, tmp_path: Path) -> None:
+    refused = facesim(index, "export", "matches", tmp_path / "m.csv", "--min-degree", "0.5")
+    assert refused.exit_code == 1
+    assert "facesim calibrate" in refused.stderr
+    assert facesim(index, "export", "matches", tmp_path / "m.csv").exit_code == 2
+    assert not (tmp_path / "m.csv").exists()
+
+
+def test_exact_query_is_the_same_here(index: Path, photos: Path) -> None:
+    usual = facesim(index, "query", photos / "red.png", "--format", "json").stdout
+    exact = facesim(index, "query", photos / "red.png", "--format", "json", "--exact").stdout
+    assert json.loads(exact)["faces"][0]["matches"]
+    assert exact == usual
+
+
 def test_export_chooses_faces(index: Path, photos: Path, tmp_path: Path) -> None:
     ids = tmp_path / "ids.txt"
     ids.write_text("face_id\n3\n1\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesim_index import kept_calibrations, search
+from facesim_index import kept_calibrations, matrix, search
 from facesim_index.calibration import Calibration, Evidence, calibrated_degree, from_json, to_json
 from facesim_index.calibration_check import check_index
 from facesim_index.engine import load_engine
@@ -22,6 +22,7 @@ from facesim_index.heads import COSINE, LEARNED, Head
 from facesim_index.identification import evaluate_people, search_people
 from facesim_index.labelled_scores import face_pairs_data
 from facesim_index.labels import LabelledPair, PairList
+from facesim_index.matches import write_matches
 from facesim_index.matrix import MatrixOptions, matrix_frame, write_long, write_wide
 from facesim_index.records import FaceId, Float32Array, Float64Array, Int64Array
 from facesim_index.search import QueryOptions, compare_pictures, query_face, query_picture
@@ -122,6 +123,13 @@ def test_search_and_matrix_say_the_same_of_a_pair(
         assert [match.cosine for match in matches] == cosines[row, order].tolist()
 
 
+@pytest.fixture(params=[-2.0, 2.0], ids=["one by one", "all at once"])
+def few_pairs_from(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways in which chosen pairs are found."""
+    monkeypatch.setattr(matrix, "_FEW_PAIRS_FROM", request.param)
+
+
+@pytest.mark.usefixtures("few_pairs_from")
 @every_head
 def test_files_of_pairs_say_the_same_in_both_layouts(store: Store, head: Head) -> None:
     curve = curve_of(head)
@@ -155,6 +163,7 @@ def test_files_of_pairs_say_the_same_in_both_layouts(store: Store, head: Head) -
         assert text == cells[a, b] == cells[b, a] == f"{degree[ids.index(a), ids.index(b)]:.6f}"
 
 
+@pytest.mark.usefixtures("few_pairs_from")
 @every_head
 def test_an_exported_cosine_is_the_plain_one(store: Store, head: Head) -> None:
     curve = curve_of(head)
@@ -176,6 +185,32 @@ def test_an_exported_cosine_is_the_plain_one(store: Store, head: Head) -> None:
     assert {tuple(line) for line in listed} < {
         tuple(line.split(",")) for line in plain.getvalue().decode().splitlines()
     }
+
+
+@every_head
+def test_matches_are_chosen_by_score_and_say_the_plain_cosine(store: Store, head: Head) -> None:
+    curve = curve_of(head)
+    ids, scores = by_pairs(store, head)
+    _, cosines = by_pairs(store, COSINE)
+    degree = calibrated_degree(scores, curve, prior=0.2)
+    least = float(np.quantile(degree, 0.9))
+    out = io.BytesIO()
+    with store.view() as view:
+        write_matches(
+            out,
+            np.array(ids),
+            view,
+            lambda some: {int(one): f"/{one}" for one in some},
+            curve,
+            min_degree=least,
+            prior=0.2,
+        )
+    rows = list(csv.DictReader(io.StringIO(out.getvalue().decode())))
+    place = [(ids.index(int(row["face_a"])), ids.index(int(row["face_b"]))) for row in rows]
+    assert set(place) == set(map(tuple, np.argwhere(np.triu(degree >= least, 1)).tolist()))
+    for row, pair in zip(rows, place, strict=True):
+        assert row["degree"] == f"{degree[pair]:.9g}"
+        assert row["cosine"] == f"{cosines[pair]:.6f}"
 
 
 @every_head

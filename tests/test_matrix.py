@@ -15,8 +15,24 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from facesim_index import exact_cosines, matrix
-from facesim_index.calibration import Calibration, Evidence, calibrated_degree, cosine_at_degree
-from facesim_index.csv_cells import MISSING, CellText, Int32Array, StepLookup, rounded_units
+from facesim_index.calibration import (
+    Calibration,
+    Evidence,
+    calibrated_degree,
+    cosine_at_degree,
+    false_match_rate,
+    log10_lr,
+)
+from facesim_index.csv_cells import (
+    MISSING,
+    CellText,
+    Int32Array,
+    RateText,
+    StepLookup,
+    WideText,
+    rate_units,
+    rounded_units,
+)
 from facesim_index.errors import CalibrationError, IndexDamagedError, UsageError
 from facesim_index.matrix import (
     MatrixOptions,
@@ -28,13 +44,15 @@ from facesim_index.matrix import (
 )
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 
+RATE_TEXT = RateText()
 EVIDENCE = Evidence("a test", 50, 200, 9000, "2024-02-29")
 COSINE = MatrixOptions(value="cosine")
-VALUES: tuple[ScoreKind, ...] = ("cosine", "degree")
+VALUES: tuple[ScoreKind, ...] = ("cosine", "degree", "log10_lr", "fmr")
+RATES = ((-0.1, 0.0), (0.1, -1.0), (0.3, -4.0), (0.5, -6.5))
 
 
 def curve_of(*knots: tuple[float, float]) -> Calibration:
-    return Calibration("test", "engine", "by hand", knots, EVIDENCE)
+    return Calibration("test", "engine", "by hand", knots, EVIDENCE, false_matches=RATES)
 
 
 CURVE = curve_of((-0.2, -4.0), (0.2, -1.0), (0.4, 3.0), (0.6, 3.0))
@@ -84,6 +102,10 @@ def long(source: Stored, options: MatrixOptions, curve: Calibration | None = CUR
 # A straightforward oracle
 
 
+def text_of(value: float, options: MatrixOptions) -> str:
+    return format(value, ".2e") if options.value == "fmr" else number(value, options.decimals)
+
+
 def number(value: float, decimals: int) -> str:
     text = format(value, f".{decimals}f")
     return text[1:] if float(text) == 0.0 and text.startswith("-") else text
@@ -94,9 +116,13 @@ def degree_of(cosine: float, curve: Calibration, prior: float) -> float:
 
 
 def value_of(source: Stored, a: int, b: int, options: MatrixOptions, curve: Calibration) -> float:
+    cosine = source.cosine(a, b)
+    if options.value == "log10_lr":
+        return float(log10_lr(np.array([cosine]), curve)[0])
+    if options.value == "fmr":
+        return float(false_match_rate(np.array([cosine]), curve)[0])
     if a == b:
         return 1.0
-    cosine = source.cosine(a, b)
     return cosine if options.value == "cosine" else degree_of(cosine, curve, options.prior)
 
 
@@ -104,7 +130,7 @@ def expected_wide(source: Stored, options: MatrixOptions, curve: Calibration) ->
     ids = source.ids.tolist()
     lines = [",".join(["face_id", *map(str, ids)])]
     for a in ids:
-        row = [number(value_of(source, a, b, options, curve), options.decimals) for b in ids]
+        row = [text_of(value_of(source, a, b, options, curve), options) for b in ids]
         lines.append(",".join([str(a), *row]))
     return "".join(line + "\n" for line in lines).encode()
 
@@ -116,7 +142,7 @@ def expected_long(source: Stored, options: MatrixOptions, curve: Calibration) ->
             degree = degree_of(source.cosine(a, b), curve, options.prior)
             if degree < options.min_degree:
                 continue
-        pairs.append((a, b, number(value_of(source, a, b, options, curve), options.decimals)))
+        pairs.append((a, b, text_of(value_of(source, a, b, options, curve), options)))
     pairs.sort(key=lambda pair: (pair[0], -float(pair[2]), pair[1]))
     return ("face_a,face_b,value\n" + "".join(f"{a},{b},{v}\n" for a, b, v in pairs)).encode()
 
@@ -139,9 +165,14 @@ def curves(draw: st.DrawFn) -> Calibration:
 
 options_of = st.builds(
     MatrixOptions,
-    value=st.sampled_from(VALUES),
+    value=st.sampled_from(("cosine", "degree")),
     prior=st.floats(1e-6, 1.0 - 1e-6),
     decimals=st.integers(1, 5),
+) | st.builds(  # whose tables grow with the curve
+    MatrixOptions,
+    value=st.sampled_from(("log10_lr", "fmr")),
+    prior=st.floats(1e-6, 1.0 - 1e-6),
+    decimals=st.integers(1, 2),
 )
 
 
@@ -212,6 +243,39 @@ def test_row_text(decimals: int) -> None:
     assert [text.comma_row(row).tobytes().decode() for row in rows] == expected
 
 
+@given(
+    rates=st.lists(
+        st.floats(1e-19, 1.0)
+        | st.floats(-19.0, 0.0).map(lambda exponent: 10.0**exponent)
+        | st.tuples(st.integers(1000, 10000), st.integers(4, 16))
+        .map(lambda tie: float(f"{tie[0]}5e-{tie[1]}") / 10)
+        .filter(lambda rate: 1e-19 < rate <= 1.0),
+        min_size=1,
+    )
+)
+def test_rates_are_written_as_format_writes_them(rates: list[float]) -> None:
+    units = rate_units(np.array(rates))
+    row = RATE_TEXT.comma_row(units).tobytes().decode()
+    assert row == ",".join(format(rate, ".2e") for rate in rates) + "\n"
+    order = np.argsort(rates, kind="stable")
+    assert (np.diff(units[order]) >= 0).all()
+
+
+def test_no_rate_is_too_small_for_its_text() -> None:
+    assert RATE_TEXT.comma_row(rate_units(np.array([1e-30, 1e-20]))).tobytes() == (
+        b"1.00e-20,1.00e-20\n"
+    )
+
+
+def test_numbers_beyond_one() -> None:
+    text = WideText(2, 12)
+    units = np.array([1200, -1200, 999, -1000, 0, -1, 7, 110], dtype=np.int32)
+    row = b"12.00,-12.00,9.99,-10.00,0.00,-0.01,0.07,1.10\n"
+    assert text.comma_row(units).tobytes() == row
+    ends = text.line_ends(units).tobytes().translate(None, b"\0")
+    assert ends == row.replace(b",", b"\n")
+
+
 def test_no_minus_before_zero() -> None:
     vectors = np.array([[1.0, 0.0], [-(2.0**-20), 1.0]], dtype=np.float16)
     source = Stored([1, 2], vectors)
@@ -241,7 +305,8 @@ def test_symmetric_to_the_last_digit(value: ScoreKind) -> None:
     rows = list(csv.reader(io.StringIO(wide(source, MatrixOptions(value=value)).decode())))
     cells = [row[1:] for row in rows]
     assert cells[1:] == [list(column) for column in zip(*cells[1:], strict=True)]
-    assert {cells[1 + face][face] for face in range(700)} == {"1.00000"}
+    itself = {"log10_lr": "3.00000", "fmr": "3.16e-07"}.get(value, "1.00000")
+    assert {cells[1 + face][face] for face in range(700)} == {itself}
 
 
 def test_cosines_are_those_of_double_precision() -> None:
@@ -358,13 +423,17 @@ def test_lookup_seldom_asks() -> None:
 # What is read back
 
 
-def test_pandas_reads_the_matrix() -> None:
+@pytest.mark.parametrize("value", VALUES)
+def test_pandas_reads_the_matrix(value: ScoreKind) -> None:
     source = stored(30, n_people=5)
-    frame = pd.read_csv(io.BytesIO(wide(source, MatrixOptions())), index_col="face_id")
+    options = MatrixOptions(value=value)
+    frame = pd.read_csv(io.BytesIO(wide(source, options)), index_col="face_id")
     assert frame.index.tolist() == source.ids.tolist()
     assert [int(name) for name in frame.columns] == source.ids.tolist()
-    expected = matrix_frame(source.ids, source, MatrixOptions(), CURVE)
-    np.testing.assert_allclose(frame.to_numpy(), expected.to_numpy(), rtol=0.0, atol=5.001e-6)
+    expected = matrix_frame(source.ids, source, options, CURVE)
+    relative, absolute = (5.001e-3, 0.0) if value == "fmr" else (0.0, 5.001e-6)
+    np.testing.assert_allclose(frame.to_numpy(), expected.to_numpy(), rtol=relative, atol=absolute)
+    assert (frame.to_numpy() < 0.0).any() == (value in ("cosine", "log10_lr"))
 
 
 def test_pandas_reads_the_pairs() -> None:
@@ -411,7 +480,7 @@ def test_blocks_are_rows_of_the_frame(max_cells: int, value: ScoreKind) -> None:
     assert all((block.column_ids == source.ids).all() for block in blocks)
     frame = matrix_frame(source.ids, source, options, CURVE)
     np.testing.assert_array_equal(np.concatenate([block.values for block in blocks]), frame)
-    assert (np.diag(frame) == 1.0).all()
+    assert (np.diag(frame) == value_of(source, 1, 1, options, CURVE)).all()
     assert (frame.index.name, frame.columns.name) == ("face_id", "face_id")
     assert frame.loc[2, 9] == value_of(source, 2, 9, options, CURVE)
 
@@ -438,6 +507,18 @@ def test_a_degree_needs_a_calibration() -> None:
     with pytest.raises(CalibrationError):
         matrix_blocks(source.ids, source, MatrixOptions(), None)
     assert wide(source, COSINE, None) == wide(source, COSINE, CURVE)
+
+
+def test_what_a_calibration_does_not_know_is_refused() -> None:
+    silent = Calibration("silent", "engine", "by hand", CURVE.knots, EVIDENCE)
+    with pytest.raises(CalibrationError, match="silent has no false match rates"):
+        wide(stored(3), MatrixOptions(value="fmr"), silent)
+    for value, what in (("fmr", "a false match rate"), ("log10_lr", "a likelihood ratio")):
+        with pytest.raises(CalibrationError, match=f"{what} needs a calibration"):
+            wide(stored(3), MatrixOptions(value=cast(ScoreKind, value)), None)
+    far = curve_of((0.0, -25.0), (0.5, 25.0))
+    with pytest.raises(UsageError, match="at most 5 decimals"):
+        wide(stored(3), MatrixOptions(value="log10_lr", decimals=6), far)
 
 
 def test_a_matrix_leaves_no_pair_out() -> None:

@@ -17,9 +17,9 @@ from facesim_index.vectors import (
     file_sha256,
     gather,
     merged_rows,
-    search_segments,
     write_segment,
 )
+from facesim_index.vectors_search import search_segments
 from tests.builders import DIMENSION, unit_vectors
 
 NOBODY = np.empty(0, dtype=np.int64)
@@ -123,7 +123,11 @@ def test_no_segment_gives_no_neighbour() -> None:
     assert len(found.face_ids) == len(found.cosines) == 0
 
 
-def test_merging_leaves_out_removed_faces_and_changes_no_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [1, 7, 1000])
+def test_merging_leaves_out_removed_faces_and_changes_no_bit(
+    tmp_path: Path, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facesim_index.vectors._MERGED_AT_ONCE", at_once)
     vectors = unit_vectors(30, 5)
     parts = [
         write(tmp_path, 1, np.arange(10), vectors[:10]),

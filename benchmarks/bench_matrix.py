@@ -1,0 +1,209 @@
+"""Export of matrices beside pandas, and of the pairs above a degree beside all of n² in numpy."""
+
+import contextlib
+import importlib.resources
+import io
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.harness import Options, Row, interleaved, ratio_text, ratios, seconds
+from benchmarks.vectors import all_vectors, open_segments
+from facesim_index.calibration import Calibration, calibrated_degree, cosine_at_degree, from_json
+from facesim_index.matrix import MatrixOptions, matrix_frame, write_long, write_wide
+from facesim_index.records import Float32Array, Int64Array
+from facesim_index.vectors import Segment, gather
+
+WIDE_FACES = 5000
+LONG_FACES = (20_000, 100_000)
+MEMORY_FACES, MEMORY_ROWS = 50_000, 1500
+MIN_DEGREE, PRIOR = 0.9, 1e-4
+BLOCK = 1024
+BoolArray = NDArray[np.bool_]
+TARGET_WIDE, TARGET_LONG, TARGET_MB = 50.0, 5.0, 300
+
+MEMORY_SCRIPT = """
+import resource, sys
+from pathlib import Path
+from benchmarks.bench_matrix import stop_early
+stop_early(Path(sys.argv[1]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+class Source:
+    """The embeddings of generated segments."""
+
+    def __init__(self, segments: list[Segment]) -> None:
+        self._segments = segments
+
+    def embeddings(self, face_ids: Int64Array) -> Float32Array:
+        """Return stored embeddings in the order asked."""
+        return gather(self._segments, face_ids)
+
+
+class Nowhere(io.BytesIO):
+    """Takes bytes and forgets them."""
+
+    def write(self, data: object, /) -> int:
+        """Take bytes."""
+        return len(memoryview(data))  # type: ignore[arg-type]
+
+
+class EnoughError(Exception):
+    """Enough rows were written."""
+
+
+def run(options: Options) -> list[Row]:
+    """Return the figures of the wide and the long layout."""
+    rows = _wide(options)
+    rows += _long(options)
+    folder = options.work / f"search-{LONG_FACES[1]}"
+    open_segments(folder, LONG_FACES[1])
+    peak = subprocess.run(
+        [sys.executable, "-c", MEMORY_SCRIPT, str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    megabytes = float(peak.stdout)
+    rows.append(
+        Row(
+            f"wide, {MEMORY_FACES:,} faces, peak memory of the process, MB",
+            f"{megabytes:.0f}",
+            target=f"at most {TARGET_MB}",
+            met=megabytes <= TARGET_MB,
+        )
+    )
+    return rows
+
+
+def stop_early(folder: Path) -> None:
+    """Write the first rows of a wide matrix of many faces."""
+    segments = open_segments(folder, LONG_FACES[1])
+
+    def enough(done: int) -> None:
+        if done >= MEMORY_ROWS:
+            raise EnoughError
+
+    options = MatrixOptions(prior=PRIOR)
+    ids = np.arange(MEMORY_FACES)
+    with contextlib.suppress(EnoughError):
+        write_wide(Nowhere(), ids, Source(segments), options, _curve(), on_rows=enough)
+
+
+def _wide(options: Options) -> list[Row]:
+    segments = open_segments(options.work / f"search-{LONG_FACES[1]}", LONG_FACES[1])
+    source, ids, curve = Source(segments), np.arange(WIDE_FACES), _curve()
+    matrix = MatrixOptions(prior=PRIOR)
+    frame = matrix_frame(ids, source, matrix, curve)
+    n_cells = len(ids) ** 2
+
+    def pandas() -> float:
+        part = frame.iloc[:500]  # its rate does not depend on the number of rows
+        return seconds(lambda: part.to_csv(Nowhere(), float_format="%.5f")) * len(ids) / len(part)
+
+    times = interleaved(
+        {
+            "ours": lambda: seconds(lambda: write_wide(Nowhere(), ids, source, matrix, curve)),
+            "pandas": pandas,
+        },
+        rounds=options.rounds,
+    )
+    faster = ratios(times["pandas"], times["ours"])
+    return [
+        Row(
+            f"wide, {WIDE_FACES:,} faces, from embeddings to text, million cells/s",
+            f"{n_cells / statistics.median(times['ours']) / 1e6:.1f}",
+            f"{n_cells / statistics.median(times['pandas']) / 1e6:.2f} (to_csv, text only)",
+            ratio_text(faster),
+            f"{TARGET_WIDE:.0f}x",
+            statistics.median(faster) >= TARGET_WIDE,
+        )
+    ]
+
+
+def _long(options: Options) -> list[Row]:
+    segments = open_segments(options.work / f"search-{LONG_FACES[1]}", LONG_FACES[1])
+    source, curve, n_faces = Source(segments), _curve(), LONG_FACES[0]
+    vectors = all_vectors(segments)[:n_faces].astype(np.float32)
+    options_long = MatrixOptions(prior=PRIOR, min_degree=MIN_DEGREE)
+    ours: set[tuple[int, int]] = set()
+    peer: set[tuple[int, int]] = set()
+
+    def export(n: int) -> float:
+        out = io.BytesIO()
+        took = seconds(lambda: write_long(out, np.arange(n), source, options_long, curve))
+        lines = out.getvalue().decode().splitlines()[1:]
+        ours.clear()
+        ours.update((int(a), int(b)) for a, b, _ in (line.split(",") for line in lines))
+        return took
+
+    def all_pairs(close: Callable[[Float32Array], BoolArray]) -> float:
+        peer.clear()
+        return seconds(lambda: peer.update(_all_pairs(vectors, close)))
+
+    least = np.float32(cosine_at_degree(MIN_DEGREE, curve, prior=PRIOR))
+    times = interleaved(
+        {
+            "ours": lambda: export(n_faces),
+            "cosines": lambda: all_pairs(lambda rows: rows @ vectors.T >= least),
+            "degrees": lambda: all_pairs(
+                lambda rows: (
+                    calibrated_degree(np.clip(rows @ vectors.T, -1, 1), curve, prior=PRIOR)
+                    >= MIN_DEGREE
+                )
+            ),
+        },
+        rounds=options.rounds,
+    )
+    export(n_faces)
+    same = ours == peer
+    rows = [
+        Row(
+            f"long from degree {MIN_DEGREE}, {n_faces:,} faces, s ({what})",
+            f"{statistics.median(times['ours']):.2f}",
+            f"{statistics.median(times[name]):.2f} (all of n² in numpy)",
+            ratio_text(ratios(times[name], times["ours"])),
+            f"{TARGET_LONG:.0f}x" if name == "degrees" else "",
+            statistics.median(ratios(times[name], times["ours"])) >= TARGET_LONG
+            if name == "degrees"
+            else None,
+        )
+        for name, what in (
+            ("degrees", "peer: degrees of all pairs"),
+            ("cosines", "peer: float32 cosines and a cosine threshold"),
+        )
+    ]
+    rows.append(
+        Row(f"long, {n_faces:,} faces, same pairs", f"{len(ours)}", f"{len(peer)}", met=same)
+    )
+    if not options.quick:
+        took = export(LONG_FACES[1])
+        rows.append(
+            Row(f"long from degree {MIN_DEGREE}, {LONG_FACES[1]:,} faces, s, once", f"{took:.1f}")
+        )
+    return rows
+
+
+def _all_pairs(
+    vectors: Float32Array, close: Callable[[Float32Array], BoolArray]
+) -> set[tuple[int, int]]:
+    found: set[tuple[int, int]] = set()
+    for start, stop in pairwise([*range(0, len(vectors), BLOCK), len(vectors)]):
+        a, b = np.nonzero(close(vectors[start:stop]))
+        kept = a + start < b
+        found.update(zip((a[kept] + start).tolist(), b[kept].tolist(), strict=True))
+    return found
+
+
+def _curve() -> Calibration:
+    """Return the shipped curve, whichever weights are installed."""
+    file = importlib.resources.files("facesim_index.calibrations") / "scrfd_500m_w600k_mbf.json"
+    return from_json(file.read_text(encoding="utf-8"))
