@@ -106,7 +106,8 @@ def write_fit(fit: "CalibrationFit", labelled: "LabelledData", *, used: bool) ->
         how = "the steadiest; there are too few people to try others"
     click.echo(f"method  {curve.method}: {how}")
     if fit.trials:
-        click.echo(f"head    {curve.head.kind}")
+        unseen = ": each pair by one that has not seen its people" if curve.head.learned else ""
+        click.echo(f"head    {curve.head.kind}{unseen}")
     low, high = curve.knots[0], curve.knots[-1]
     click.echo(
         f"bounds  log10 LR {low[1]:.1f} at {score_name(curve.head.kind)} {low[0]:.2f} and below, "
