@@ -648,6 +648,8 @@ import signal, sys, time
 from facesim_index.pipeline import PoolSettings, WorkerPool
 from tests.pool_handlers import HandlerSettings, make_handler
 
+# Where the tests run in the background of a shell, it has told everything to ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # On purpose without `if __name__ == "__main__"`.
 pool = WorkerPool(make_handler, HandlerSettings(), PoolSettings(2, timeout_s={timeout_s}))
 {body}
