@@ -36,10 +36,10 @@ from benchmarks.ingest_pictures import (
 )
 from facesim_index import FaceIndex
 from facesim_index.config import DEFAULT_INDEX
+from facesim_index.cores import usable_cores
 from facesim_index.engine import Provider
 from facesim_index.models import resolve
 from facesim_index.progress import ProgressUpdate
-from facesim_index.readers import usable_cores
 from facesim_index.records import UInt8Array
 
 PEER = "InsightFace loop"

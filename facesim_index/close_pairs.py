@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from facesim_index.cores import threads_for_blocks
 from facesim_index.exact_cosines import Faces, listed_scores, single
+from facesim_index.heads import single_error
 from facesim_index.records import Float64Array, Int64Array
 
-# Rounding of a sum of 512 products in single precision is below 512 * 2**-24 = 3.1e-5; sums of
-# more numbers are allowed for in proportion.
-_ROUNDING_PER_NUMBER = 8e-8
 _ROWS_AT_ONCE = 1024
 _COLUMNS_AT_ONCE = 4096
 _MOST_PAIRS = 4_000_000
@@ -44,7 +43,7 @@ class ClosePairs:
 def close_pairs(faces: Faces, least: float) -> Iterator[ClosePairs]:
     """Yield every pair with a score of at least `least`, each once.
 
-    Memory: a block of scores (16 MB), and the pairs of the rows being worked on, of which
+    Memory: a block of scores (16 MB) a core, and the pairs of the rows being worked on, of which
     there are fewer the more pairs they have.
 
     Parameters
@@ -76,21 +75,31 @@ def _candidates(
     faces: Faces, start: int, stop: int, least: float
 ) -> tuple[Int64Array, Int64Array] | None:
     """Return the pairs of some rows that may be close, None when there are too many at once."""
-    vectors = faces.vectors
-    left = single(vectors[start:stop])
-    limit = np.float32(least - _ROUNDING_PER_NUMBER * vectors.shape[1])
-    rows, columns, count = [], [], 0
-    for column in range(start, len(vectors), _COLUMNS_AT_ONCE):
-        right = single(vectors[column : column + _COLUMNS_AT_ONCE])
+    left = single(faces.vectors[start:stop])
+    limit = np.float32(least - single_error(faces.vectors.shape[1]))
+
+    def near(column: int) -> tuple[Int64Array, Int64Array]:
+        right = single(faces.vectors[column : column + _COLUMNS_AT_ONCE])
         scores = faces.head.pair_scores(left, right)
         row, other = np.divmod(np.flatnonzero(scores >= limit), scores.shape[1])
         row, other = row + start, other + column
         after = row < other
-        rows.append(row[after])
-        columns.append(other[after])
-        count += len(rows[-1])
-        if count > _MOST_PAIRS and stop - start > 1:
-            return None
+        return row[after], other[after]
+
+    rows, columns, count = [], [], 0
+    with threads_for_blocks() as threads:
+        work = [
+            threads.submit(near, column)
+            for column in range(start, len(faces.vectors), _COLUMNS_AT_ONCE)
+        ]
+        for part in work:
+            row, other = part.result()
+            rows.append(row)
+            columns.append(other)
+            count += len(row)
+            if count > _MOST_PAIRS and stop - start > 1:
+                threads.shutdown(cancel_futures=True)
+                return None
     a, b = np.concatenate(rows), np.concatenate(columns)
     order = np.lexsort((b, a))
     return a[order], b[order]

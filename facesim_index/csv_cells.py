@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from facesim_index.records import Float64Array, Int64Array, UInt8Array
+from facesim_index.records import Float32Array, Float64Array, Int64Array, UInt8Array
 
 Int32Array = NDArray[np.int32]
 VoidArray = NDArray[np.void]
@@ -25,10 +25,16 @@ _UNSURE = MISSING + 1
 _COLUMN_BITS = 32
 _RATE_DECADES = 20
 _BUCKETS_PER_UNIT = 1 << 19
+# Few enough for their table to stay in a processor's cache.
+_SINGLE_BUCKETS = 1 << 15
 # Inner products of vectors that are unit only up to fp16 rounding pass 1 a little.
 _TABLE_REACH = 1.0 + 1 / 32
 # The function's own rounding noise (about 1e-16) must not reach across a bucket's end.
 _EDGE_GUARD = 2.0**-32
+# Which bucket a number in single precision is in is known to 2**-23.
+_SINGLE_EDGE_GUARD = 2.0**-20
+# An exact cosine of a listed pair takes some forty times as long as one of a block.
+_FEW_UNSURE = 1 / 64
 
 
 def rounded_units(values: Float64Array, decimals: int) -> Int32Array:
@@ -72,11 +78,8 @@ class StepLookup:
     """
 
     def __init__(self, function: Callable[[Float64Array], Int32Array]) -> None:
-        self._function = function
-        last = int(_TABLE_REACH * _BUCKETS_PER_UNIT)
-        edges = np.arange(-last, last + 1) / _BUCKETS_PER_UNIT
-        low, high = function(edges[:-1] - _EDGE_GUARD), function(edges[1:] + _EDGE_GUARD)
-        self._table: Int32Array = np.where(low == high, low, np.int32(_UNSURE)).astype(np.int32)
+        self.function = function
+        self._table: Int32Array = np.empty(0, dtype=np.int32)  # until it is needed
 
     def __call__(self, cosines: Float64Array) -> Int32Array:
         """Return the function's values.
@@ -90,13 +93,72 @@ class StepLookup:
         -------
         values : ndarray of the same shape, int32
         """
+        if not len(self._table):
+            self._table = _step_table(self.function, _BUCKETS_PER_UNIT, _EDGE_GUARD)
         # A power of two and a sum below 2**53 units of 2**-48: the bucket is found exactly.
         bucket = cosines * _BUCKETS_PER_UNIT
         bucket += int(_TABLE_REACH * _BUCKETS_PER_UNIT)
         values: Int32Array = np.take(self._table, bucket.astype(np.intp), mode="clip")
         unsure = np.flatnonzero(values == _UNSURE)
-        values.flat[unsure] = self._function(cosines.reshape(-1)[unsure])
+        values.flat[unsure] = self.function(cosines.reshape(-1)[unsure])
         return values
+
+
+class SingleStepLookup:
+    """A monotone function of a cosine, looked up from the cosine in single precision.
+
+    Buckets are 3e-5 wide.  Where the function has one value at both ends of a bucket, each
+    moved outwards by the error of single precision, it has that value for every cosine that
+    may be meant.  The few other cosines are asked for exactly, and given to the function
+    itself: so the answer is always the function's own of the exact cosine.
+
+    Parameters
+    ----------
+    function : callable
+        As for `StepLookup`.
+    error : float
+        What a cosine in single precision may at most be wrong by.
+    """
+
+    def __init__(self, function: Callable[[Float64Array], Int32Array], error: float) -> None:
+        self._function = function
+        self._table = _step_table(function, _SINGLE_BUCKETS, error + _SINGLE_EDGE_GUARD)
+
+    def __call__(
+        self, cosines: Float32Array, exact: Callable[[Int64Array], Float64Array]
+    ) -> Int32Array | None:
+        """Return the function's values at the exact cosines.
+
+        Parameters
+        ----------
+        cosines : ndarray of any shape, float32, C-contiguous
+            In [-1.03, 1.03]; overwritten.
+        exact : callable
+            Gives the exact cosines of cells by their numbers in `cosines`.
+
+        Returns
+        -------
+        values : ndarray of the same shape, int32
+            None when so many cells need their exact cosine that all are computed faster.
+        """
+        cosines *= np.float32(_SINGLE_BUCKETS)
+        cosines += np.float32(int(_TABLE_REACH * _SINGLE_BUCKETS))
+        values: Int32Array = np.take(self._table, cosines.astype(np.intp), mode="clip")
+        unsure = np.flatnonzero(values == _UNSURE)
+        if len(unsure) > values.size * _FEW_UNSURE:
+            return None
+        values.flat[unsure] = self._function(exact(unsure))
+        return values
+
+
+def _step_table(
+    function: Callable[[Float64Array], Int32Array], per_unit: int, guard: float
+) -> Int32Array:
+    """Return the one value that a function has in each bucket and `guard` around it."""
+    last = int(_TABLE_REACH * per_unit)
+    edges = np.arange(-last, last + 1) / per_unit
+    low, high = function(edges[:-1] - guard), function(edges[1:] + guard)
+    return np.where(low == high, low, np.int32(_UNSURE)).astype(np.int32)
 
 
 def rate_units(values: Float64Array) -> Int32Array:

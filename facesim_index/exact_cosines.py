@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from facesim_index.cores import threads_for_blocks
 from facesim_index.errors import IndexDamagedError, UsageError
 from facesim_index.half_precision import widened
 from facesim_index.heads import COSINE, Head
@@ -28,8 +29,33 @@ _READ_AT_ONCE = 8192
 _LISTED_AT_ONCE = 1 << 15
 _UNIT_NORM_TOLERANCE = 2e-3
 _TILE = 512
-_SLAB_CELLS = 32_000_000
-_SLAB_MIN_ROWS = 256
+_SLAB_CELLS = 12_000_000
+_SLAB_MIN_ROWS = 128
+_WHOLE_CELLS = 32_000_000
+
+
+class ScoreFunction(Protocol):
+    """A whole-number function of scores."""
+
+    def __call__(self, scores: Float64Array, /) -> Int32Array:
+        """Return the values at scores of any shape."""
+
+
+class SingleFunction(Protocol):
+    """The same function, of scores in single precision."""
+
+    def __call__(
+        self, scores: Float32Array, exact: Callable[[Int64Array], Float64Array], /
+    ) -> Int32Array | None:
+        """Return the values at the exact scores, None where that needs too many of those.
+
+        Parameters
+        ----------
+        scores : ndarray of any shape, float32, C-contiguous
+            Good to `heads.single_error`; overwritten.
+        exact : callable
+            Gives the exact scores of cells by their numbers.
+        """
 
 
 class EmbeddingSource(Protocol):
@@ -166,47 +192,97 @@ def score_rows(faces: Faces, n_rows: int) -> Iterator[ScoreRows]:
 
 
 def slabs(
-    faces: Faces, function: Callable[[Float64Array], Int32Array], *, upper_only: bool = False
+    faces: Faces,
+    function: ScoreFunction,
+    *,
+    of_single: SingleFunction | None = None,
+    upper_only: bool = False,
 ) -> Iterator[Slab]:
     """Yield a whole-number function of all scores, as many rows at a time as seems good.
 
-    Keeps 4 bytes a cell, at most 128 MB or 256 rows.  Each pair of a slab's own rows is
-    computed once and mirrored, hence few thousand faces take half the products.
+    Keeps 4 bytes a cell: at most 48 MB or 128 rows, or 128 MB where that is the whole matrix.
+    Each pair of a slab's own rows is computed once and mirrored, hence few thousand faces take
+    half the products.
 
     Parameters
     ----------
     faces : Faces
-    function : callable
-        Takes scores of shape (m, k), float64, and gives int32 of the same shape.  Rounding
-        of the stored embeddings lets a score pass 1 by some thousandths.
+    function : ScoreFunction
+        Rounding of the stored embeddings lets a score pass 1 by some thousandths.
+    of_single : SingleFunction, optional
+        Asked first, where single precision is faster.
     upper_only : bool, default=False
         Leave what is below the diagonal undefined.
 
     Yields
     ------
     Slab
+        Its values are overwritten by the next one.
     """
     size = len(faces.ids)
     n_rows = max(_SLAB_MIN_ROWS, _SLAB_CELLS // max(1, size))
+    if size**2 <= _WHOLE_CELLS:
+        n_rows = max(1, size)
+    kept: Int32Array = np.empty((min(n_rows, size), size), dtype=np.int32)
+    tiles = _Tiles(faces.head, function, of_single if faces.head.by_products else None)
     for start in range(0, size, n_rows):
         stop = min(start + n_rows, size)
-        left = faces.vectors[start:stop].astype(np.float64)
-        values: Int32Array = np.empty((stop - start, size), dtype=np.int32)
+        left = single(faces.vectors[start:stop])
+        values = kept[: stop - start]
         others = [*([] if upper_only else _cuts(0, start)), *_cuts(stop, size)]
-        for column, end in others:
-            right = faces.vectors[column:end].astype(np.float64)
-            for row, row_end in _cuts(0, stop - start):
-                values[row:row_end, column:end] = function(
-                    faces.head.pair_scores(left[row:row_end], right)
-                )
-        square = values[:, start:stop]
-        for column, end in _cuts(0, stop - start):
-            for row, row_end in _cuts(0, end):
-                tile = function(faces.head.pair_scores(left[row:row_end], left[column:end]))
-                square[row:row_end, column:end] = tile
-                if row < column:
-                    square[column:end, row:row_end] = tile.T
+        with threads_for_blocks() as threads:
+            work = [
+                *(
+                    threads.submit(tiles.fill, values[:, column:end], left, faces, column)
+                    for column, end in others
+                ),
+                *(
+                    threads.submit(tiles.fill_square, values[:, start:stop], left, column)
+                    for column in range(0, stop - start, _TILE)
+                ),
+            ]
+            for part in work:
+                part.result()
         yield Slab(start, stop, values)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tiles:
+    """A whole-number function of the scores of some faces with some others."""
+
+    head: Head
+    function: ScoreFunction
+    of_single: SingleFunction | None
+
+    def fill(self, values: Int32Array, left: Float32Array, faces: Faces, column: int) -> None:
+        """Fill some columns of a slab, the first of which is the score with face `column`."""
+        right = single(faces.vectors[column : column + values.shape[1]])
+        for row, end in _cuts(0, len(left)):
+            values[row:end] = self._values(left[row:end], right)
+
+    def fill_square(self, square: Int32Array, left: Float32Array, column: int) -> None:
+        """Fill a slab's scores of its own faces: columns from `column`, and their mirror image."""
+        end = min(column + _TILE, len(left))
+        for row, row_end in _cuts(0, end):
+            part = self._values(left[row:row_end], left[column:end])
+            square[row:row_end, column:end] = part
+            if row < column:
+                square[column:end, row:row_end] = part.T
+
+    def _values(self, left: Float32Array, right: Float32Array) -> Int32Array:
+        """Return the values at the exact scores, of shape (len(left), len(right))."""
+
+        def exact(cells: Int64Array) -> Float64Array:
+            rows, columns = np.divmod(cells, len(right))
+            return self.head.listed_scores(left[rows], right[columns])
+
+        if self.of_single is not None:
+            scores = np.asarray(self.head.pair_scores(left, right), dtype=np.float32)
+            values = self.of_single(scores, exact)
+            if values is not None:
+                return values
+        left_double, right_double = left.astype(np.float64), right.astype(np.float64)
+        return self.function(self.head.pair_scores(left_double, right_double))
 
 
 def listed_scores(faces: Faces, a: Int64Array, b: Int64Array) -> Float64Array:

@@ -37,6 +37,8 @@ LEARNED: tuple[LearnedKind, ...] = ("weighted-l1", "product", "contrastive")
 
 _GRID = 2.0**24
 _SLACK = 1e-4
+# Above 2**-24 = 6e-8 by more than lengths pass 1.
+_ROUNDING_PER_NUMBER = 8e-8
 
 
 def _no_weights() -> Float32Array:
@@ -88,6 +90,11 @@ class Head:
     def learned(self) -> bool:
         """Whether it is anything but the plain cosine."""
         return self.kind != "cosine"
+
+    @property
+    def by_products(self) -> bool:
+        """Whether a score is the inner product of two faces, no longer than 1 but for rounding."""
+        return self.kind != "weighted-l1"
 
     @property
     def dimension(self) -> int | None:
@@ -147,7 +154,8 @@ class Head:
         ----------
         left : ndarray of shape (n, m), float32 or float64
         right : ndarray of shape (k, m), of the same type
-            Exact in double precision; single precision is faster, and good to about 1e-6.
+            Exact in double precision; single precision is faster, and good to
+            `single_error`.
 
         Returns
         -------
@@ -201,6 +209,24 @@ def _what_is_wrong(kind: HeadKind, weights: Float32Array) -> str:
 def _on_grid(values: Float32Array | Float64Array) -> Float32Array:
     """Round to multiples of 2**-24; single precision holds those in [-1, 1]."""
     return np.asarray(np.rint(values * _GRID) / _GRID, dtype=np.float32)
+
+
+def single_error(n_numbers: int) -> float:
+    """Return what a score in single precision may at most be wrong by.
+
+    Rounding of a sum of n products is below n * 2**-24 times the lengths of both faces,
+    in whatever order it is added.
+
+    Parameters
+    ----------
+    n_numbers : int
+        Of a transformed face.
+
+    Returns
+    -------
+    float
+    """
+    return _ROUNDING_PER_NUMBER * n_numbers
 
 
 COSINE = Head("cosine")

@@ -15,6 +15,7 @@ from facesim_index import matrix as matrices
 from facesim_index.calibration import Calibration, shipped_calibration
 from facesim_index.catalog import reading
 from facesim_index.config import default_index
+from facesim_index.cores import usable_cores
 from facesim_index.engine import (
     EngineSettings,
     FaceEngine,
@@ -29,13 +30,7 @@ from facesim_index.maintenance import Repair, Verdict
 from facesim_index.matrix import MatrixBlock, MatrixOptions
 from facesim_index.prior import Prior, resolve_prior
 from facesim_index.progress import Progress, ignore
-from facesim_index.readers import (
-    Provider,
-    read_all,
-    running_provider,
-    settings_for,
-    usable_cores,
-)
+from facesim_index.readers import Provider, read_all, running_provider, settings_for
 from facesim_index.records import (
     Augment,
     Comparison,

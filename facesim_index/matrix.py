@@ -29,6 +29,7 @@ from facesim_index.csv_cells import (
     NumberText,
     PairLines,
     RateText,
+    SingleStepLookup,
     StepLookup,
     WideText,
     rate_units,
@@ -43,7 +44,7 @@ from facesim_index.exact_cosines import (
     score_rows,
     slabs,
 )
-from facesim_index.heads import COSINE, Head
+from facesim_index.heads import COSINE, Head, single_error
 from facesim_index.records import Float64Array, Int64Array
 
 if TYPE_CHECKING:
@@ -400,7 +401,10 @@ def _unit_rows(
     With a `min_degree`, cells are `MISSING` by the degrees of the `judged` faces.
     """
     n_cells = len(faces.ids) ** 2
-    value, missing = _units_of_scores(options, curve, n_cells), None
+    value, of_single = _units_of_scores(options, curve, n_cells), None
+    if isinstance(value, StepLookup):
+        of_single = SingleStepLookup(value.function, single_error(faces.vectors.shape[1]))
+    missing = None
     if options.min_degree is not None and curve is not None and judged is not None:
         missing = _missing_by_scores(options, curve, n_cells)
     itself = _units(np.ones(1), options, curve)[0]
@@ -408,10 +412,10 @@ def _unit_rows(
         itself = np.int32(10**options.decimals)
     left_out = None
     if missing is not None and judged is faces:
-        value = _both(value, missing)
+        value, of_single = _both(value, missing), None
     elif missing is not None and judged is not None:
         left_out = slabs(judged, missing, upper_only=upper_only)
-    for slab in slabs(faces, value, upper_only=upper_only):
+    for slab in slabs(faces, value, of_single=of_single, upper_only=upper_only):
         if left_out is not None:
             slab.values[next(left_out).values == MISSING] = MISSING
         own = np.arange(slab.start, slab.stop)

@@ -1,11 +1,11 @@
 """Which engine reads pictures, and the worker processes that do it."""
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
+from facesim_index.cores import usable_cores
 from facesim_index.embedding import make_reader
 from facesim_index.engine import EngineSettings, probe_provider
 from facesim_index.models import pack_name, resolve
@@ -97,10 +97,3 @@ def read_all(
     with WorkerPool(make_reader, settings, bounds) as pool:
         for _, outcome in pool.map_ordered(paths, should_stop=should_stop):
             yield outcome
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -3,7 +3,7 @@ import io
 import itertools
 import math
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import BinaryIO, cast
 
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from facesim_index import exact_cosines, matrix
+from facesim_index import csv_cells, exact_cosines, matrix
 from facesim_index.calibration import (
     Calibration,
     Evidence,
@@ -28,6 +28,7 @@ from facesim_index.csv_cells import (
     CellText,
     Int32Array,
     RateText,
+    SingleStepLookup,
     StepLookup,
     WideText,
     rate_units,
@@ -324,6 +325,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles, slabs and reads so small that few faces take several of each."""
     monkeypatch.setattr(exact_cosines, "_TILE", 5)
     monkeypatch.setattr(exact_cosines, "_SLAB_CELLS", 1)
+    monkeypatch.setattr(exact_cosines, "_WHOLE_CELLS", 0)
     monkeypatch.setattr(exact_cosines, "_SLAB_MIN_ROWS", 13)
     monkeypatch.setattr(exact_cosines, "_READ_AT_ONCE", 7)
     monkeypatch.setattr(matrix, "_ROWS_AT_ONCE", 4)
@@ -352,8 +354,33 @@ def test_lookup_changes_nothing(
     assert long(source, options) == computed
 
 
+@pytest.mark.parametrize("value", ["degree", "log10_lr", "fmr"])
+def test_single_precision_decides_nothing(
+    value: ScoreKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What rounding of the products could change is computed exactly."""
+    source = stored(400, dimension=512, n_people=80)
+    options = MatrixOptions(value=value, prior=1e-3)
+    computed = wide(source, options)
+    settled: list[bool] = []
+
+    class Counted(SingleStepLookup):
+        def __call__(
+            self, cosines: Float32Array, exact: Callable[[Int64Array], Float64Array]
+        ) -> Int32Array | None:
+            values = super().__call__(cosines, exact)
+            settled.append(values is not None)
+            return values
+
+    monkeypatch.setattr(matrix, "_LOOKUP_MIN_CELLS", 0)
+    monkeypatch.setattr(matrix, "SingleStepLookup", Counted)
+    assert wide(source, options) == computed
+    assert any(settled) == (value == "degree")  # the text of the others changes everywhere
+
+
 def test_memory_does_not_grow_with_the_square(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact_cosines, "_SLAB_CELLS", 300_000)
+    monkeypatch.setattr(exact_cosines, "_WHOLE_CELLS", 0)
     monkeypatch.setattr(exact_cosines, "_SLAB_MIN_ROWS", 64)
     source = stored(3000)
 
@@ -411,9 +438,37 @@ def test_lookup_is_the_function_itself(
     np.testing.assert_array_equal(lookup(cosines), function(cosines))
 
 
+@settings(max_examples=8, deadline=None)
+@given(curve=curves(), prior=st.floats(1e-6, 1.0 - 1e-6), seed=st.integers(0, 2**32))
+def test_single_lookup_is_the_function_of_the_exact_cosines(
+    curve: Calibration, prior: float, seed: int
+) -> None:
+    function, error = CountingUnits(curve, prior, 0.0), 4e-5
+    random = np.random.default_rng(seed)
+    knots = np.array(curve.knots)[:, 0]
+    exact = np.concatenate([random.uniform(-1.0, 1.0, 50_000), *(knots + s for s in (-1e-7, 1e-7))])
+    seen = (exact + random.uniform(-0.99 * error, 0.99 * error, len(exact))).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_cells, "_FEW_UNSURE", 1.0)
+        values = SingleStepLookup(function, error)(seen, lambda cells: exact[cells])
+    assert values is not None
+    np.testing.assert_array_equal(values, function(exact))
+
+
+def test_too_many_unsure_cells_are_left_to_double_precision() -> None:
+    def everywhere(cosines: Float64Array) -> Int32Array:
+        return np.rint(cosines * 1e6).astype(np.int32)
+
+    def exact(_: Int64Array) -> Float64Array:
+        raise AssertionError("not worth it")
+
+    assert SingleStepLookup(everywhere, 4e-5)(np.zeros(9, dtype=np.float32), exact) is None
+
+
 def test_lookup_seldom_asks() -> None:
     function = CountingUnits(CURVE, 0.5, 0.0)
     lookup = StepLookup(function)
+    lookup(np.zeros(1))  # makes its table
     function.asked = 0
     strangers = np.random.default_rng(2).normal(0.0, 0.07, (1000, 100))
     assert lookup(strangers).shape == (1000, 100)

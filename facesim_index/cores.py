@@ -1,0 +1,29 @@
+"""How many cores there are to work with, and threads that share them out."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from threadpoolctl import ThreadpoolController
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def threads_for_blocks() -> Iterator[ThreadPoolExecutor]:
+    """Give one thread a core, while BLAS starts none of its own in this process.
+
+    For products of blocks that fit into a cache, each followed by work that BLAS does not do.
+    BLAS' own threads would wait for each other, busily, at every block.
+    """
+    with (
+        ThreadpoolController().limit(limits=1, user_api="blas"),
+        ThreadPoolExecutor(usable_cores(), thread_name_prefix="blocks") as threads,
+    ):
+        yield threads
