@@ -84,13 +84,12 @@ def place(face: EmbeddedFace) -> tuple[object, ...]:
 @has_openvino
 @pytest.mark.parametrize("augment", ["none", "flip"])
 def test_single_precision_is_the_same_engine(model: ModelFiles, augment: str) -> None:
-    both = [
-        load_engine(EngineSettings(model, provider=provider, augment=augment))  # type: ignore[arg-type]
-        for provider in ("cpu", "openvino")
-    ]
-    assert [engine.provider for engine in both] == ["cpu", "openvino"]
-    assert both[0].identity == both[1].identity
-    found = cosines(*both, list(DEMO_PICTURES))
+    settings = EngineSettings(model, provider="cpu", augment=augment)  # type: ignore[arg-type]
+    plain = load_engine(settings)
+    quick = load_engine(dataclasses.replace(settings, provider="openvino"))
+    assert (plain.provider, quick.provider) == ("cpu", "openvino")
+    assert plain.identity == quick.identity
+    found = cosines(plain, quick, list(DEMO_PICTURES))
     assert found.mean() >= 0.99999
     assert found.min() >= 0.99999
 

@@ -27,6 +27,7 @@ pin() {
     {
         echo "# Made by \`make lock\` from pyproject.toml; do not edit.  Install with --no-deps: insightface"
         echo "# asks for a second ONNX Runtime and a second OpenCV, which are left out here on purpose."
+        # OpenVINO's telemetry is left out too; nothing of it is imported.
         grep -v '^# The following packages were excluded\|^# open[cv]' "$folder/$output"
     } >"$folder/whole"
     cat "$folder/whole" >"$output"
