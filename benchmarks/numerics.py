@@ -5,7 +5,8 @@
 DATA_FOLDER is LFW's development set, as for tools/fit_shipped_calibration.py.  The gate: accuracy
 on the listed pairs moves by at most 0.05 points, and the embeddings' mean cosine to those of single
 precision is at least 0.999.  Curves, figures and intervals as in `benchmarks.flip`.  The times are
-processor time of one thread, all engines taking turns.
+processor time of one thread, all engines taking turns: of one face, and of whole pictures from
+the file on, LFW's and those of the folder photos beside DATA_FOLDER.
 """
 
 import argparse
@@ -17,8 +18,17 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.flip import best_threshold, judge, tell, tell_difference
+from benchmarks.ingest_pictures import ordinary_photos
 from facesim_index.arcface import ArcFace
-from facesim_index.engine import EngineSettings, Provider, engine_identity, load_networks
+from facesim_index.embedding import read_picture
+from facesim_index.engine import (
+    EngineSettings,
+    Provider,
+    engine_identity,
+    load_engine,
+    load_networks,
+)
+from facesim_index.images import use_one_thread
 from facesim_index.models import resolve
 from facesim_index.records import Numerics
 from tools.fit_shipped_calibration import (
@@ -37,6 +47,7 @@ ENGINES: tuple[tuple[Provider, Numerics], ...] = (
 )
 MOST_POINTS, LEAST_MEAN_COSINE = 0.05, 0.999
 N_TIMED = 200
+N_PICTURES = 80
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,7 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tell(judged[-1])
     tell_difference("bf16 less fp32", *judged)
     tell_gate(abs(accuracies[1] - accuracies[0]), *labelled)
-    tell_times()
+    tell_face_times()
+    pictures = sorted((options.data_folder / "images").glob("*/*.jpg"))
+    tell_picture_times("LFW", pictures[:: max(1, len(pictures) // N_PICTURES)])
+    tell_picture_times("photos", ordinary_photos(options.data_folder.parent))
 
 
 def accuracy_percent(labelled: Labelled, train: PairList, test: PairList) -> float:
@@ -88,7 +102,7 @@ def tell_gate(points: float, fp32: Labelled, bf16: Labelled) -> None:
     )
 
 
-def tell_times() -> None:
+def tell_face_times() -> None:
     """Print what recognising one face takes."""
     crop = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
     engines: dict[str, ArcFace] = {}
@@ -104,6 +118,26 @@ def tell_times() -> None:
     print("\nrecognise a face, processor time of one thread, median")
     for name, times in spent.items():
         print(f"{name}: {statistics.median(times):.1f} ms")
+
+
+def tell_picture_times(kind: str, paths: Sequence[Path]) -> None:
+    """Print what reading, decoding, detecting and recognising a picture takes."""
+    use_one_thread()
+    engines = {
+        f"{provider}, {numerics}": load_engine(
+            EngineSettings(resolve(None), provider=provider, numerics=numerics)
+        )
+        for provider, numerics in ENGINES
+    }
+    spent_ms = dict.fromkeys(engines, 0.0)
+    for path in paths:
+        for name, engine in engines.items():
+            started = time.process_time()
+            read_picture(path, engine)
+            spent_ms[name] += 1e3 * (time.process_time() - started)
+    print(f"\n{kind}, {len(paths)} pictures, processor time of one thread a picture")
+    for name, total_ms in spent_ms.items():
+        print(f"{name}: {total_ms / len(paths):.1f} ms")
 
 
 if __name__ == "__main__":
