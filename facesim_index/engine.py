@@ -108,8 +108,8 @@ class EngineSettings:
         ``flip`` embeds each aligned face and its mirror image, and takes the unit-norm sum:
         other embeddings, of an engine of their own.
     numerics : {"fp32", "bf16"}, default="fp32"
-        ``bf16``: the recogniser computes in bfloat16, in three fifths of the time, on ``openvino`` and
-        a processor that can; other embeddings too.
+        ``bf16``: the recogniser computes in bfloat16, on ``openvino`` and a processor that can, in
+        three fifths of the time; other embeddings too.
     """
 
     model: ModelFiles | None
