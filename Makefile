@@ -7,6 +7,8 @@ LOCK_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+FIT := $(BIN)/python tools/fit_shipped_calibration.py "$$FACESIM_TEST_DATA/lfw_dev"
+CALIBRATIONS := facesim_index/calibrations/scrfd_500m_w600k_mbf
 PINNED := --require-hashes --no-deps --only-binary :all:
 
 # Each stamp is written last, so that an interrupted step is done again.
@@ -20,7 +22,7 @@ STALE := stale
 endif
 
 .NOTPARALLEL:
-.PHONY: help setup demo test lint format docs bench bench-quick wheel check-wheel lock clean stale
+.PHONY: help setup demo test lint format docs bench bench-quick calibrations wheel check-wheel lock clean stale
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -54,6 +56,12 @@ bench: setup  ## run every benchmark beside its peer; needs FACESIM_TEST_DATA
 
 bench-quick: setup  ## the same with less data and fewer rounds
 	$(BIN)/python -m benchmarks.run --quick
+
+calibrations: setup  ## fit the shipped calibrations anew; needs FACESIM_TEST_DATA and bfloat16
+	$(FIT) $(CALIBRATIONS).json
+	$(FIT) $(CALIBRATIONS)_flip.json --augment flip
+	$(FIT) $(CALIBRATIONS)_bf16.json --numerics bf16
+	$(FIT) $(CALIBRATIONS)_flip_bf16.json --augment flip --numerics bf16
 
 wheel: $(PROJECT)  ## build dist/facesim_index-*.whl
 	rm -rf build dist

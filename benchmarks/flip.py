@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tell_accuracy(labelled, train, test)
         judged[augment] = judge(labelled, train, test, settings)
         tell(judged[augment])
-    tell_difference(judged["none"], judged["flip"])
+    tell_difference("flip less none", judged["none"], judged["flip"])
     tell_cost(sorted((options.data_folder / "images").glob("*/*.jpg")))
 
 
@@ -142,19 +142,19 @@ def tell(judged: Judged) -> None:
     )
 
 
-def tell_difference(none: Judged, flip: Judged) -> None:
-    """Print flip less none, with intervals over people."""
-    people = none.scores.people
-    figures = [_by_person(judged, people.size) for judged in (none, flip)]
+def tell_difference(name: str, without: Judged, having: Judged) -> None:
+    """Print the figures of one engine less those of another, with intervals over people."""
+    people = without.scores.people
+    figures = [_by_person(judged, people.size) for judged in (without, having)]
     draws = []
     for times in people_drawn_anew(people.size, N_DRAWS, seed=0):
         before, after = (_weighted(figure, times.astype(np.float64)) for figure in figures)
         draws.append({name: after[name] - before[name] for name in after})
     once = np.ones(people.size)
     before, after = (_weighted(figure, once) for figure in figures)
-    print("\nflip less none")
-    for name, (low, high) in percentile_intervals(draws).items():
-        print(f"{name}: {after[name] - before[name]:+.4f} ({low:+.4f} to {high:+.4f})")
+    print(f"\n{name}")
+    for figure, (low, high) in percentile_intervals(draws).items():
+        print(f"{figure}: {after[figure] - before[figure]:+.4f} ({low:+.4f} to {high:+.4f})")
 
 
 def _by_person(judged: Judged, n_people: int) -> dict[str, tuple[Float64Array, Float64Array]]:

@@ -1,6 +1,6 @@
 """The time that the networks alone take: one process of the floor that ingest is measured by.
 
-    python -m benchmarks.model_floor PROVIDER < LINES
+    python -m benchmarks.model_floor PROVIDER NUMERICS < LINES
 
 Reads the paths of pictures up to an empty line, keeps the inputs that the networks get for
 them, and says ``ready``.  For each further line, a number of seconds, it runs nothing but the
@@ -21,7 +21,7 @@ from facesim_index.engine import EngineSettings, Provider, engine_identity, load
 from facesim_index.images import decode
 from facesim_index.insightface_engine import InsightFaceEngine
 from facesim_index.models import resolve
-from facesim_index.records import Float32Array
+from facesim_index.records import Float32Array, Numerics
 from facesim_index.scrfd import Network
 
 Call = tuple[Callable[[Float32Array], list[Float32Array]], Float32Array]
@@ -42,7 +42,7 @@ class Recorder:
 
 def main() -> None:
     """Serve the benchmark."""
-    calls = record(cast("Provider", sys.argv[1]))
+    calls = record(cast("Provider", sys.argv[1]), cast("Numerics", sys.argv[2]))
     for run, blob in itertools.chain.from_iterable(calls):
         run(blob)
     print("ready", flush=True)
@@ -50,9 +50,9 @@ def main() -> None:
         print(pictures_a_second(calls, float(line)), flush=True)
 
 
-def record(provider: Provider) -> list[list[Call]]:
+def record(provider: Provider, numerics: Numerics) -> list[list[Call]]:
     """Return every picture's calls of the two networks."""
-    settings = EngineSettings(model=resolve(), provider=provider)
+    settings = EngineSettings(model=resolve(), provider=provider, numerics=numerics)
     detector, recogniser, running = load_networks(settings)
     calls: list[Call] = []
     detector.network = Recorder(detector.network, calls)

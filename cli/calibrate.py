@@ -415,6 +415,7 @@ class _OwnOrCache:
                 create=True,
                 model=self._own.model,
                 augment=self._own.augment,
+                numerics=self._own.numerics,
                 engine=self._state.engine,
             )
         )

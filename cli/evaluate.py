@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from .engine_options import augment_option
+from .engine_options import augment_option, numerics_option
 from .evaluation_text import write_evaluation, write_identification
 from .interrupts import INTERRUPTED_EXIT_CODE, graceful_interrupt
 from .output import printable, shown_path, write_json
 from .progress_bar import progress_bar
-from .state import TYPED, Augment, State, pass_state
+from .state import TYPED, Augment, Numerics, State, pass_state
 
 if TYPE_CHECKING:
     from facesim_index.calibration import Calibration
@@ -41,6 +41,7 @@ class _Options:
     model: str | None
     report: Path | None
     augment: Augment | None
+    numerics: Numerics | None
 
     @property
     def pictures(self) -> Path | None:
@@ -114,6 +115,7 @@ class _Judged:
     help="Weights to evaluate.  [default: those of the index in use, if there is one]",
 )
 @augment_option("that of the index in use, if there is one, else none")
+@numerics_option("those of the index in use, if there is one, else fp32")
 @pass_state
 def evaluate(
     state: State,
@@ -127,6 +129,7 @@ def evaluate(
     cache: Path | None,
     model: str | None,
     augment: Augment | None,
+    numerics: Numerics | None,
 ) -> None:
     """Measure accuracy, and how true degrees are, on labelled pictures.
 
@@ -138,7 +141,7 @@ def evaluate(
     face is a failure, not left out.
     """
     options = _Options(
-        pairs, images, people, protocol == "lfw", folds, cache, model, report, augment
+        pairs, images, people, protocol == "lfw", folds, cache, model, report, augment, numerics
     )
     _check_usage(options)
     if report is not None:
@@ -248,22 +251,31 @@ def _cache(state: State, options: _Options, own: "FaceIndex | None") -> "FaceInd
 
     model = options.model or (str(own.model) if own and own.model else None)
     augment = options.augment or (own.augment if own else None)
-    folder = _cache_folder(state, options, model, augment, exists=own is not None)
-    return FaceIndex.open(folder, create=True, model=model, augment=augment, engine=state.engine)
+    numerics = options.numerics or (own.numerics if own else None)
+    marks = [mark for mark in (augment, numerics) if mark not in (None, "none", "fp32")]
+    folder = _cache_folder(state, options, model, marks, exists=own is not None)
+    return FaceIndex.open(
+        folder,
+        create=True,
+        model=model,
+        augment=augment,
+        numerics=numerics,
+        engine=state.engine,
+    )
 
 
 def _serves(own: "FaceIndex", options: _Options, paths: Sequence[Path]) -> bool:
     """Tell whether the index in use has all the pictures already."""
     if options.model is not None or options.cache is not None:
         return False
-    if options.augment not in (None, own.augment):
+    if options.augment not in (None, own.augment) or options.numerics not in (None, own.numerics):
         return False
     # Most indexes know none of them: one look is enough.
     return own.picture_faces(paths[:1]) != [None] and None not in own.picture_faces(paths)
 
 
 def _cache_folder(
-    state: State, options: _Options, model: str | None, augment: Augment | None, *, exists: bool
+    state: State, options: _Options, model: str | None, marks: Sequence[str], *, exists: bool
 ) -> Path:
     """Return which index keeps the embeddings; one that is in use is not filled with them."""
     pictures = options.pictures
@@ -275,8 +287,8 @@ def _cache_folder(
         assert pictures is not None or options.pairs is not None
         name = (pictures or Path(options.pairs or "").resolve().parent).resolve().name
         weights = f".{Path(model).name}" if model else ""
-        mirrored = ".flip" if augment == "flip" else ""
-        folder = Path(f"{name}{weights}{mirrored}{CACHE_SUFFIX}")
+        marked = "".join(f".{mark}" for mark in marks)
+        folder = Path(f"{name}{weights}{marked}{CACHE_SUFFIX}")
     if pictures is not None and folder.resolve().is_relative_to(pictures.resolve()):
         raise click.UsageError(
             f"the embeddings would be kept among the pictures, in {folder}; "

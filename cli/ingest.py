@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .engine_options import augment_option
+from .engine_options import augment_option, numerics_option, provider_option
 from .interrupts import INTERRUPTED_EXIT_CODE, graceful_interrupt
 from .output import printable, write_json
 from .progress_bar import progress_bar
-from .state import Augment, Provider, State, pass_state
+from .state import Augment, Numerics, Provider, State, pass_state
 
 if TYPE_CHECKING:
     from facesim_index.ingest import IngestSummary
@@ -41,14 +41,9 @@ SUMMARY_FIELDS = (
     help="Weights: a pack's name or a folder of ONNX files (`facesim models list`).  The public "
     "InsightFace packs are for non-commercial research only.  [default: the index's own]",
 )
-@click.option(
-    "--provider",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where the networks run.",
-)
+@provider_option()
 @augment_option("the index's own; none for a new index")
+@numerics_option("the index's own; fp32 for a new index")
 @click.option(
     "--min-detection",
     type=click.FloatRange(0, 1, min_open=True),
@@ -82,6 +77,7 @@ def ingest(
     model: str | None,
     provider: Provider,
     augment: Augment | None,
+    numerics: Numerics | None,
     min_detection: float,
     min_face_px: int,
     exclude: tuple[str, ...],
@@ -100,7 +96,9 @@ def ingest(
     from facesim_index.scan import IngestOptions
 
     options = IngestOptions(exclude, follow_symlinks, retry_errors, prune)
-    with state.open(create=True, model=model, provider=provider, augment=augment) as index:
+    with state.open(
+        create=True, model=model, provider=provider, augment=augment, numerics=numerics
+    ) as index:
         if dry_run:
             with progress_bar(quiet=state.quiet) as progress:
                 found = index.scan(paths, options, progress=progress)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .engine_options import augment_option
+from .engine_options import augment_option, numerics_option
 from .output import (
     Cell,
     count_text,
@@ -19,7 +19,7 @@ from .output import (
     write_json,
     write_table,
 )
-from .state import Augment, State, pass_state
+from .state import Augment, Numerics, State, pass_state
 
 if TYPE_CHECKING:
     from facesim_index.prior import Prior
@@ -145,6 +145,7 @@ def query(
 )
 @click.option("--model", metavar="PACK|FOLDER", help="Weights (`facesim models list`).")
 @augment_option("none")
+@numerics_option("fp32")
 @click.option(
     "--calibration",
     metavar="FILE.json",
@@ -170,6 +171,7 @@ def compare(
     prior: float,
     model: str | None,
     augment: Augment | None,
+    numerics: Numerics | None,
     calibration: Path | None,
     output_format: str,
 ) -> None:
@@ -188,6 +190,7 @@ def compare(
         prior=prior,
         model=model,
         augment=augment,
+        numerics=numerics,
         calibration=calibration,
         engine=state.engine,
     )

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 #: Where a context keeps the words of the command line.
 TYPED = "facesim_index.typed"
 
-Provider = Literal["auto", "cpu", "cuda"]
+Provider = Literal["auto", "cpu", "cuda", "openvino"]
 Augment = Literal["none", "flip"]
+Numerics = Literal["fp32", "bf16"]
 
 
 @dataclass(slots=True)
@@ -42,6 +43,7 @@ class State:
         model: str | None = None,
         provider: Provider = "auto",
         augment: Augment | None = None,
+        numerics: Numerics | None = None,
     ) -> "FaceIndex":
         """Open the index that the options name."""
         from facesim_index.index import FaceIndex
@@ -52,6 +54,7 @@ class State:
             model=model,
             provider=provider,
             augment=augment,
+            numerics=numerics,
             engine=self.engine,
         )
 

@@ -89,6 +89,7 @@ def examine(index: Path | None = None) -> tuple[Check, ...]:
         ("faiss", lambda: check_import("faiss", "python -m pip install faiss-cpu")),
         ("insightface", lambda: check_import("insightface", "python -m pip install insightface")),
         ("provider", check_provider),
+        ("openvino", check_openvino),
         ("model", check_model),
         ("packs", check_packs),
         ("sqlite", lambda: check_sqlite(sqlite3.sqlite_version_info)),
@@ -246,6 +247,23 @@ def check_provider() -> Check:
     return Check("provider", "ok", provider)
 
 
+def check_openvino() -> Check:
+    """Tell whether the optional accelerator is there, and whether it may compute in bfloat16.
+
+    Returns
+    -------
+    Check
+    """
+    from facesim_index.openvino_network import INSTALL, has_native_bf16, openvino_obstacle, version
+
+    if "openvino" not in installed():
+        return Check("openvino", "ok", f"not installed; it is optional: {INSTALL}")
+    if obstacle := openvino_obstacle("fp32"):
+        return Check("openvino", "warning", obstacle, f"{INSTALL} --force-reinstall")
+    numerics = "has bfloat16 of its own" if has_native_bf16() else "has no bfloat16: fp32 only"
+    return Check("openvino", "ok", f"openvino {version()}; the processor {numerics}")
+
+
 def check_model() -> Check:
     """Check the weights that are used when no model is named.
 
@@ -341,6 +359,7 @@ def check_engine(index: Path) -> Check:
     """
     from facesim_index.catalog import reading
     from facesim_index.catalog.connection import CATALOG_NAME, needs_upgrade, open_catalog
+    from facesim_index.openvino_network import openvino_obstacle
 
     path = index / CATALOG_NAME
     if not path.is_file():
@@ -354,7 +373,10 @@ def check_engine(index: Path) -> Check:
         return Check("engine", "warning", str(error), mend)
     with closing(catalog), catalog.read() as transaction:
         identity, _ = reading.engine(transaction)
-    return Check("engine", "ok", f"{index} was built with {identity}")
+    built = f"{index} was built with {identity}"
+    if identity.numerics == "bf16" and (obstacle := openvino_obstacle("bf16")):
+        return Check("engine", "warning", f"{built}, which cannot run here", f"See: {obstacle}.")
+    return Check("engine", "ok", built)
 
 
 def check_disk(index: Path) -> Check:

@@ -14,6 +14,7 @@ from facesim_index.records import (
     EngineIdentity,
     Float32Array,
     Float64Array,
+    Numerics,
     Quality,
     UInt8Array,
 )
@@ -36,9 +37,9 @@ _BUCKET = 16
 _NOISE = 0.25
 
 
-def fake_identity(augment: Augment = "none") -> EngineIdentity:
-    """Return the identity of the fake engine with an augmentation."""
-    return dataclasses.replace(FAKE_IDENTITY, augment=augment)
+def fake_identity(augment: Augment = "none", numerics: Numerics = "fp32") -> EngineIdentity:
+    """Return the identity of the fake engine with an augmentation and numerics."""
+    return dataclasses.replace(FAKE_IDENTITY, augment=augment, numerics=numerics)
 
 
 class FakeEngine:
@@ -55,11 +56,15 @@ class FakeEngine:
         Above 32 there is no face anywhere.
     augment : {"none", "flip"}, default="none"
         A tile is its own mirror image, so only the identity differs.
+    numerics : {"fp32", "bf16"}, default="fp32"
+        Only the identity differs.
     """
 
-    def __init__(self, min_face_px: int = 20, augment: Augment = "none") -> None:
+    def __init__(
+        self, min_face_px: int = 20, augment: Augment = "none", numerics: Numerics = "fp32"
+    ) -> None:
         self._min_face_px = min_face_px
-        self._identity = fake_identity(augment)
+        self._identity = fake_identity(augment, numerics)
 
     @property
     def identity(self) -> EngineIdentity:

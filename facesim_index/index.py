@@ -19,6 +19,7 @@ from facesim_index.cores import usable_cores
 from facesim_index.engine import (
     EngineSettings,
     FaceEngine,
+    Provider,
     engine_identity,
     load_engine,
 )
@@ -30,7 +31,7 @@ from facesim_index.maintenance import Repair, Verdict
 from facesim_index.matrix import MatrixBlock, MatrixOptions
 from facesim_index.prior import Prior, resolve_prior
 from facesim_index.progress import Progress, ignore
-from facesim_index.readers import Provider, read_all, running_provider, settings_for
+from facesim_index.readers import read_all, running_provider, settings_for
 from facesim_index.records import (
     Augment,
     Comparison,
@@ -39,6 +40,7 @@ from facesim_index.records import (
     FailedFile,
     Float32Array,
     Int64Array,
+    Numerics,
     PictureFaces,
     QueryAnswer,
 )
@@ -79,12 +81,14 @@ class FaceIndex:
         provider: Provider,
         engine: EngineSettings | None,
         augment: Augment | None,
+        numerics: Numerics | None,
     ) -> None:
         self._folder = folder
         self._model = model
         self._provider = provider
         self._settings = engine
         self._augment = augment
+        self._numerics = numerics
         self._loaded: FaceEngine | None = None
         self._store: Store | None = None
 
@@ -97,6 +101,7 @@ class FaceIndex:
         model: str | Path | None = None,
         provider: Provider = "auto",
         augment: Augment | None = None,
+        numerics: Numerics | None = None,
         engine: EngineSettings | None = None,
     ) -> Self:
         """Open an index.
@@ -109,13 +114,16 @@ class FaceIndex:
             Allow that there is none yet; the first `ingest` makes it.
         model : str or Path, optional
             Pack name or folder of ONNX files; by default the one the index was built with.
-        provider : {"auto", "cpu", "cuda"}, default="auto"
+        provider : {"auto", "cpu", "cuda", "openvino"}, default="auto"
         augment : {"none", "flip"}, optional
             ``flip`` embeds each face and its mirror image together; by default what the index
             was built with, and ``none`` for a new one.
+        numerics : {"fp32", "bf16"}, optional
+            ``bf16`` lets the recogniser compute in bfloat16, on the provider ``openvino``; by
+            default what the index was built with, and ``fp32`` for a new one.
         engine : EngineSettings, optional
-            Everything about the engine at once, instead of `model` and `provider`; `augment`,
-            where it is given too, replaces the engine's.
+            Everything about the engine at once, instead of `model` and `provider`; `augment` and
+            `numerics`, where they are given too, replace the engine's.
 
         Returns
         -------
@@ -129,7 +137,14 @@ class FaceIndex:
             A newer facesim wrote it.
         """
         folder = default_index() if path is None else Path(path).expanduser()
-        index = cls(folder, model=model, provider=provider, engine=engine, augment=augment)
+        index = cls(
+            folder,
+            model=model,
+            provider=provider,
+            engine=engine,
+            augment=augment,
+            numerics=numerics,
+        )
         try:
             index._store = Store(folder)
         except IndexNotFoundError:
@@ -157,6 +172,15 @@ class FaceIndex:
         if self._settings is not None:
             return self._settings.augment
         return "none" if self._store is None else self._store.identity.augment
+
+    @property
+    def numerics(self) -> Numerics:
+        """What the recogniser computes in: ``bf16`` for bfloat16, else ``fp32``."""
+        if self._numerics is not None:
+            return self._numerics
+        if self._settings is not None:
+            return self._settings.numerics
+        return "fp32" if self._store is None else self._store.identity.numerics
 
     def close(self) -> None:
         """Let go of every file."""
@@ -630,9 +654,11 @@ class FaceIndex:
         """Return the engine to use, and the name under which its weights are found again."""
         if self._settings is not None:
             model = self._settings.model
-            settings = dataclasses.replace(self._settings, augment=self.augment)
+            settings = dataclasses.replace(
+                self._settings, augment=self.augment, numerics=self.numerics
+            )
             return settings, str(model.detector.parent) if model else "fake"
-        return settings_for(self.model, self._provider, self.augment)
+        return settings_for(self.model, self._provider, self.augment, self.numerics)
 
 
 def compare(
@@ -645,6 +671,7 @@ def compare(
     model: str | Path | None = None,
     provider: Provider = "auto",
     augment: Augment | None = None,
+    numerics: Numerics | None = None,
     calibration: Calibration | AnyPath | None = None,
     engine: EngineSettings | None = None,
 ) -> Comparison:
@@ -661,15 +688,18 @@ def compare(
         Probability of a genuine pair before looking, in (0, 1).
     model : str or Path, optional
         Pack name or folder of ONNX files.
-    provider : {"auto", "cpu", "cuda"}, default="auto"
+    provider : {"auto", "cpu", "cuda", "openvino"}, default="auto"
     augment : {"none", "flip"}, optional
         ``flip`` embeds each face and its mirror image together; by default ``none``.
+    numerics : {"fp32", "bf16"}, optional
+        ``bf16`` lets the recogniser compute in bfloat16, on the provider ``openvino``; by
+        default ``fp32``.
     calibration : Calibration or path-like, optional
         One of your own, or a file that ``facesim calibrate export`` wrote; by default the one
         that comes with the package.
     engine : EngineSettings, optional
-        Everything about the engine at once, instead of `model` and `provider`; `augment`, where
-        it is given too, replaces the engine's.
+        Everything about the engine at once, instead of `model` and `provider`; `augment` and
+        `numerics`, where they are given too, replace the engine's.
 
     Returns
     -------
@@ -686,7 +716,12 @@ def compare(
         own = read_calibration(Path(own).expanduser())
     settings = engine or settings_for(model, provider)[0]
     loaded = load_engine(
-        dataclasses.replace(settings, threads=usable_cores(), augment=augment or settings.augment)
+        dataclasses.replace(
+            settings,
+            threads=usable_cores(),
+            augment=augment or settings.augment,
+            numerics=numerics or settings.numerics,
+        )
     )
     if own is not None:
         check_engine(own, loaded.identity)

@@ -41,7 +41,7 @@ class InsightFaceEngine:
     Parameters
     ----------
     identity : EngineIdentity
-    provider : {"cpu", "cuda"}
+    provider : {"cpu", "cuda", "openvino"}
         What the two models run on.
     detector : Detector
     recogniser : Recogniser
@@ -75,7 +75,7 @@ class InsightFaceEngine:
 
     @property
     def provider(self) -> str:
-        """What the two models really run on: ``cpu`` or ``cuda``."""
+        """What the two models really run on: ``cpu``, ``cuda`` or ``openvino``."""
         return self._provider
 
     def embed_faces(self, rgb: UInt8Array) -> tuple[EmbeddedFace, ...]:

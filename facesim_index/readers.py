@@ -3,16 +3,13 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal
 
 from facesim_index.cores import usable_cores
 from facesim_index.embedding import make_reader
-from facesim_index.engine import EngineSettings, probe_provider
+from facesim_index.engine import EngineSettings, Provider, probe_provider
 from facesim_index.models import pack_name, resolve
 from facesim_index.pipeline import ItemFailed, PoolSettings, WorkerPool
-from facesim_index.records import Augment, Failure, PictureReading
-
-Provider = Literal["auto", "cpu", "cuda"]
+from facesim_index.records import Augment, Failure, Numerics, PictureReading
 
 PICTURE_TIMEOUT_S = 120.0
 WORKER_MEMORY_BYTES = 4 << 30
@@ -21,7 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 def settings_for(
-    model: str | Path | None, provider: Provider, augment: Augment = "none"
+    model: str | Path | None,
+    provider: Provider,
+    augment: Augment = "none",
+    numerics: Numerics = "fp32",
 ) -> tuple[EngineSettings, str]:
     """Return the settings of a model's engine, and the name its weights are found by again.
 
@@ -29,8 +29,9 @@ def settings_for(
     ----------
     model : str, Path or None
         As for `models.resolve`.
-    provider : {"auto", "cpu", "cuda"}
+    provider : {"auto", "cpu", "cuda", "openvino"}
     augment : {"none", "flip"}, default="none"
+    numerics : {"fp32", "bf16"}, default="fp32"
 
     Returns
     -------
@@ -46,7 +47,8 @@ def settings_for(
     files = resolve(model)
     is_folder = model is not None and pack_name(model) is None
     name = str(Path(model).expanduser().resolve()) if is_folder and model else files.name
-    return EngineSettings(model=files, provider=provider, augment=augment), name
+    settings = EngineSettings(model=files, provider=provider, augment=augment, numerics=numerics)
+    return settings, name
 
 
 def running_provider(settings: EngineSettings) -> Provider:
@@ -55,9 +57,11 @@ def running_provider(settings: EngineSettings) -> Provider:
     Raises
     ------
     ProviderError
-        CUDA was asked for and does not run here.
+        The provider or the numerics asked for do not run here.
     """
-    provider: Provider = "cuda" if probe_provider(settings.provider) == "cuda" else "cpu"
+    if settings.model is None:
+        return "cpu"
+    provider = probe_provider(settings.provider, settings.numerics)
     logger.info("the networks run on: %s", provider)
     return provider
 

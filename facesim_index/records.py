@@ -17,6 +17,7 @@ SegmentId = NewType("SegmentId", int)
 
 PriorSource = Literal["given", "gallery"]
 Augment = Literal["none", "flip"]
+Numerics = Literal["fp32", "bf16"]
 
 UInt8Array = NDArray[np.uint8]
 Int64Array = NDArray[np.int64]
@@ -205,6 +206,8 @@ class EngineIdentity:
         Length of an embedding.
     augment : {"none", "flip"}, default="none"
         ``flip``: the embedding is of the aligned face and of its mirror image together.
+    numerics : {"fp32", "bf16"}, default="fp32"
+        ``bf16``: the recogniser computes in bfloat16.
     """
 
     name: str
@@ -213,25 +216,28 @@ class EngineIdentity:
     preprocessing: int
     dimension: int
     augment: Augment = "none"
+    numerics: Numerics = "fp32"
 
     @property
     def key(self) -> str:
         """Canonical text of what must be equal; the name is left out.
 
-        Indexes and calibrations were written before there was an `augment`, so its default
-        adds nothing.
+        Indexes and calibrations were written before there were `augment` and `numerics`, so
+        their defaults add nothing.
         """
         return (
             f"detector={self.detector_sha256};recogniser={self.recogniser_sha256};"
             f"preprocessing={self.preprocessing};dimension={self.dimension}"
             + ("" if self.augment == "none" else f";augment={self.augment}")
+            + ("" if self.numerics == "fp32" else f";numerics={self.numerics}")
         )
 
     def __str__(self) -> str:
         return (
             f"{self.name} (detector {self.detector_sha256[:8]}, recogniser "
             f"{self.recogniser_sha256[:8]}, preprocessing {self.preprocessing}"
-            + (")" if self.augment == "none" else f", augment {self.augment})")
+            + ("" if self.augment == "none" else f", augment {self.augment}")
+            + (")" if self.numerics == "fp32" else f", numerics {self.numerics})")
         )
 
 

@@ -224,10 +224,14 @@ class Store:
         EngineMismatchError
         """
         if identity.key != self.identity.key:
-            weights = dataclasses.replace(identity, augment=self.identity.augment)
+            weights = dataclasses.replace(
+                identity, augment=self.identity.augment, numerics=self.identity.numerics
+            )
             options = [] if weights.key == self.identity.key else [f"--model {self.model}"]
             if identity.augment != self.identity.augment:
                 options.append(f"--augment {self.identity.augment}")
+            if identity.numerics != self.identity.numerics:
+                options.append(f"--numerics {self.identity.numerics}")
             raise EngineMismatchError(
                 f"{self.folder} was built with {self.identity}, not with {identity}; "
                 f"use {' '.join(options)}, or ingest into a new index"

@@ -142,7 +142,7 @@ def old_index(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return tmp_path / "i"
 
 
-@pytest.mark.parametrize("old_index", ["0001", "0002"], indirect=True)
+@pytest.mark.parametrize("old_index", ["0001", "0002", "0003"], indirect=True)
 @pytest.mark.parametrize("writable", [False, True])
 def test_an_older_index_is_upgraded_when_it_is_opened(
     old_index: Path, writable: bool, caplog: pytest.LogCaptureFixture
@@ -156,7 +156,7 @@ def test_an_older_index_is_upgraded_when_it_is_opened(
         assert store.catalog.schema_revision() == SCHEMA_REVISION
         assert store.catalog.check_integrity() == []
         assert store.identity == FAKE_IDENTITY
-        assert store.identity.augment == "none"
+        assert (store.identity.augment, store.identity.numerics) == ("none", "fp32")
         with store.view() as view:
             assert (
                 compare_metadata(MigrationContext.configure(view.transaction), Base.metadata) == []

@@ -100,6 +100,8 @@ def test_compare_says_what_it_embedded(photos: Path, tmp_path: Path) -> None:
     flip = json.loads(facesim(tmp_path / "i", *words, "--augment", "flip").stdout)
     assert "augment" not in plain["engine"]
     assert flip["engine"].endswith("augment flip)")
+    coarse = json.loads(facesim(tmp_path / "i", *words, "--numerics", "bf16").stdout)
+    assert coarse["engine"].endswith("numerics bf16)")
 
 
 def test_dry_run_makes_nothing(tmp_path: Path, photos: Path) -> None:

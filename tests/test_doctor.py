@@ -52,6 +52,7 @@ def test_this_environment_is_in_order(
         "faiss",
         "insightface",
         "provider",
+        "openvino",
         "model",
         "packs",
         "sqlite",

@@ -433,6 +433,9 @@ def test_identity_is_known_without_loading(
     flip = engine_identity(dataclasses.replace(settings, augment="flip"))
     assert flip.key == f"{identity.key};augment=flip"
     assert str(flip).endswith("preprocessing 3, augment flip)")
+    both = engine_identity(dataclasses.replace(settings, augment="flip", numerics="bf16"))
+    assert both.key == f"{identity.key};augment=flip;numerics=bf16"
+    assert str(both).endswith("preprocessing 3, augment flip, numerics bf16)")
 
 
 def test_importing_the_engine_imports_no_runtime(settings: EngineSettings) -> None:
@@ -440,7 +443,7 @@ def test_importing_the_engine_imports_no_runtime(settings: EngineSettings) -> No
 import pickle, sys
 from facesim_index.engine import engine_identity
 engine_identity(pickle.loads(bytes.fromhex(sys.argv[1])))
-print(*sorted({"onnx", "onnxruntime", "insightface", "faiss"} & set(sys.modules)))
+print(*sorted({"onnx", "onnxruntime", "openvino", "insightface", "faiss"} & set(sys.modules)))
 """
     done = subprocess.run(
         [sys.executable, "-c", script, pickle.dumps(settings).hex()],
@@ -462,6 +465,7 @@ print(*sorted({"onnx", "onnxruntime", "insightface", "faiss"} & set(sys.modules)
         {"threads": 0},
         {"provider": "tpu"},
         {"augment": "rotate"},
+        {"numerics": "int8"},
     ],
 )
 def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
@@ -611,6 +615,8 @@ def test_the_fake_is_loaded_without_a_model_and_can_be_sent() -> None:
     assert fake.provider == "cpu"
     flip = load_engine(EngineSettings(None, augment="flip"))
     assert flip.identity.key == f"{FAKE_IDENTITY.key};augment=flip"
+    coarse = load_engine(EngineSettings(None, numerics="bf16"))
+    assert coarse.identity.key == f"{FAKE_IDENTITY.key};numerics=bf16"
 
 
 def test_the_demo_pictures_are_found_without_importing_their_packages() -> None:

@@ -74,8 +74,15 @@ def test_flip_keeps_its_embeddings_in_an_index_of_its_own(
         said = CliRunner().invoke(main, [*words, "--augment", augment], obj=State(engine=FAKE))
         assert said.exit_code == 0, said.stderr
         assert ("augment flip" in json.loads(said.stdout)["engine"]) == (augment == "flip")
+    both = [*words, "--augment", "flip", "--numerics", "bf16"]
+    said = CliRunner().invoke(main, both, obj=State(engine=FAKE))
+    assert "augment flip, numerics bf16" in json.loads(said.stdout)["engine"]
     kept = sorted(path.name for path in tmp_path.glob("*.facesim"))
-    assert kept == ["people.evaluation.facesim", "people.flip.evaluation.facesim"]
+    assert kept == [
+        "people.evaluation.facesim",
+        "people.flip.bf16.evaluation.facesim",
+        "people.flip.evaluation.facesim",
+    ]
 
 
 def test_an_index_of_another_augmentation_does_not_serve(

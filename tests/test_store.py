@@ -281,6 +281,14 @@ def test_an_index_remembers_what_is_embedded_and_names_the_option(tmp_path: Path
         match=r"with fake .* augment flip\), not with fake .*1\); use --augment flip, or ingest",
     ):
         new_store(tmp_path / "flip")
+    coarse = fake_identity(numerics="bf16")
+    with pytest.raises(EngineMismatchError, match="use --augment flip --numerics fp32, or ingest"):
+        Store.open_or_create(tmp_path / "flip", coarse, "fake")
+    Store.open_or_create(tmp_path / "coarse", coarse, "fake").close()
+    with Store(tmp_path / "coarse") as store:
+        assert store.identity == coarse
+    with pytest.raises(EngineMismatchError, match=r"numerics bf16\), not .*; use --numerics bf16"):
+        new_store(tmp_path / "coarse")
     new_store(tmp_path / "plain").close()
     with pytest.raises(EngineMismatchError, match="use --augment none, or ingest"):
         Store.open_or_create(tmp_path / "plain", flip, "fake")

@@ -2,6 +2,7 @@
 
     python tools/fit_shipped_calibration.py DATA_FOLDER OUT.json --cache /tmp/lfw_dev.npz
     python tools/fit_shipped_calibration.py DATA_FOLDER OUT.json --augment flip
+    python tools/fit_shipped_calibration.py DATA_FOLDER OUT.json --numerics bf16
 
 DATA_FOLDER is LFW's development set: ``images/NAME/NAME_0001.jpg`` and the pair lists
 ``pairsDevTrain.txt`` and ``pairsDevTest.txt``, whose people are different ones.  The curve in
@@ -94,9 +95,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, help="keep the embeddings in this .npz file")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--augment", choices=("none", "flip"), default="none")
+    parser.add_argument("--numerics", choices=("fp32", "bf16"), default="fp32")
     options = parser.parse_args(arguments)
 
-    settings = EngineSettings(model=resolve(None), augment=options.augment)
+    settings = EngineSettings(
+        model=resolve(None), augment=options.augment, numerics=options.numerics
+    )
     labelled = load_or_embed(options.data_folder / "images", settings, options)
     train = read_pairs(options.data_folder / "pairsDevTrain.txt")
     test = read_pairs(options.data_folder / "pairsDevTest.txt")
@@ -230,8 +234,9 @@ def fit(labelled: Labelled, settings: EngineSettings) -> Calibration:
     told = ", ".join(f"{name} {cllr:.5f}" for name, cllr in choose_method(scores)[1].items())
     print(f"cross-validated Cllr of {n_people} people: {told}")
     fitted = fit_scores(scores, METHOD, n_bootstrap=N_BOOTSTRAP)
+    marks = (settings.augment, settings.numerics)
     return Calibration(
-        name="lfw-dev" if settings.augment == "none" else f"lfw-dev-{settings.augment}",
+        name="-".join(("lfw-dev", *(mark for mark in marks if mark not in ("none", "fp32")))),
         engine_key=engine_identity(settings).key,
         method=METHOD_IN_WORDS,
         knots=fitted.knots,

@@ -21,12 +21,14 @@ pin() {
     "$folder/venv/bin/uv" pip compile pyproject.toml --quiet \
         --universal --python-version 3.11 --fork-strategy fewest \
         --only-binary :all: --generate-hashes --no-emit-package opencv-python \
+        --no-emit-package openvino-telemetry \
         --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
         --extra weights --group build --output-file "$folder/$output" "$@" >/dev/null
     {
         echo "# Made by \`make lock\` from pyproject.toml; do not edit.  Install with --no-deps: insightface"
         echo "# asks for a second ONNX Runtime and a second OpenCV, which are left out here on purpose."
-        grep -v '^# The following packages were excluded\|^# opencv-python' "$folder/$output"
+        # OpenVINO's telemetry is left out too; nothing of it is imported.
+        grep -v '^# The following packages were excluded\|^# open[cv]' "$folder/$output"
     } >"$folder/whole"
     cat "$folder/whole" >"$output"
 }

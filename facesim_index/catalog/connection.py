@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 CATALOG_NAME = "catalog.sqlite3"
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 APPLICATION_ID = 0x46534958  # "FSIX", so that `file` and we can tell our catalogs
 BUSY_TIMEOUT_MS = 30_000
 
@@ -212,6 +212,7 @@ def create_catalog(path: Path, identity: EngineIdentity, model: str) -> None:
                         preprocessing=identity.preprocessing,
                         dimension=identity.dimension,
                         augment=identity.augment,
+                        numerics=identity.numerics,
                     )
                 )
             with engine.connect() as connection:

@@ -121,6 +121,7 @@ def engine(connection: Connection) -> tuple[EngineIdentity, str]:
         row.preprocessing,
         row.dimension,
         row.augment,
+        row.numerics,
     )
     return identity, row.model
 

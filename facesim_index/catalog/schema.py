@@ -94,6 +94,7 @@ class EngineRow(Base):
     preprocessing: Mapped[int]
     dimension: Mapped[int]
     augment: Mapped[str] = mapped_column(server_default="none")
+    numerics: Mapped[str] = mapped_column(server_default="fp32")
 
 
 class Root(Base):
