@@ -1,8 +1,7 @@
 """How results are written: tables for people, JSON and CSV for programs."""
 
-import csv
-import io
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from facesim_index.plain_text import Cell, csv_line
 from facesim_index.plain_text import printable as printable
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-Cell = str | int | float | bool | None
+_PERHAPS_NOT_PRINTABLE = re.compile(r"[^\x00-\x7e]")  # JSON escapes the others itself
 
 format_option = click.option(
     "--format",
@@ -25,6 +25,13 @@ format_option = click.option(
     default="table",
     show_default=True,
     help="How to write the result.",
+)
+
+spreadsheet_option = click.option(
+    "--spreadsheet-safe",
+    is_flag=True,
+    help="Write CSV that can be opened in a spreadsheet: a sign that could begin a formula or "
+    "steer a terminal is written as an escape such as \\x3d, a backslash twice.",
 )
 
 
@@ -37,26 +44,31 @@ def shown_path(path: str) -> str:
 
 
 def write_json(document: object) -> None:
-    """Write one JSON document to standard output."""
-    try:
-        data = json.dumps(document, ensure_ascii=False, indent=2).encode("utf-8")
-    except UnicodeEncodeError:  # a file name with bytes that are not UTF-8
-        data = json.dumps(document, indent=2).encode("ascii")
-    _write(data + b"\n")
+    r"""Write one JSON document to standard output.
+
+    What could steer a terminal is written as an escape, and so is a byte that is not UTF-8: byte
+    e9 as ``\udce9``, as Python's file functions take it.
+    """
+    text = json.dumps(document, ensure_ascii=False, indent=2)
+    _write(_PERHAPS_NOT_PRINTABLE.sub(_json_escape, text).encode("utf-8") + b"\n")
 
 
-def csv_line(cells: Sequence[Cell]) -> bytes:
-    """Return one line of CSV; names keep their very bytes."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue().encode("utf-8", "surrogateescape")
+def _json_escape(found: re.Match[str]) -> str:
+    character = found[0]
+    if character.isprintable():
+        return character
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
-def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-    """Write a table as CSV to standard output."""
+def write_csv(
+    columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, spreadsheet_safe: bool
+) -> None:
+    """Write a table as CSV to standard output; a terminal gets no name that could steer it."""
+    safe = spreadsheet_safe or sys.stdout.isatty()
     _write(csv_line(columns))
     for row in rows:
-        _write(csv_line(row))
+        _write(csv_line(row, spreadsheet_safe=safe))
 
 
 def write_table(
@@ -72,7 +84,7 @@ def write_table(
             column, justify="right" if column in right else "left", no_wrap=True, overflow="ignore"
         )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     _print_table(table)
 
 
