@@ -1,7 +1,5 @@
 """How results are written: tables for people, JSON and CSV for programs."""
 
-import json
-import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -10,13 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facesim_index.plain_text import Cell, csv_line
+from facesim_index.plain_text import Cell, csv_line, json_text
 from facesim_index.plain_text import printable as printable
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-_PERHAPS_NOT_PRINTABLE = re.compile(r"[^\x00-\x7e]")  # JSON escapes the others itself
 
 format_option = click.option(
     "--format",
@@ -44,21 +40,8 @@ def shown_path(path: str) -> str:
 
 
 def write_json(document: object) -> None:
-    r"""Write one JSON document to standard output.
-
-    What could steer a terminal is written as an escape, and so is a byte that is not UTF-8: byte
-    e9 as ``\udce9``, as Python's file functions take it.
-    """
-    text = json.dumps(document, ensure_ascii=False, indent=2)
-    _write(_PERHAPS_NOT_PRINTABLE.sub(_json_escape, text).encode("utf-8") + b"\n")
-
-
-def _json_escape(found: re.Match[str]) -> str:
-    character = found[0]
-    if character.isprintable():
-        return character
-    units = character.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+    """Write one JSON document to standard output."""
+    _write(json_text(document, indent=2).encode("utf-8") + b"\n")
 
 
 def write_csv(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ Cell = str | int | float | bool | None
 #: for the end of the cell before.
 _FORMULA = re.compile("""(^|[,;|"'])( *)([=+@\uff0b\uff0d\uff1d\uff20-])""")
 _ESCAPE = re.compile(r"\\(\\|n|r|t|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
+_PERHAPS_NOT_PRINTABLE = re.compile(r"[^\x00-\x7e]")  # JSON itself escapes the rest
 _SHORT_ESCAPES = {"\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -34,6 +36,36 @@ def printable(text: str) -> str:
         else character.encode("unicode_escape", "surrogatepass").decode()
         for character in text
     )
+
+
+def json_text(document: object, *, indent: int | None = None, allow_nan: bool = True) -> str:
+    r"""Return a document as JSON in which every character can be shown.
+
+    Anything else in a text is an escape, also a byte of a file name that is not UTF-8: the byte
+    e9 is ``\udce9``, as Python's file functions take it.
+
+    Parameters
+    ----------
+    document : object
+        What `json.dumps` takes.
+    indent : int, optional
+    allow_nan : bool, default=True
+        As for `json.dumps`.
+
+    Returns
+    -------
+    str
+    """
+    text = json.dumps(document, ensure_ascii=False, indent=indent, allow_nan=allow_nan)
+    return _PERHAPS_NOT_PRINTABLE.sub(_json_escape, text)
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    character = found[0]
+    if character.isprintable():
+        return character
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def spreadsheet_text(text: str) -> str:
@@ -93,8 +125,9 @@ def csv_line(cells: Sequence[Cell], *, spreadsheet_safe: bool = False) -> bytes:
     if spreadsheet_safe:
         cells = [spreadsheet_text(cell) if isinstance(cell, str) else cell for cell in cells]
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue().encode("utf-8", "surrogateescape")
+    # What ends a line is put in quotes: a lone carriage return only when it is a part of the end.
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    return line.getvalue().removesuffix("\r\n").encode("utf-8", "surrogateescape") + b"\n"
 
 
 def _escape(character: str) -> str:
