@@ -100,7 +100,9 @@ class Targets:
 def resolve_targets(paths: Sequence[str | os.PathLike[str]]) -> Targets:
     """Return the folders and files that `paths` mean.
 
-    Links are followed, so that a folder given by two names is one folder.
+    Links are followed and folders compared by what they are, so that a folder given by two
+    names (a link, a second mount, other capitals where they do not count) is one folder, by the
+    name that was given first.
 
     Raises
     ------
@@ -111,15 +113,30 @@ def resolve_targets(paths: Sequence[str | os.PathLike[str]]) -> Targets:
         raise UsageError("name at least one folder or picture to ingest")
     folders: set[Path] = set()
     files: set[Path] = set()
+    identities: set[tuple[int, int]] = set()
     for path in map(Path, paths):
         try:
             whole = path.expanduser().resolve(strict=True)
         except (OSError, RuntimeError, ValueError) as error:
             raise UsageError(f"{path} cannot be ingested: {_reason(error)}") from error
-        (folders if whole.is_dir() else files).add(whole)
+        if not whole.is_dir():
+            files.add(whole)
+        elif _is_another(whole, identities):
+            folders.add(whole)
     outer = {folder for folder in folders if not any(p in folders for p in folder.parents)}
     single = {file for file in files if not any(p in outer for p in file.parents)}
     return Targets(tuple(sorted(outer)), tuple(sorted(single)))
+
+
+def _is_another(folder: Path, identities: set[tuple[int, int]]) -> bool:
+    """Tell whether a folder is none of those before, and put it among them."""
+    status = folder.stat()
+    identity = (status.st_dev, status.st_ino)
+    if identity in identities:
+        return False
+    if status.st_ino:  # some file systems number nothing
+        identities.add(identity)
+    return True
 
 
 def scan(
