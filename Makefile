@@ -20,7 +20,7 @@ STALE := stale
 endif
 
 .NOTPARALLEL:
-.PHONY: help setup demo test lint format docs bench bench-quick wheel check-wheel lock clean stale
+.PHONY: help setup demo test lint format docs bench bench-quick torture wheel check-wheel lock clean stale
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,9 @@ bench: setup  ## run every benchmark beside its peer; needs FACESIM_TEST_DATA
 
 bench-quick: setup  ## the same with less data and fewer rounds
 	$(BIN)/python -m benchmarks.run --quick
+
+torture: setup  ## run the long campaigns; any failure is named by its seed and number
+	$(BIN)/python -m tests.reliability.fuzz --seed 1 --inputs 10000
 
 wheel: $(PROJECT)  ## build dist/facesim_index-*.whl
 	rm -rf build dist
