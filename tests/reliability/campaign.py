@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,6 +28,8 @@ from tests.pictures import fake_photo
 SLICE = 500
 SOUND = "sound.png"
 _MOST_VALUES = 3_000_000  # larger pictures are only decoded: the fake engine is slow on them
+
+MakeReader = Callable[[None], Callable[[Path], PictureReading | Failure]]
 
 #: What must never come of a picture: each is a bug in a decoder, or in us, to be looked at.
 ALARMING = (FailureCode.DECODER_CRASH, FailureCode.TIMEOUT, FailureCode.INTERNAL)
@@ -89,12 +92,29 @@ def make_looking_reader(_: None) -> Callable[[Path], PictureReading | Failure]:
     return read
 
 
+def make_mortal_reader(_: None) -> Callable[[Path], PictureReading | Failure]:
+    """Return a reader as above that does not survive a file whose name begins with "deadly"."""
+    read = make_looking_reader(None)
+
+    def read_or_die(path: Path) -> PictureReading | Failure:
+        if path.name.startswith("deadly"):
+            os._exit(70)
+        return read(path)
+
+    return read_or_die
+
+
 def read_in_workers(
-    paths: Iterable[Path], *, timeout_s: float, workers: int, memory_bytes: int
+    paths: Iterable[Path],
+    *,
+    make_reader: MakeReader,
+    timeout_s: float,
+    workers: int,
+    memory_bytes: int,
 ) -> Iterator[PictureReading | Failure | ItemFailed]:
     """Read pictures as `facesim_index.readers.read_all` does, with less patience."""
     bounds = PoolSettings(workers=workers, timeout_s=timeout_s, memory_limit_bytes=memory_bytes)
-    with WorkerPool(make_looking_reader, None, bounds) as pool:
+    with WorkerPool(make_reader, None, bounds) as pool:
         for _, outcome in pool.map_ordered(paths):
             yield outcome
 
@@ -103,6 +123,7 @@ def ingest_all(
     inputs: Mapping[str, bytes],
     outcomes: Outcomes,
     *,
+    make_reader: MakeReader = make_looking_reader,
     timeout_s: float = 20.0,
     workers: int = 2,
     memory_bytes: int = WORKER_MEMORY_BYTES,
@@ -121,7 +142,11 @@ def ingest_all(
             (photos / name).write_bytes(data)
         (photos / SOUND).write_bytes(fake_photo([(200, 20, 20)]))
         read = functools.partial(
-            read_in_workers, timeout_s=timeout_s, workers=workers, memory_bytes=memory_bytes
+            read_in_workers,
+            make_reader=make_reader,
+            timeout_s=timeout_s,
+            workers=workers,
+            memory_bytes=memory_bytes,
         )
         with new_store(Path(folder) / "i.facesim") as store:
             Ingest(store, resolve_targets([photos]), IngestOptions(), read).run()

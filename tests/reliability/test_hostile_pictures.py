@@ -30,7 +30,7 @@ from facesim_index.store import Store
 from tests.builders import FAKE, ingest, new_store, read_here
 from tests.pictures import fake_photo
 from tests.reliability import campaign, hostile_files
-from tests.reliability.campaign import Outcomes, ingest_all
+from tests.reliability.campaign import Outcomes, ingest_all, make_mortal_reader
 from tests.reliability.mutations import mutated, seed_pictures, with_right_checksums
 
 RED = (200, 20, 20)
@@ -101,14 +101,15 @@ def test_an_input_can_be_made_again_from_its_numbers() -> None:
     assert mutated(7, 1, PICTURES) != mutated(8, 1, PICTURES)
 
 
-def test_an_alarming_outcome_is_named_by_its_number() -> None:
+def test_what_kills_its_worker_costs_only_itself_and_alarms() -> None:
     outcomes = Outcomes()
-    outcomes.add("00000017-plain.jpg", FailureCode.DECODER_CRASH, "the worker was killed")
-    outcomes.add("00000018-plain.jpg", FailureCode.CORRUPT, "damaged")
-    assert outcomes.alarming == [
-        ("00000017-plain.jpg", FailureCode.DECODER_CRASH, "the worker was killed")
-    ]
-    assert dict(outcomes.total) == {"decoder_crash": 1, "corrupt": 1}
+    inputs = {f"deadly{n}.jpg": PICTURES["plain.jpg"] + b"%d" % n for n in range(4)}
+    inputs["fine.jpg"] = PICTURES["plain.jpg"]
+    ingest_all(inputs, outcomes, make_reader=make_mortal_reader)
+    assert dict(outcomes.total) == {"decoder_crash": 4, "no_face": 1}
+    assert sorted(name for name, _, _ in outcomes.alarming) == sorted(set(inputs) - {"fine.jpg"})
+    assert {code for _, code, _ in outcomes.alarming} == {FailureCode.DECODER_CRASH}
+    assert {message for _, _, message in outcomes.alarming} == {"the worker exited with code 70"}
 
 
 # Made to do harm
