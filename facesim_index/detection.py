@@ -1,9 +1,9 @@
 """Finding faces: one picture, two scales, one list of boxes and landmarks.
 
-The picture is shown to the detector twice: at its own size, or shrunk to `CANVASES_PX[-1]`,
-for the faces that are small in it, and at `OVERVIEW_PX` for those that fill it, which the
-detector does not see at the larger scale.  Only these few input sizes ever occur, so that
-memory does not grow with odd picture sizes.
+The picture is shown to the detector twice: at its own size, or shrunk to `DETAIL_PX`, for the
+faces that are small in it, and at `OVERVIEW_PX` for those that fill it, which the detector does
+not see at the larger scale.  Each time it gets a canvas just large enough: sides are multiples
+of `STEP_PX`, so that few input sizes ever occur and memory does not grow with odd ones.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,12 @@ import numpy as np
 from facesim_index.records import Box, Float32Array, UInt8Array
 from facesim_index.views import View
 
-#: Sides of the square inputs on which a picture is shown at its own size where it fits.
-CANVASES_PX = (320, 640)
-#: A reduced view of a picture is looked at when its longer side is no shorter than this.
-#: Scaling it to the canvas then averages pixels, and landmarks move less than when a view of
-#: just the canvas' size is shown.
-LEAST_VIEW_PX = 1024
-#: Side of the input to which every picture is scaled for faces that fill the frame.
+#: Longer side to which a picture is shrunk for its small faces.  A smaller one is shown as it is.
+DETAIL_PX = 640
+#: Longer side to which every picture is scaled for faces that fill the frame.
 OVERVIEW_PX = 128
+#: The sides of the detector's inputs are multiples of this, its largest stride.
+STEP_PX = 32
 
 
 class Detector(Protocol):
@@ -78,13 +76,11 @@ def find_faces(
     list of Detection
         By ``box.x``, then ``box.y``; in pixels of the whole picture.
     """
-    rgb = view.rgb
-    detail = _fitted(rgb, CANVASES_PX[-1]) if max(rgb.shape[:2]) > CANVASES_PX[-1] else rgb
-    side_px = min(side for side in CANVASES_PX if side >= max(detail.shape[:2]))
-    overview = _fitted(detail, OVERVIEW_PX)
+    detail = _Scaled.of(view.rgb)
+    if max(view.rgb.shape[:2]) > DETAIL_PX:
+        detail = detail.fitted(DETAIL_PX)
     passes = [
-        _detect(detail, side_px, detector, min_score, view),
-        _detect(overview, OVERVIEW_PX, detector, min_score, view),
+        _detect(shown, detector, min_score, view) for shown in (detail, detail.fitted(OVERVIEW_PX))
     ]
     boxes = np.vstack([found[0] for found in passes])
     landmarks = np.vstack([found[1] for found in passes])
@@ -102,34 +98,65 @@ def find_faces(
     return sorted(large, key=lambda face: (face.box.x, face.box.y))
 
 
-def _fitted(rgb: UInt8Array, side_px: int) -> UInt8Array:
-    """Scale a picture such that its longer side becomes `side_px`."""
-    height_px, width_px = rgb.shape[:2]
-    scale = side_px / max(height_px, width_px)
-    size = (max(1, round(width_px * scale)), max(1, round(height_px * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(rgb, size, interpolation=how), dtype=np.uint8)
+@dataclass(frozen=True, slots=True)
+class _Scaled:
+    """A view, scaled.
+
+    Attributes
+    ----------
+    rgb : ndarray of shape (height, width, 3), uint8
+    pixel_px : tuple of float
+        Width and height that one of its pixels covers, in pixels of the view.
+    """
+
+    rgb: UInt8Array
+    pixel_px: tuple[float, float]
+
+    @classmethod
+    def of(cls, rgb: UInt8Array) -> "_Scaled":
+        return cls(rgb, (1.0, 1.0))
+
+    def fitted(self, side_px: int) -> "_Scaled":
+        """Scale such that the longer side becomes `side_px`.
+
+        Halving averages blocks of four pixels, which OpenCV does twenty times as fast as
+        averaging at any other scale; what is left is less than a half.
+        """
+        shown = self
+        while max(shown.rgb.shape[:2]) >= 2 * side_px and min(shown.rgb.shape[:2]) >= 2:
+            shown = shown._halved()
+        height_px, width_px = shown.rgb.shape[:2]
+        scale = side_px / max(height_px, width_px)
+        return shown._resized(max(1, round(width_px * scale)), max(1, round(height_px * scale)))
+
+    def _halved(self) -> "_Scaled":
+        """Average blocks of four pixels; an odd last row or column is left out."""
+        height_px, width_px = (side // 2 for side in self.rgb.shape[:2])
+        whole = _Scaled(self.rgb[: 2 * height_px, : 2 * width_px], self.pixel_px)
+        return whole._resized(width_px, height_px, cv2.INTER_AREA)
+
+    def _resized(self, width_px: int, height_px: int, how: int = cv2.INTER_LINEAR) -> "_Scaled":
+        rgb = np.asarray(cv2.resize(self.rgb, (width_px, height_px), interpolation=how))
+        before_px = self.rgb.shape[1::-1]
+        pixel_px = (
+            self.pixel_px[0] * before_px[0] / width_px,
+            self.pixel_px[1] * before_px[1] / height_px,
+        )
+        return _Scaled(rgb.astype(np.uint8, copy=False), pixel_px)
 
 
 def _detect(
-    shown: UInt8Array,
-    side_px: int,
-    detector: Detector,
-    min_score: float,
-    view: View,
+    shown: _Scaled, detector: Detector, min_score: float, view: View
 ) -> tuple[Float32Array, Float32Array]:
     """Run the detector once and return its findings in pixels of the whole picture.
 
     Parameters
     ----------
-    shown : ndarray of shape (height, width, 3), uint8
-        The view, scaled to fit on the canvas.
-    side_px : int
-        Side of the canvas.
+    shown : _Scaled
+        The view, scaled.
     detector : Detector
     min_score : float
     view : View
-        What is shown.
 
     Returns
     -------
@@ -137,18 +164,22 @@ def _detect(
         x0, y0, x1, y1, score.
     landmarks : ndarray of shape (n, 5, 2), float32
     """
-    height_px, width_px = shown.shape[:2]
-    canvas = np.zeros((side_px, side_px, 3), dtype=np.uint8)
-    canvas[:height_px, :width_px] = shown
+    height_px, width_px = shown.rgb.shape[:2]
+    canvas = np.zeros((_in_steps(height_px), _in_steps(width_px), 3), dtype=np.uint8)
+    canvas[:height_px, :width_px] = shown.rgb
     scores, boxes, landmarks = (np.vstack(part) for part in detector.forward(canvas, min_score))
-    covered_px = [view.rgb.shape[1] * view.reduction, view.rgb.shape[0] * view.reduction]
-    enlargement = np.array([covered_px[0] / width_px, covered_px[1] / height_px], dtype=np.float32)
+    enlargement = np.array(shown.pixel_px, dtype=np.float32) * view.reduction
     origin = np.array(view.origin_px, dtype=np.float32)
     # Scaling keeps pixel *edges* in place, and the centre of pixel k lies at k + 0.5.
     points = (landmarks.reshape(-1, 5, 2) + 0.5) * enlargement - 0.5 + origin
     corners = (boxes.reshape(-1, 2, 2) + 0.5) * enlargement - 0.5 + origin
     rows = np.hstack([corners.reshape(-1, 4), scores.reshape(-1, 1)])
     return rows.astype(np.float32), points.astype(np.float32)
+
+
+def _in_steps(side_px: int) -> int:
+    """Return the shortest side of a canvas that has room for a side."""
+    return -(-side_px // STEP_PX) * STEP_PX
 
 
 def _box(corners: Float32Array) -> Box:

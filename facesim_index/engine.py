@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 #: Raise it whenever a step from the file's bytes to the embedding changes its outcome:
 #: decoding, the scales and the merging of detection, alignment, or the recogniser's input.
 #: Embeddings of different versions are not compared.
-PREPROCESSING_VERSION = 2
+PREPROCESSING_VERSION = 3
 
 #: Every published InsightFace recogniser gives this many numbers.
 EMBEDDING_DIMENSION = 512

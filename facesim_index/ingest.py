@@ -11,6 +11,7 @@ hash is the one stored: a file that changes meanwhile can never give one picture
 faces of another.
 """
 
+import itertools
 import json
 import time
 from collections import deque
@@ -39,7 +40,7 @@ COMMIT_PICTURES = 256
 COMMIT_FILES = 4096
 COMMIT_INTERVAL_S = 5.0
 HASH_THREADS = 2
-HASH_AHEAD = 32
+HASH_TOGETHER = 16
 
 FAILURE_OF = {
     "timeout": FailureCode.TIMEOUT,
@@ -118,6 +119,9 @@ class Ingest:
         self._readings: list[PictureReading] = []
         self._links: list[FileLink] = []
         self._pending_hashes: set[bytes] = set()
+        # What the catalog says of the files at hand; None when it must be asked (again).
+        self._hashes_at_hand: list[bytes] = []
+        self._known_at_hand: dict[bytes, reading.KnownImage] | None = None
         self._committed_at = time.monotonic()
         # Content that is with a worker, and the other files that turned out to have it too.
         self._in_flight: dict[bytes, list[Candidate]] = {}
@@ -199,22 +203,26 @@ class Ingest:
 
     def _to_read(self, found: Iterator[Candidate]) -> Iterator[Path]:
         """Yield the files whose content a worker must read; settle the others here."""
-        for candidate, outcome in _hash_ahead(found):
-            if self._should_stop():
-                return
-            if candidate.known_hash is not None and not self._has_other_content(candidate, outcome):
-                self._done += 1
-            elif isinstance(outcome, Failure):
-                self._fail(candidate, outcome)
-            elif outcome in self._in_flight:
-                self._in_flight[outcome].append(candidate)
-            elif self._is_known(outcome):
-                self._link_copy(candidate, outcome)
-            else:
-                self._in_flight[outcome] = []
-                self._submitted.append((candidate, outcome))
-                yield candidate.path
-            self._commit_if_due()
+        for together in _hash_ahead(found):
+            self._hashes_at_hand = [hashed for _, hashed in together if isinstance(hashed, bytes)]
+            self._known_at_hand = None
+            for candidate, outcome in together:
+                if self._should_stop():
+                    return
+                known = candidate.known_hash is not None
+                if known and not self._has_other_content(candidate, outcome):
+                    self._done += 1
+                elif isinstance(outcome, Failure):
+                    self._fail(candidate, outcome)
+                elif outcome in self._in_flight:
+                    self._in_flight[outcome].append(candidate)
+                elif self._is_known(outcome):
+                    self._link_copy(candidate, outcome)
+                else:
+                    self._in_flight[outcome] = []
+                    self._submitted.append((candidate, outcome))
+                    yield candidate.path
+                self._commit_if_due()
 
     def _has_other_content(self, candidate: Candidate, outcome: bytes | Failure) -> bool:
         """Tell whether an unchanged file has other content than when it was read.
@@ -236,8 +244,10 @@ class Ingest:
     def _is_known(self, content_hash: bytes) -> bool:
         if content_hash in self._pending_hashes:
             return True
-        with self._store.catalog.read() as transaction:
-            image = reading.image_by_hash(transaction, content_hash)
+        if self._known_at_hand is None:
+            with self._store.catalog.read() as transaction:
+                self._known_at_hand = reading.images_by_hash(transaction, self._hashes_at_hand)
+        image = self._known_at_hand.get(content_hash)
         if image is None:
             return False
         if image.status is not ImageStatus.ERROR:
@@ -304,6 +314,7 @@ class Ingest:
             self._store.commit(Batch(self._readings, self._links))
         self._readings, self._links = [], []
         self._pending_hashes.clear()
+        self._known_at_hand = None
         self._committed_at = time.monotonic()
 
     def _settle_missing(self, found: Scan) -> None:
@@ -319,24 +330,28 @@ class Ingest:
                 writing.put_root(transaction, str(root))
 
 
-def _hash_ahead(found: Iterator[Candidate]) -> Iterator[tuple[Candidate, bytes | Failure]]:
-    """Yield each candidate with the hash of its content, computed a little ahead in threads."""
-    waiting: deque[tuple[Candidate, Future[bytes]]] = deque()
+def _hash_ahead(found: Iterator[Candidate]) -> Iterator[list[tuple[Candidate, bytes | Failure]]]:
+    """Yield candidates with the hashes of their contents, some together and some ahead."""
+    waiting: deque[Future[list[tuple[Candidate, bytes | Failure]]]] = deque()
     with ThreadPoolExecutor(HASH_THREADS, thread_name_prefix="hash") as threads:
         try:
-            for candidate in found:
-                waiting.append((candidate, threads.submit(hash_file, candidate.path)))
-                if len(waiting) >= HASH_AHEAD:
-                    yield _hashed(*waiting.popleft())
+            while together := list(itertools.islice(found, HASH_TOGETHER)):
+                waiting.append(threads.submit(_hashed, together))
+                if len(waiting) >= HASH_THREADS:
+                    yield waiting.popleft().result()
             while waiting:
-                yield _hashed(*waiting.popleft())
+                yield waiting.popleft().result()
         finally:
-            for _, future in waiting:
+            for future in waiting:
                 future.cancel()
 
 
-def _hashed(candidate: Candidate, future: Future[bytes]) -> tuple[Candidate, bytes | Failure]:
+def _hashed(candidates: Iterable[Candidate]) -> list[tuple[Candidate, bytes | Failure]]:
+    return [(candidate, _hash_or_failure(candidate)) for candidate in candidates]
+
+
+def _hash_or_failure(candidate: Candidate) -> bytes | Failure:
     try:
-        return candidate, future.result()
+        return hash_file(candidate.path)
     except PictureError as error:
-        return candidate, Failure(error.code, error.message)
+        return Failure(error.code, error.message)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from facesim_index.alignment import aligned_crop, pose_deg, sharpness, similarity_transform
-from facesim_index.detection import LEAST_VIEW_PX, Detection, Detector, find_faces
+from facesim_index.detection import Detection, Detector, find_faces
 from facesim_index.errors import ModelError, UsageError
 from facesim_index.records import (
     EmbeddedFace,
@@ -19,6 +19,10 @@ from facesim_index.records import (
 )
 from facesim_index.views import Pixels, View, WholePicture, coarsest
 
+#: A picture is looked at whole, or reduced to no less than this on its longer side.  libjpeg
+#: spends most of its time before it scales, and a picture that shows people at some distance
+#: must be decoded whole in the end.
+LEAST_VIEW_PX = 2400
 #: Larger batches are slower a face on a CPU, and only cost memory.
 MAX_BATCH = 8
 

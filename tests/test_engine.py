@@ -257,7 +257,7 @@ def test_embeddings_are_those_of_insightface(engine: FaceEngine, model: ModelFil
                 # In float32 insightface's own least squares lose four digits.
                 raw = theirs.get(bgr, Face(kps=face.landmarks.astype(np.float64)))
             # One grey level of rounding in the crop is 3e-5 in the embedding.
-            np.testing.assert_allclose(raw / np.linalg.norm(raw), face.embedding, atol=1e-4)
+            np.testing.assert_allclose(raw / np.linalg.norm(raw), face.embedding, atol=2e-4)
             assert float(face.embedding @ (raw / np.linalg.norm(raw))) > 1 - 1e-6
             compared += 1
     assert compared > 25
@@ -428,11 +428,11 @@ def test_identity_is_known_without_loading(
     assert identity.recogniser_sha256 == model.recogniser_sha256
     assert identity.dimension == 512
     assert str(identity).startswith("scrfd_500m_bnkps+w600k_mbf")
-    assert str(identity).endswith("preprocessing 2)")
-    assert identity.key.endswith("preprocessing=2;dimension=512")
+    assert str(identity).endswith("preprocessing 3)")
+    assert identity.key.endswith("preprocessing=3;dimension=512")
     flip = engine_identity(dataclasses.replace(settings, augment="flip"))
     assert flip.key == f"{identity.key};augment=flip"
-    assert str(flip).endswith("preprocessing 2, augment flip)")
+    assert str(flip).endswith("preprocessing 3, augment flip)")
 
 
 def test_importing_the_engine_imports_no_runtime(settings: EngineSettings) -> None:

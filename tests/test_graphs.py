@@ -50,10 +50,10 @@ def test_a_quick_prelu_gives_the_same_numbers() -> None:
     blob = np.random.default_rng(1).normal(0, 3, (1, 4, 2, 2)).astype(np.float32)
     blob[0, :, 0, 0] = 0.0
     quick = with_quick_prelu(prelu(slopes))
-    assert [node.op_type for node in quick.graph.node] == ["Mul", "Max"]
+    assert [node.op_type for node in quick.graph.node] == ["Mul", "Relu", "Mul", "Add"]
     onnx.checker.check_model(quick)
     expected = np.where(blob > 0, blob, np.array(slopes, np.float32).reshape(-1, 1, 1) * blob)
-    assert np.array_equal(run(quick, blob), expected)
+    np.testing.assert_allclose(run(quick, blob), expected, rtol=3e-7, atol=0)
 
 
 def test_a_slope_above_one_is_left_alone() -> None:
@@ -61,7 +61,7 @@ def test_a_slope_above_one_is_left_alone() -> None:
     assert [node.op_type for node in model.graph.node] == ["PRelu"]
 
 
-def test_the_default_recogniser_is_the_same_to_the_bit() -> None:
+def test_the_default_recogniser_is_the_same_but_for_roundings() -> None:
     """The graph as it is published, against the one that is run."""
     path = resolve().recogniser
     crops = np.random.default_rng(2).integers(0, 256, (3, 3, ARCFACE_SIDE_PX, ARCFACE_SIDE_PX))
@@ -70,8 +70,11 @@ def test_the_default_recogniser_is_the_same_to_the_bit() -> None:
     quick = with_quick_prelu(with_free_outputs(read_graph(path)))
     kinds = [node.op_type for node in quick.graph.node]
     assert "PRelu" not in kinds
-    assert kinds.count("Max") == 34
-    assert np.array_equal(run(published, blobs), run(quick, blobs))
+    assert kinds.count("Relu") == 34
+    expected, found = run(published, blobs), run(quick, blobs)
+    cosines = (expected * found).sum(axis=1) / np.linalg.norm(expected, axis=1)
+    np.testing.assert_allclose(cosines / np.linalg.norm(found, axis=1), 1.0, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(

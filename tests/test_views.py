@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from facesim_index.detection import LEAST_VIEW_PX
+from facesim_index import images
 from facesim_index.engine import EngineSettings, FaceEngine, load_engine
 from facesim_index.errors import PictureError
 from facesim_index.images import JpegFile, decode, open_picture
+from facesim_index.insightface_engine import LEAST_VIEW_PX
 from facesim_index.models import resolve
 from facesim_index.records import EmbeddedFace, FailureCode, UInt8Array
 from facesim_index.views import View, WholePicture, coarsest
 from tests.pictures import demo_pixels, pixels, png
 
-# A size that no reduction divides: 4003 = 8 * 500 + 3, and so on.
-WIDTH_PX, HEIGHT_PX = 4003, 2998
+# A size that no reduction divides: 5003 = 8 * 625 + 3, and so on.
+WIDTH_PX, HEIGHT_PX = 5003, 3998
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,8 @@ def test_a_narrow_picture_is_not_reduced_to_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("width_px", "reduction"), [(250, 1), (1024, 1), (2047, 1), (2048, 2), (4000, 2), (9000, 8)]
+    ("width_px", "reduction"),
+    [(250, 1), (4000, 1), (4799, 1), (4800, 2), (9599, 2), (9600, 4), (20_000, 8)],
 )
 def test_detection_gets_no_less_than_it_looks_at(width_px: int, reduction: int) -> None:
     picture = JpegFile(b"", (width_px, width_px // 2), {})
@@ -121,25 +123,37 @@ def test_a_cut_off_picture_is_found_out_when_it_is_viewed() -> None:
     [{"subsampling": 0}, {"subsampling": 1}, {"subsampling": 2}, {"progressive": True}],
     ids=str,
 )
-def test_a_second_look_shows_the_same_pixels(options: dict[str, int], orientation: int) -> None:
-    """Once a reduced view is decoded soundly, another decoder makes the whole one."""
+@pytest.mark.parametrize("reduction", [1, 2, 4])
+def test_the_quick_decoder_shows_pillows_pixels(
+    options: dict[str, int], orientation: int, reduction: int
+) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     stream = io.BytesIO()
     Image.fromarray(demo_pixels("players.jpg")).save(stream, "JPEG", exif=exif, **options)
-    whole = decode(stream.getvalue()).rgb
-    picture = open_picture(stream.getvalue())
-    picture.view(2)
-    again = picture.view(1).rgb
-    assert again.flags.c_contiguous
-    assert np.array_equal(again, whole)
+    data = stream.getvalue()
+    quick = open_picture(data).view(reduction).rgb
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "_quickly_decoded", lambda *_: None)
+        slow = open_picture(data).view(reduction).rgb
+    assert quick.flags.c_contiguous
+    assert np.array_equal(quick, slow)
 
 
-def test_a_second_look_at_other_colours_is_pillows() -> None:
+@pytest.mark.parametrize("reduction", [1, 2])
+def test_what_the_quick_decoder_refuses_is_pillows(reduction: int) -> None:
+    """A few bytes too many between two scans are no reason to lose a picture."""
+    data = jpeg(shapes(600, 400))
+    end = data.rindex(b"\xff\xd9")
+    odd = data[:end] + b"\0" * 7 + data[end:]
+    assert images._quickly_decoded(odd, 600, 400) is None
+    assert open_picture(odd).view(reduction).rgb.shape == (400 // reduction, 600 // reduction, 3)
+
+
+def test_other_colours_are_pillows() -> None:
     stream = io.BytesIO()
     Image.fromarray(shapes(600, 400)).convert("CMYK").save(stream, "JPEG")
     picture = open_picture(stream.getvalue())
-    picture.view(2)
     assert np.array_equal(picture.view(1).rgb, decode(stream.getvalue()).rgb)
 
 
@@ -182,16 +196,19 @@ def test_small_faces_are_measured_in_pixels_of_the_whole_picture() -> None:
     assert load_engine(settings).embed_picture(open_picture(smaller)) == ()
 
 
-def test_real_photos_give_the_faces_of_their_full_decode(
+def test_enlarged_photos_give_the_faces_of_their_full_decode(
     engine: FaceEngine, test_data: Path
 ) -> None:
+    """As a camera of more than 17 megapixels would have taken them."""
     cosines = []
-    for path in sorted((test_data / "photos").rglob("*.jp*g")):
-        picture = open_picture(path.read_bytes())
-        if coarsest(picture, LEAST_VIEW_PX) == 1:
-            continue
-        whole = engine.embed_faces(pixels(path))
-        reduced = engine.embed_picture(picture)
+    for path in sorted((test_data / "photos").rglob("*.jp*g"))[::5]:
+        photo = pixels(path)
+        scale = 2 * LEAST_VIEW_PX / max(photo.shape[:2])
+        enlarged = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        data = jpeg(np.asarray(enlarged, dtype=np.uint8))
+        picture = open_picture(data)
+        assert coarsest(picture, LEAST_VIEW_PX) == 2
+        whole, reduced = engine.embed_faces(decode(data).rgb), engine.embed_picture(picture)
         assert len(whole) == len(reduced), path
         for mine, other in zip(reduced, whole, strict=True):
             assert overlap(mine, other) > 0.9

@@ -214,15 +214,24 @@ def files_under(connection: Connection, path: Path) -> list[int]:
 
 def image_by_hash(connection: Connection, content_hash: bytes) -> KnownImage | None:
     """Return the image with this content, if it is known."""
-    row = connection.execute(_IMAGE_BY_HASH, {"content_hash": content_hash}).one_or_none()
-    if row is None:
-        return None
-    code = FailureCode(row.failure_code) if row.failure_code else None
-    return KnownImage(ImageId(row.id), ImageStatus(row.status), code)
+    return images_by_hash(connection, [content_hash]).get(content_hash)
 
 
-_IMAGE_BY_HASH = select(Image.id, Image.status, Image.failure_code).where(
-    Image.content_hash == bindparam("content_hash")
+def images_by_hash(
+    connection: Connection, content_hashes: Sequence[bytes]
+) -> dict[bytes, KnownImage]:
+    """Return those of some contents that are known, by their hash."""
+    rows = connection.execute(_IMAGES_BY_HASH, {"content_hashes": content_hashes})
+    return {
+        content_hash: KnownImage(
+            ImageId(image_id), ImageStatus(status), FailureCode(failure) if failure else None
+        )
+        for content_hash, image_id, status, failure in rows
+    }
+
+
+_IMAGES_BY_HASH = select(Image.content_hash, Image.id, Image.status, Image.failure_code).where(
+    Image.content_hash.in_(bindparam("content_hashes", expanding=True))
 )
 
 
