@@ -22,7 +22,7 @@ STALE := stale
 endif
 
 .NOTPARALLEL:
-.PHONY: help setup demo test lint format docs bench bench-quick calibrations wheel check-wheel lock clean stale
+.PHONY: help setup demo test lint format docs bench bench-quick torture calibrations wheel check-wheel lock clean stale
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,9 @@ calibrations: setup  ## fit the shipped calibrations anew; needs FACESIM_TEST_DA
 	$(FIT) $(CALIBRATIONS)_flip.json --augment flip
 	$(FIT) $(CALIBRATIONS)_bf16.json --numerics bf16
 	$(FIT) $(CALIBRATIONS)_flip_bf16.json --augment flip --numerics bf16
+
+torture: setup  ## run the long campaigns; any failure is named by its seed and number
+	$(BIN)/python -m tests.reliability.fuzz --seed 1 --inputs 10000
 
 wheel: $(PROJECT)  ## build dist/facesim_index-*.whl
 	rm -rf build dist

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import click
 
-from .output import csv_line, printable
+from facesim_index.plain_text import csv_line
+
+from .output import printable, spreadsheet_option
 from .progress_bar import progress_bar
 from .query import gallery_prior_option
 from .state import State, pass_state
@@ -114,8 +116,16 @@ def matrix(
 @click.option(
     "--under", metavar="PATH", type=click.Path(), help="Only faces of pictures at or below a path."
 )
+@spreadsheet_option
 @pass_state
-def matches(state: State, out: Path, min_degree: float, prior: "Prior", under: str | None) -> None:
+def matches(
+    state: State,
+    out: Path,
+    min_degree: float,
+    prior: "Prior",
+    under: str | None,
+    spreadsheet_safe: bool,
+) -> None:
     """Write every pair of faces that is alike: who may be one person, in which pictures.
 
     One line for each pair, face_a < face_b, with the degree, log10 likelihood ratio, false
@@ -132,7 +142,12 @@ def matches(state: State, out: Path, min_degree: float, prior: "Prior", under: s
                 progress(ProgressUpdate("comparing faces", done, n_faces))
 
             n_pairs = index.write_matches(
-                handle, min_degree=min_degree, prior=given, under=under, on_rows=on_rows
+                handle,
+                min_degree=min_degree,
+                prior=given,
+                under=under,
+                spreadsheet_safe=spreadsheet_safe or _to_terminal(out),
+                on_rows=on_rows,
             )
     state.say(
         f"Wrote {_named(out)}: {n_pairs} pairs of {n_faces} faces, degrees at prior {given:.3g}"
@@ -150,17 +165,21 @@ def matches(state: State, out: Path, min_degree: float, prior: "Prior", under: s
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
     help="Only these faces: a text file, one id a line.",
 )
+@spreadsheet_option
 @pass_state
-def faces(state: State, out: Path, under: str | None, face_ids: str | None) -> None:
+def faces(
+    state: State, out: Path, under: str | None, face_ids: str | None, spreadsheet_safe: bool
+) -> None:
     """Write one row for each face: where it is, its picture, landmarks and quality."""
     from facesim_index.face_table import COLUMNS, row
 
+    safe = spreadsheet_safe or _to_terminal(out)
     with state.open() as index:
         ids = _chosen(index, under, face_ids)
         with _output(out) as handle:
             handle.write(csv_line(COLUMNS))
             for record in index.face_records(ids):
-                handle.write(csv_line(row(record)))
+                handle.write(csv_line(row(record), spreadsheet_safe=safe))
     state.say(f"Wrote {_named(out)}: {len(ids)} faces")
 
 
@@ -180,7 +199,7 @@ def _chosen(index: "FaceIndex", under: str | None, face_ids: str | None) -> "Int
 
 
 def _read_ids(name: str) -> list[int]:
-    with click.open_file(name, encoding="utf-8") as lines:
+    with click.open_file(name, encoding="utf-8", errors="replace") as lines:
         ids = []
         for number, line in enumerate(lines, start=1):
             word = line.split(",")[0].strip()
@@ -204,6 +223,11 @@ def _output(out: Path) -> Iterator[BinaryIO]:
         return
     with atomic_output(out) as handle:
         yield handle
+
+
+def _to_terminal(out: Path) -> bool:
+    """Tell whether a person will read it, whose terminal no name shall steer."""
+    return str(out) == "-" and sys.stdout.isatty()
 
 
 def _named(out: Path) -> str:

@@ -67,6 +67,12 @@ SUMMARY_FIELDS = (
 @click.option("--follow-symlinks", is_flag=True, help="Follow links below the given folders.")
 @click.option("--retry-errors", is_flag=True, help="Read again what failed before.")
 @click.option("--prune", is_flag=True, help="Drop what is no longer on disk.")
+@click.option(
+    "--checksum",
+    is_flag=True,
+    help="Compare contents, not only sizes and times: read every file, and index again those that "
+    "differ.",
+)
 @click.option("--dry-run", is_flag=True, help="Only tell what there is to do.")
 @click.option("--json", "as_json", is_flag=True, help="Write the summary as one JSON object.")
 @pass_state
@@ -84,6 +90,7 @@ def ingest(
     follow_symlinks: bool,
     retry_errors: bool,
     prune: bool,
+    checksum: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -95,7 +102,7 @@ def ingest(
     """
     from facesim_index.scan import IngestOptions
 
-    options = IngestOptions(exclude, follow_symlinks, retry_errors, prune)
+    options = IngestOptions(exclude, follow_symlinks, retry_errors, prune, checksum)
     with state.open(
         create=True, model=model, provider=provider, augment=augment, numerics=numerics
     ) as index:

@@ -1,7 +1,10 @@
 """The command ``facesim``."""
 
+import contextlib
+import io
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -15,18 +18,40 @@ from .output import printable
 from .state import TYPED, State
 
 
+@contextlib.contextmanager
+def _printable_usage_errors() -> Iterator[None]:
+    """Let no word of the command line steer the terminal that a complaint is shown on."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = printable(error.message)  # type: ignore[misc]
+        raise
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Shows names of files in log messages without letting them steer the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines of a record; only what is for developers keeps its line feeds."""
+        text = super().format(record)
+        lines = text.split("\n") if record.levelno <= logging.DEBUG else [text]
+        return "\n".join(map(printable, lines))
+
+
 class FacesimGroup(click.Group):
     """A group that turns our errors into messages and exit codes."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep what was typed: a report tells it."""
         ctx.meta[TYPED] = tuple(args)
-        return super().parse_args(ctx, args)
+        with _printable_usage_errors():
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command that was asked for."""
         try:
-            return super().invoke(ctx)
+            with _printable_usage_errors():
+                return super().invoke(ctx)
         except FacesimError as error:
             click.echo(f"Error: {printable(str(error))}", err=True)
             ctx.exit(2 if isinstance(error, UsageError) else 1)
@@ -59,6 +84,8 @@ def main(ctx: click.Context, index: Path | None, verbose: int, quiet: bool) -> N
     state.index = index
     state.quiet = quiet
     _configure_logging(verbose, quiet=quiet)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name in letters that the terminal lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _configure_logging(verbose: int, *, quiet: bool) -> None:
@@ -66,7 +93,7 @@ def _configure_logging(verbose: int, *, quiet: bool) -> None:
         logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_PrintableFormatter("%(levelname)s: %(message)s"))
     logger = logging.getLogger("facesim_index")
     logger.handlers[:] = [handler]
     logger.setLevel(level)

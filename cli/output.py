@@ -1,8 +1,5 @@
 """How results are written: tables for people, JSON and CSV for programs."""
 
-import csv
-import io
-import json
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from facesim_index.plain_text import Cell, csv_line, json_text
 from facesim_index.plain_text import printable as printable
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-Cell = str | int | float | bool | None
 
 format_option = click.option(
     "--format",
@@ -25,6 +21,13 @@ format_option = click.option(
     default="table",
     show_default=True,
     help="How to write the result.",
+)
+
+spreadsheet_option = click.option(
+    "--spreadsheet-safe",
+    is_flag=True,
+    help="Write CSV that can be opened in a spreadsheet: a sign that could begin a formula or "
+    "steer a terminal is written as an escape such as \\x3d, a backslash twice.",
 )
 
 
@@ -38,25 +41,17 @@ def shown_path(path: str) -> str:
 
 def write_json(document: object) -> None:
     """Write one JSON document to standard output."""
-    try:
-        data = json.dumps(document, ensure_ascii=False, indent=2).encode("utf-8")
-    except UnicodeEncodeError:  # a file name with bytes that are not UTF-8
-        data = json.dumps(document, indent=2).encode("ascii")
-    _write(data + b"\n")
+    _write(json_text(document, indent=2).encode("utf-8") + b"\n")
 
 
-def csv_line(cells: Sequence[Cell]) -> bytes:
-    """Return one line of CSV; names keep their very bytes."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue().encode("utf-8", "surrogateescape")
-
-
-def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-    """Write a table as CSV to standard output."""
+def write_csv(
+    columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, spreadsheet_safe: bool
+) -> None:
+    """Write a table as CSV to standard output; a terminal gets no name that could steer it."""
+    safe = spreadsheet_safe or sys.stdout.isatty()
     _write(csv_line(columns))
     for row in rows:
-        _write(csv_line(row))
+        _write(csv_line(row, spreadsheet_safe=safe))
 
 
 def write_table(
@@ -72,7 +67,7 @@ def write_table(
             column, justify="right" if column in right else "left", no_wrap=True, overflow="ignore"
         )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     _print_table(table)
 
 

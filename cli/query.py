@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from facesim_index.plain_text import Cell
+
 from .engine_options import augment_option, numerics_option
 from .output import (
-    Cell,
     count_text,
     degree_text,
     format_option,
     number_text,
     printable,
     shown_path,
+    spreadsheet_option,
     write_csv,
     write_json,
     write_table,
@@ -82,6 +84,7 @@ TABLE_COLUMNS = (
     metavar="FILE.png",
     help="Also draw the matches as a contact sheet.",
 )
+@spreadsheet_option
 @pass_state
 def query(
     state: State,
@@ -95,6 +98,7 @@ def query(
     exact: bool,
     output_format: str,
     sheet: Path | None,
+    spreadsheet_safe: bool,
 ) -> None:
     """Find the faces most similar to those of a picture.
 
@@ -119,7 +123,7 @@ def query(
     if output_format == "json":
         write_json(answer_document(answer))
     elif output_format == "csv":
-        write_csv(CSV_COLUMNS, _csv_rows(answer))
+        write_csv(CSV_COLUMNS, _csv_rows(answer), spreadsheet_safe=spreadsheet_safe)
     else:
         _write_tables(answer)
     if answer.note:
@@ -347,7 +351,8 @@ def _write_legend(answer: "QueryAnswer") -> None:
         f"strangers: faces of other people expected at or above this, among {answer.n_faces}"
     )
     if any(match.at_bound for face in answer.faces for match in face.matches):
-        click.echo(f"*: as far as the evidence of the calibration {answer.calibration} reaches")
+        name = printable(answer.calibration or "")
+        click.echo(f"*: as far as the evidence of the calibration {name} reaches")
 
 
 def _write_comparison(comparison: "Comparison") -> None:
@@ -362,7 +367,7 @@ def _write_comparison(comparison: "Comparison") -> None:
         ("calibration", comparison.calibration or "-"),
     ]
     for name, value in rows:
-        click.echo(f"{name:<12} {value}")
+        click.echo(f"{name:<12} {printable(value)}")
 
 
 def _interval_text(comparison: "Comparison") -> str:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from facesim_index.plain_text import printable
+
 if TYPE_CHECKING:
     from facesim_index.engine import EngineSettings
     from facesim_index.index import FaceIndex
@@ -61,7 +63,7 @@ class State:
     def say(self, message: str) -> None:
         """Tell the user something that is not a result."""
         if not self.quiet:
-            click.echo(message, err=True)
+            click.echo(printable(message), err=True)
 
     def notice_licence(self, model: str | Path | None) -> None:
         """Say once, at first use, what the licence of the weights allows."""

@@ -5,7 +5,15 @@ import sys
 
 import click
 
-from .output import format_option, printable, shown_path, write_csv, write_json, write_table
+from .output import (
+    format_option,
+    printable,
+    shown_path,
+    spreadsheet_option,
+    write_csv,
+    write_json,
+    write_table,
+)
 from .state import State, pass_state
 
 
@@ -52,22 +60,23 @@ def status(state: State, as_json: bool) -> None:
         ("catalog", _megabytes(found.bytes_catalog)),
     ]
     for name, value in rows:
-        click.echo(f"{name:<12} {value}")
+        click.echo(f"{name:<12} {printable(value)}")
     if found.interrupted:
         state.say("The last ingest did not finish; run it again to go on where it stopped.")
 
 
 @click.command(epilog="Example: facesim errors --format csv > errors.csv")
 @format_option
+@spreadsheet_option
 @pass_state
-def errors(state: State, output_format: str) -> None:
+def errors(state: State, output_format: str, spreadsheet_safe: bool) -> None:
     """List the files that could not be used, and why."""
     with state.open() as index:
         failed = [(file.path, file.code.value, file.message) for file in index.errors()]
     if output_format == "json":
         write_json([dict(zip(("path", "code", "message"), row, strict=True)) for row in failed])
     elif output_format == "csv":
-        write_csv(("path", "code", "message"), failed)
+        write_csv(("path", "code", "message"), failed, spreadsheet_safe=spreadsheet_safe)
     elif failed:
         write_table(
             ("reason", "picture", "message"),

@@ -82,7 +82,7 @@ def is_cut_off(kind: Format, data: bytes) -> bool:
     """
     try:
         return _CHECKS[kind](data)
-    except (struct.error, IndexError):  # a field of the structure lies beyond the end
+    except (struct.error, IndexError, OverflowError):  # a field lies beyond the end
         return True
 
 

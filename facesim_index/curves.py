@@ -12,6 +12,7 @@ import numpy as np
 from facesim_index.errors import CalibrationError
 from facesim_index.head_json import head_document, head_of_document
 from facesim_index.heads import COSINE, Head
+from facesim_index.plain_text import json_text
 
 FORMAT = "facesim-calibration"
 FORMAT_VERSION = 3
@@ -205,7 +206,7 @@ def to_json(curve: Calibration) -> str:
         **asdict(curve),
         "head": head_document(curve.head),
     }
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json_text(content, indent=2, allow_nan=False)
     # No text of the record can match: JSON has no bare line break inside a text.
     return _PAIR_ON_LINES.sub(r"[\1, \2]", text) + "\n"
 

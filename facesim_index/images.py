@@ -48,6 +48,7 @@ TIFF and WebP also stop at twice `PIL.Image.MAX_IMAGE_PIXELS`, which belongs to 
 that calls us.
 """
 
+_HASH_BLOCK_BYTES = 1 << 20
 _READ_PAUSES_S = (0.0, 0.05, 0.25)  # before each attempt at a file that somebody is writing
 
 _TURNS = {
@@ -132,11 +133,7 @@ def read_bytes(path: Path) -> tuple[bytes, FileStamp]:
             time.sleep(pause_s)
         with _opened(path) as handle:
             before = _stamp(handle)
-            if before.size_bytes > MAX_FILE_BYTES:
-                raise PictureError(
-                    FailureCode.TOO_LARGE,
-                    f"{before.size_bytes:,} bytes, more than the limit of {MAX_FILE_BYTES:,}",
-                )
+            _check_size(before.size_bytes)
             data = handle.read(before.size_bytes + 1)
             if _stamp(handle) == before and len(data) == before.size_bytes:
                 return data, before
@@ -159,7 +156,7 @@ def content_hash(data: bytes) -> bytes:
 
 
 def hash_file(path: Path) -> bytes:
-    """Return the `content_hash` of a file of any size, without holding it in memory.
+    """Return the `content_hash` of a file, without holding it in memory.
 
     Parameters
     ----------
@@ -173,10 +170,17 @@ def hash_file(path: Path) -> bytes:
     Raises
     ------
     PictureError
-        UNREADABLE.
+        UNREADABLE, or TOO_LARGE (more than `MAX_FILE_BYTES`): a sparse file of a petabyte takes
+        no room on the disk, but would be read for days.
     """
     with _opened(path) as handle:
-        return hashlib.file_digest(handle, "sha256").digest()
+        _check_size(_stamp(handle).size_bytes)
+        digest = hashlib.sha256()
+        while block := handle.read(_HASH_BLOCK_BYTES):
+            digest.update(block)
+            if handle.tell() > MAX_FILE_BYTES:  # it grows as fast as it is read
+                _check_size(handle.tell())
+        return digest.digest()
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -388,14 +392,21 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
         raise PictureError(FailureCode.OUT_OF_MEMORY, message) from error
 
 
+def _check_size(size_bytes: int) -> None:
+    if size_bytes > MAX_FILE_BYTES:
+        raise PictureError(
+            FailureCode.TOO_LARGE,
+            f"{size_bytes:,} bytes, more than the limit of {MAX_FILE_BYTES:,}",
+        )
+
+
 def _open_without_waiting(path: str, flags: int) -> int:
     """Open as usual, but do not wait for the writer of a FIFO."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _stamp(handle: io.BufferedReader) -> FileStamp:
-    status = os.fstat(handle.fileno())
-    return FileStamp(status.st_size, status.st_mtime_ns)
+    return FileStamp.of(os.fstat(handle.fileno()))
 
 
 def _open_image(kind: Format, stream: IO[bytes]) -> ImageFile.ImageFile:

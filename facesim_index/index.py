@@ -514,6 +514,7 @@ class FaceIndex:
         min_degree: float,
         prior: Prior = "gallery",
         under: AnyPath | None = None,
+        spreadsheet_safe: bool = False,
         on_rows: Callable[[int], None] | None = None,
     ) -> int:
         """Write every pair of faces with at least a degree as CSV, with the paths.
@@ -527,6 +528,8 @@ class FaceIndex:
             As for `query`.
         under : path-like, optional
             Only faces in pictures at or below this path.
+        spreadsheet_safe : bool, default=False
+            Write paths such that no spreadsheet takes a part of one for a formula.
         on_rows : callable, optional
             Told now and then with how many faces all later ones are compared.
 
@@ -553,6 +556,7 @@ class FaceIndex:
                 curve,
                 min_degree=min_degree,
                 prior=resolve_prior(self._opened, view, curve, prior).value,
+                spreadsheet_safe=spreadsheet_safe,
                 on_rows=on_rows,
             )
 

@@ -209,7 +209,10 @@ class Ingest:
             for candidate, outcome in together:
                 if self._should_stop():
                     return
-                if isinstance(outcome, Failure):
+                known = candidate.known_hash is not None
+                if known and not self._has_other_content(candidate, outcome):
+                    self._done += 1
+                elif isinstance(outcome, Failure):
                     self._fail(candidate, outcome)
                 elif outcome in self._in_flight:
                     self._in_flight[outcome].append(candidate)
@@ -220,6 +223,23 @@ class Ingest:
                     self._submitted.append((candidate, outcome))
                     yield candidate.path
                 self._commit_if_due()
+
+    def _has_other_content(self, candidate: Candidate, outcome: bytes | Failure) -> bool:
+        """Tell whether an unchanged file has other content than when it was read.
+
+        One that cannot be read now keeps what is known of it.
+        """
+        if isinstance(outcome, Failure):
+            self._summary.warnings.append(f"cannot compare {candidate.path}: {outcome.message}")
+            return False
+        if outcome == candidate.known_hash:
+            return False
+        self._summary.files_unchanged -= 1
+        self._summary.files_changed += 1
+        self._summary.warnings.append(
+            f"{candidate.path} has other content than before, though its size and time are the same"
+        )
+        return True
 
     def _is_known(self, content_hash: bytes) -> bool:
         if content_hash in self._pending_hashes:

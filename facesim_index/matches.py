@@ -1,7 +1,5 @@
 """Every pair of an index above a degree, as CSV with all that is said of it."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping
 from typing import BinaryIO
 
@@ -12,6 +10,7 @@ from facesim_index.calibration import Calibration, cosine_at_degree
 from facesim_index.close_pairs import ClosePairs, close_pairs
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.exact_cosines import EmbeddingSource, listed_scores, load
+from facesim_index.plain_text import csv_line, spreadsheet_text
 from facesim_index.records import Float64Array, Int64Array
 
 COLUMNS = ("face_a", "face_b", "degree", "log10_lr", "fmr", "cosine", "path_a", "path_b")
@@ -32,6 +31,7 @@ def write_matches(
     *,
     min_degree: float,
     prior: float,
+    spreadsheet_safe: bool = False,
     on_rows: Callable[[int], None] | None = None,
 ) -> int:
     """Write every pair of faces with at least a degree; each once, ``face_a < face_b``.
@@ -51,6 +51,8 @@ def write_matches(
         In [0, 1].
     prior : float
         In (0, 1).
+    spreadsheet_safe : bool, default=False
+        Write paths as `plain_text.spreadsheet_text`.
     on_rows : callable, optional
         Told the number of faces whose pairs are written, now and then.
 
@@ -78,7 +80,9 @@ def write_matches(
     least = cosine_at_degree(min_degree, curve, prior=prior) - _BISECTION
     faces = load(np.sort(face_ids), source, curve.head)
     plain = load(faces.ids, source) if curve.head.learned else faces
-    out.write(_line(COLUMNS))
+    if spreadsheet_safe:
+        paths_of = _safe(paths_of)
+    out.write(csv_line(COLUMNS))
     n_written = 0
     for pairs in close_pairs(faces, least) if least <= 1.0 else ():
         order = np.lexsort((pairs.b, -pairs.scores, pairs.a))
@@ -108,12 +112,13 @@ def _write(
             continue
         fmr = "" if said.fmr is None else f"{said.fmr:.3g}"
         numbers = (f"{said.degree:.9g}", f"{said.log10_lr:.4f}", fmr, f"{said.cosine:.6f}")
-        out.write(_line((a, b, *numbers, paths[a], paths[b])))
+        out.write(csv_line((a, b, *numbers, paths[a], paths[b])))
         count += 1
     return count
 
 
-def _line(cells: tuple[int | str, ...]) -> bytes:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue().encode("utf-8", "surrogateescape")
+def _safe(paths_of: PathsOf) -> PathsOf:
+    def safe_paths_of(face_ids: Int64Array) -> Mapping[int, str]:
+        return {face_id: spreadsheet_text(path) for face_id, path in paths_of(face_ids).items()}
+
+    return safe_paths_of

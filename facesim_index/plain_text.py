@@ -1,5 +1,20 @@
 """Text from file names and labels, made safe to show, and words that several places use."""
 
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+
+Cell = str | int | float | bool | None
+
+#: What makes a formula of a cell, where a cell begins: also behind what another program may take
+#: for the end of the cell before.
+_FORMULA = re.compile("""(^|[,;|"'])( *)([=+@\uff0b\uff0d\uff1d\uff20-])""")
+_ESCAPE = re.compile(r"\\(\\|n|r|t|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
+_PERHAPS_NOT_PRINTABLE = re.compile(r"[^\x00-\x7e]")  # JSON itself escapes the rest
+_SHORT_ESCAPES = {"\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
+
 
 def printable(text: str) -> str:
     """Return text with everything that could steer a terminal or a page shown as an escape.
@@ -21,6 +36,103 @@ def printable(text: str) -> str:
         else character.encode("unicode_escape", "surrogatepass").decode()
         for character in text
     )
+
+
+def json_text(document: object, *, indent: int | None = None, allow_nan: bool = True) -> str:
+    r"""Return a document as JSON in which every character can be shown.
+
+    Anything else in a text is an escape, also a byte of a file name that is not UTF-8: the byte
+    e9 is ``\udce9``, as Python's file functions take it.
+
+    Parameters
+    ----------
+    document : object
+        What `json.dumps` takes.
+    indent : int, optional
+    allow_nan : bool, default=True
+        As for `json.dumps`.
+
+    Returns
+    -------
+    str
+    """
+    text = json.dumps(document, ensure_ascii=False, indent=indent, allow_nan=allow_nan)
+    return _PERHAPS_NOT_PRINTABLE.sub(_json_escape, text)
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    character = found[0]
+    if character.isprintable():
+        return character
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+def spreadsheet_text(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula or for several cells.
+
+    Whatever is not printable becomes an escape, and so does a ``=``, ``+``, ``-`` or ``@`` where
+    a cell begins, or might begin for a program that parts cells elsewhere [1]_.  A backslash
+    is doubled, so that nothing is lost: `original_text` is the way back.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+        Valid Unicode, without control characters.
+
+    References
+    ----------
+    .. [1] OWASP, "CSV Injection".  The apostrophe advised there cannot be told from one that was
+       in the name.
+    """
+    escaped = printable(text.replace("\\", "\\\\"))
+    return _FORMULA.sub(lambda found: found[1] + found[2] + _escape(found[3]), escaped)
+
+
+def original_text(cell: str) -> str:
+    """Return the text from which `spreadsheet_text` made a cell.
+
+    Parameters
+    ----------
+    cell : str
+
+    Returns
+    -------
+    str
+    """
+    return _ESCAPE.sub(
+        lambda found: _SHORT_ESCAPES.get(found[1]) or chr(int(found[1][1:], 16)), cell
+    )
+
+
+def csv_line(cells: Sequence[Cell], *, spreadsheet_safe: bool = False) -> bytes:
+    """Return one line of CSV.
+
+    Parameters
+    ----------
+    cells : sequence of str, int, float, bool or None
+    spreadsheet_safe : bool, default=False
+        Write text as `spreadsheet_text`; otherwise names keep their very bytes.
+
+    Returns
+    -------
+    bytes
+    """
+    if spreadsheet_safe:
+        cells = [spreadsheet_text(cell) if isinstance(cell, str) else cell for cell in cells]
+    line = io.StringIO()
+    # What ends a line is put in quotes: a lone carriage return only when it is a part of the end.
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    return line.getvalue().removesuffix("\r\n").encode("utf-8", "surrogateescape") + b"\n"
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def score_name(head: str) -> str:

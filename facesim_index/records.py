@@ -4,6 +4,7 @@ All boxes and landmarks are in pixels of the *upright* picture (EXIF
 orientation applied), origin at its top left corner.
 """
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple, NewType
@@ -23,6 +24,8 @@ UInt8Array = NDArray[np.uint8]
 Int64Array = NDArray[np.int64]
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
+
+_HALF_OF_64_BITS = 1 << 63
 
 
 class FailureCode(StrEnum):
@@ -155,6 +158,16 @@ class FileStamp(NamedTuple):
 
     size_bytes: int
     mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "FileStamp":
+        """Return the stamp of what was looked at.
+
+        Times beyond the year 2262 need more than the 64 bits of a column; their upper bits are
+        dropped, so that different times nearly always stay different.
+        """
+        mtime_ns = (status.st_mtime_ns + _HALF_OF_64_BITS) % (2 * _HALF_OF_64_BITS)
+        return cls(status.st_size, mtime_ns - _HALF_OF_64_BITS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,21 +32,34 @@ class IngestOptions:
         Read again what failed before, though its file is unchanged.
     prune : bool
         Drop from the index what is no longer on disk; otherwise it is only counted.
+    checksum : bool
+        Compare the content of unchanged files too, and read again those whose content is
+        another one than their size and time say.
     """
 
     exclude: tuple[str, ...] = ()
     follow_symlinks: bool = False
     retry_errors: bool = False
     prune: bool = False
+    checksum: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that is worth a look: new, changed, or to be tried again."""
+    """A file that is worth a look: new, changed, to be tried again or to be compared.
+
+    Attributes
+    ----------
+    folder, name : str
+    stamp : FileStamp
+    known_hash : bytes or None
+        Of an unchanged file whose content is only to be compared: what it was when it was read.
+    """
 
     folder: str
     name: str
     stamp: FileStamp
+    known_hash: bytes | None = None
 
     @property
     def path(self) -> Path:
@@ -87,7 +100,9 @@ class Targets:
 def resolve_targets(paths: Sequence[str | os.PathLike[str]]) -> Targets:
     """Return the folders and files that `paths` mean.
 
-    Links are followed, so that a folder given by two names is one folder.
+    Links are followed and folders compared by what they are, so that a folder given by two
+    names (a link, a second mount, other capitals where they do not count) is one folder, by the
+    name that was given first.
 
     Raises
     ------
@@ -98,15 +113,30 @@ def resolve_targets(paths: Sequence[str | os.PathLike[str]]) -> Targets:
         raise UsageError("name at least one folder or picture to ingest")
     folders: set[Path] = set()
     files: set[Path] = set()
+    identities: set[tuple[int, int]] = set()
     for path in map(Path, paths):
         try:
             whole = path.expanduser().resolve(strict=True)
         except (OSError, RuntimeError, ValueError) as error:
             raise UsageError(f"{path} cannot be ingested: {_reason(error)}") from error
-        (folders if whole.is_dir() else files).add(whole)
+        if not whole.is_dir():
+            files.add(whole)
+        elif _is_another(whole, identities):
+            folders.add(whole)
     outer = {folder for folder in folders if not any(p in folders for p in folder.parents)}
     single = {file for file in files if not any(p in outer for p in file.parents)}
     return Targets(tuple(sorted(outer)), tuple(sorted(single)))
+
+
+def _is_another(folder: Path, identities: set[tuple[int, int]]) -> bool:
+    """Tell whether a folder is none of those before, and put it among them."""
+    status = folder.stat()
+    identity = (status.st_dev, status.st_ino)
+    if identity in identities:
+        return False
+    if status.st_ino:  # some file systems number nothing
+        identities.add(identity)
+    return True
 
 
 def scan(
@@ -175,9 +205,18 @@ def candidates(store: Store, targets: Targets, options: IngestOptions) -> Iterat
     unheard: list[str] = []  # the scan has told the warnings
     for root in (*targets.folders, *targets.files):
         for folder, known in _walk_known(store, root, options, unheard):
+            hashes = _known_hashes(store, folder) if options.checksum else {}
             for file in folder.files:
-                if _worth_a_look(file.stamp, known.get(file.name), options):
+                before = known.get(file.name)
+                if _worth_a_look(file.stamp, before, options):
                     yield Candidate(str(folder.path), file.name, file.stamp)
+                elif before is not None and file.name in hashes:
+                    yield Candidate(str(folder.path), file.name, file.stamp, hashes[file.name])
+
+
+def _known_hashes(store: Store, folder: FoundFolder) -> dict[str, bytes]:
+    with store.catalog.read() as transaction:
+        return reading.folder_hashes(transaction, str(folder.path))
 
 
 def _walk_known(
@@ -208,6 +247,7 @@ def _count(found: Scan, stamp: FileStamp, known: KnownFile | None, options: Inge
         found.files_changed += 1
     else:
         found.files_unchanged += 1
+        found.to_read += options.checksum and known.status is not None
         if known.status in _DONE and not known.missing:  # as almost all files are
             return
     if _worth_a_look(stamp, known, options):

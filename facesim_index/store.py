@@ -294,7 +294,18 @@ class Store:
         return shipped_calibration(self.identity.key)
 
     def segment_path(self, segment: SegmentInfo) -> Path:
-        """Return where a segment's file is."""
+        """Return where a segment's file is.
+
+        Raises
+        ------
+        IndexDamagedError
+            The catalog names a file outside the index: it is not as we wrote it.
+        """
+        if segment.name != Path(segment.name).name or segment.name in ("", ".", ".."):
+            raise IndexDamagedError(
+                f"{self.catalog.path} names the segment {segment.name}, which would lie outside "
+                "the index; do not use it"
+            )
         return self.folder / SEGMENTS_NAME / segment.name
 
     def commit(self, batch: Batch) -> Change:

@@ -89,7 +89,7 @@ class Segment:
         self._coarse: CoarseCodes | None = None
         self._refused: list[tuple[int, int] | None] = []
         try:
-            self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+            self._index = _mapped_index(path)
             quantizer = faiss.downcast_index(self._index.index)
             self.face_ids: Int64Array = faiss.vector_to_array(self._index.id_map)
             codes = faiss.rev_swig_ptr(quantizer.codes.data(), quantizer.codes.size())
@@ -304,6 +304,17 @@ class _HashingSink:
             self.digest.update(data)
             self.size_bytes += len(data)
         return len(data)
+
+
+def _mapped_index(path: Path) -> faiss.IndexIDMap2:
+    """Map an index file; faiss takes no name that is not UTF-8, but takes a descriptor's."""
+    try:
+        name = str(path)
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        with path.open("rb") as handle:
+            return faiss.read_index(f"/dev/fd/{handle.fileno()}", faiss.IO_FLAG_MMAP_IFC)
+    return faiss.read_index(name, faiss.IO_FLAG_MMAP_IFC)
 
 
 def _build(

@@ -177,7 +177,7 @@ def found_file(path: Path) -> FoundFolder:
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         raise UsageError(f"{shown} is {kind}; name a picture file")
     whole = absolute(path)
-    stamp = FileStamp(status.st_size, status.st_mtime_ns)
+    stamp = FileStamp.of(status)
     return FoundFolder(whole.parent, (FoundFile(whole.name, stamp),))
 
 
@@ -284,7 +284,7 @@ def _look_at(entry: os.DirEntry[str]) -> FoundFile | None:
         status = entry.stat()
     except FileNotFoundError:
         return None
-    return FoundFile(entry.name, FileStamp(status.st_size, status.st_mtime_ns))
+    return FoundFile(entry.name, FileStamp.of(status))
 
 
 def _in_order_of_bytes(names: Iterable[str]) -> Callable[[FoundFile], str | bytes]:

@@ -187,6 +187,17 @@ _STATUSES: dict[str | None, ImageStatus | None] = {
 }
 
 
+def folder_hashes(connection: Connection, folder: str) -> dict[str, bytes]:
+    """Return the content hashes of the files directly in a folder, by name."""
+    rows = connection.execute(
+        select(File.name, Image.content_hash)
+        .join(Folder, Folder.id == File.folder_id)
+        .join(Image, Image.id == File.image_id)
+        .where(Folder.path == folder)
+    )
+    return {name: content_hash for name, content_hash in rows}  # noqa: C416 - rows are no pairs
+
+
 def folders_under(connection: Connection, path: Path) -> list[str]:
     """Return the known folders at and below `path`."""
     folders = connection.execute(select(Folder.path).where(at_or_below(Folder.path, path)))

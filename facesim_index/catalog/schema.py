@@ -87,7 +87,7 @@ class EngineRow(Base):
     __tablename__ = "engine"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str]
+    name: Mapped[str] = mapped_column(PathText)
     model: Mapped[str] = mapped_column(PathText)
     detector_sha256: Mapped[str]
     recogniser_sha256: Mapped[str]
@@ -202,7 +202,7 @@ class CalibrationRow(Base):
     __tablename__ = "calibration"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str] = mapped_column(PathText, unique=True)  # often that of a folder
     engine_key: Mapped[str]
     document: Mapped[str]
     active: Mapped[bool]
@@ -230,7 +230,7 @@ class PriorEstimateRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     generation: Mapped[int]
-    calibration: Mapped[str]
+    calibration: Mapped[str] = mapped_column(PathText)
     curve_sha256: Mapped[str]
     share: Mapped[float]
     low: Mapped[float]

@@ -1,0 +1,200 @@
+"""Many damaged pictures through whole ingests, as the command line would read them."""
+
+import functools
+import hashlib
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from facesim_index.catalog import reading
+from facesim_index.embedding import read_picture
+from facesim_index.errors import PictureError
+from facesim_index.fake_engine import FakeEngine
+from facesim_index.images import use_one_thread
+from facesim_index.ingest import Ingest
+from facesim_index.pipeline import ItemFailed, PoolSettings, WorkerPool
+from facesim_index.readers import WORKER_MEMORY_BYTES
+from facesim_index.records import EmbeddedFace, Failure, FailureCode, PictureReading
+from facesim_index.scan import IngestOptions, resolve_targets
+from facesim_index.views import Pixels
+from tests.builders import new_store
+from tests.pictures import fake_photo
+
+SLICE = 500
+SOUND = "sound.png"
+_MOST_VALUES = 3_000_000  # larger pictures are only decoded: the fake engine is slow on them
+
+MakeReader = Callable[[None], Callable[[Path], PictureReading | Failure]]
+
+#: What must never come of a picture: each is a bug in a decoder, or in us, to be looked at.
+ALARMING = (FailureCode.DECODER_CRASH, FailureCode.TIMEOUT, FailureCode.INTERNAL)
+
+
+@dataclass
+class Outcomes:
+    """What came of each input.
+
+    Attributes
+    ----------
+    by_format : dict
+        For each suffix how often each outcome: ``ok``, ``no_face`` or a failure code.
+    alarming : list of (str, str, str)
+        Name of the input, its failure code and message.
+    """
+
+    by_format: dict[str, Counter[str]] = field(default_factory=dict)
+    alarming: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def total(self) -> Counter[str]:
+        """The outcomes of all formats together."""
+        return sum(self.by_format.values(), Counter())
+
+    def add(self, name: str, outcome: str, message: str) -> None:
+        """Count one input."""
+        suffix = Path(name).suffix.lstrip(".")
+        self.by_format.setdefault(suffix, Counter())[outcome] += 1
+        if outcome in ALARMING:
+            self.alarming.append((name, outcome, message))
+
+
+class LookingEngine(FakeEngine):
+    """Decodes a picture in every way there is, and looks for faces where it is small."""
+
+    def embed_picture(self, pixels: Pixels) -> tuple[EmbeddedFace, ...]:
+        """Return the faces of the picture as it was decoded whole."""
+        views = [pixels.view(reduction) for reduction in reversed(pixels.reductions)]
+        for view in views:
+            assert view.rgb.dtype == np.uint8
+            assert view.rgb.shape[2:] == (3,)
+            assert view.rgb.size
+        whole = views[-1].rgb
+        assert whole.shape[1::-1] == pixels.size_px
+        return self.embed_faces(whole) if whole.size <= _MOST_VALUES else ()
+
+
+def make_looking_reader(_: None) -> Callable[[Path], PictureReading | Failure]:
+    """Return what reads a picture in a worker process as the ingest's own reader does."""
+    use_one_thread()
+    engine = LookingEngine()
+
+    def read(path: Path) -> PictureReading | Failure:
+        try:
+            return read_picture(path, engine)
+        except PictureError as error:
+            return Failure(error.code, error.message)
+
+    return read
+
+
+def make_mortal_reader(_: None) -> Callable[[Path], PictureReading | Failure]:
+    """Return a reader as above that does not survive a file whose name begins with "deadly"."""
+    read = make_looking_reader(None)
+
+    def read_or_die(path: Path) -> PictureReading | Failure:
+        if path.name.startswith("deadly"):
+            os._exit(70)
+        return read(path)
+
+    return read_or_die
+
+
+def read_in_workers(
+    paths: Iterable[Path],
+    *,
+    make_reader: MakeReader,
+    timeout_s: float,
+    workers: int,
+    memory_bytes: int,
+) -> Iterator[PictureReading | Failure | ItemFailed]:
+    """Read pictures as `facesim_index.readers.read_all` does, with less patience."""
+    bounds = PoolSettings(workers=workers, timeout_s=timeout_s, memory_limit_bytes=memory_bytes)
+    with WorkerPool(make_reader, None, bounds) as pool:
+        for _, outcome in pool.map_ordered(paths):
+            yield outcome
+
+
+def ingest_all(
+    inputs: Mapping[str, bytes],
+    outcomes: Outcomes,
+    *,
+    make_reader: MakeReader = make_looking_reader,
+    timeout_s: float = 20.0,
+    workers: int = 2,
+    memory_bytes: int = WORKER_MEMORY_BYTES,
+) -> None:
+    """Ingest the inputs and a sound picture into a new index, and count what came of them.
+
+    Raises
+    ------
+    AssertionError
+        A file has no outcome, or the sound picture beside them was not indexed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        photos = Path(folder).resolve() / "photos"
+        photos.mkdir()
+        for name, data in inputs.items():
+            (photos / name).write_bytes(data)
+        (photos / SOUND).write_bytes(fake_photo([(200, 20, 20)]))
+        read = functools.partial(
+            read_in_workers,
+            make_reader=make_reader,
+            timeout_s=timeout_s,
+            workers=workers,
+            memory_bytes=memory_bytes,
+        )
+        with new_store(Path(folder) / "i.facesim") as store:
+            Ingest(store, resolve_targets([photos]), IngestOptions(), read).run()
+            with store.catalog.read() as transaction:
+                known = reading.folder_files(transaction, str(photos))
+                failed = {Path(f.path).name: f for f in reading.failed_files(transaction)}
+        assert set(known) == {*inputs, SOUND}
+        assert known[SOUND].status == "ok"
+        for name in inputs:
+            status, failure = known[name].status, failed.get(name)
+            if failure is not None:
+                outcomes.add(name, failure.code, failure.message)
+            else:
+                assert status is not None
+                outcomes.add(name, status, "")
+
+
+def run(
+    numbers: range,
+    make_input: Callable[[int], tuple[str, bytes]],
+    *,
+    on_slice: Callable[[Outcomes, int], None] = lambda outcomes, done: None,
+    timeout_s: float = 20.0,
+) -> Outcomes:
+    """Ingest the inputs of these numbers, slice by slice.
+
+    Parameters
+    ----------
+    numbers : range
+    make_input : callable
+        From a number to the name of the damaged picture and its bytes.
+    on_slice : callable, optional
+        Told the outcomes so far, and how many inputs that were.
+    timeout_s : float, default=20.0
+        What one picture may take.
+    """
+    outcomes = Outcomes()
+    for start in range(0, len(numbers), SLICE):
+        part = numbers[start : start + SLICE]
+        inputs = {}
+        for number in part:
+            name, data = make_input(number)
+            inputs[f"{number:08d}-{name}"] = data
+        ingest_all(inputs, outcomes, timeout_s=timeout_s)
+        on_slice(outcomes, start + len(part))
+    return outcomes
+
+
+def digest(pictures: Mapping[str, bytes]) -> str:
+    """Return a short mark of the seed pictures, which other encoders write otherwise."""
+    return hashlib.sha256(b"".join(pictures.values())).hexdigest()[:12]
