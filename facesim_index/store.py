@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesim_index.calibration import Calibration, from_json, shipped_calibration
-from facesim_index.catalog import reading, writing
+from facesim_index.catalog import reading, row_checks, writing
 from facesim_index.catalog.connection import (
     CATALOG_NAME,
     Transaction,
@@ -30,6 +30,7 @@ from facesim_index.catalog.connection import (
     open_catalog,
     upgrade_catalog,
 )
+from facesim_index.catalog.log_check import check_log, log_path
 from facesim_index.errors import (
     EngineMismatchError,
     IndexDamagedError,
@@ -49,6 +50,7 @@ from facesim_index.records import (
     SegmentId,
     SegmentInfo,
 )
+from facesim_index.snapshot_list import advice
 from facesim_index.vectors import (
     Neighbours,
     Segment,
@@ -169,6 +171,7 @@ class Store:
         self._open_segments: dict[str, Segment] = {}
         path = folder / CATALOG_NAME
         if not path.is_file():
+            _refuse_headless(folder)
             raise IndexNotFoundError(
                 f"{folder} is not a facesim index; make one with `facesim ingest`, or name "
                 "another with --index"
@@ -177,6 +180,7 @@ class Store:
             self._lock = WriterLock(folder) if writable else None
             if self._lock:
                 undo.callback(self._lock.release)
+            _check_log(path)
             if needs_upgrade(path):
                 _upgrade(folder, self._lock)
             self.catalog = open_catalog(path, writable=writable)
@@ -368,13 +372,17 @@ class Store:
         for info in segments:
             if wants_coarse(info.n_rows, self.identity.dimension):
                 try:
-                    read_coarse(self.segment_path(info), info.sha256)
+                    lacking = read_coarse(self.segment_path(info), info.sha256).sums is None
                 except (FileNotFoundError, IndexDamagedError):
+                    lacking = True
+                if lacking:
                     self._write_coarse(info)
 
     def replace_segments(self, old: Sequence[SegmentInfo]) -> None:
         """Let one segment without the removed faces take the place of neighbouring ones."""
         opened = self._segments(old)
+        for segment in opened:
+            segment.require_whole()  # or damage would get a hash of its own
         with self.catalog.write() as transaction:
             state = reading.state(transaction)
             ids, blocks = merged_rows(opened, reading.tombstones(transaction))
@@ -424,8 +432,9 @@ class Store:
         """Write a segment's coarse codes; without them it is only searched more slowly."""
         try:
             path = self.segment_path(info)
-            segment = Segment(path)  # named, for its vectors live as long as it does
-            write_coarse(path, info.sha256, segment.vectors)
+            segment = Segment(path, info.sha256)  # named: its vectors live as long as it does
+            segment.require_whole()
+            write_coarse(path, info.sha256, segment.face_ids, segment.vectors)
         except (StorageError, IndexDamagedError, FileNotFoundError) as error:
             logger.warning("the coarse codes of %s were not written: %s", info.name, error)
 
@@ -450,6 +459,7 @@ class Store:
             segment = self._open_segments.get(info.name)
             if segment is None:
                 segment = Segment(self.segment_path(info), info.sha256)
+                segment.check(info)
             opened[info.name] = segment
         self._open_segments = opened
         return tuple(opened.values())
@@ -458,6 +468,9 @@ class Store:
         folder = self.folder / SEGMENTS_NAME
         folder.mkdir(exist_ok=True)
         with self.catalog.read() as transaction:
+            if any(row_checks.wrong_rows(transaction, "segment")):
+                logger.warning("no file is removed while the names of segments are damaged")
+                return
             paths = [self.segment_path(segment) for segment in reading.segments(transaction)]
         named = {named.name for path in paths for named in (path, coarse_path(path))}
         for path in folder.iterdir():
@@ -478,6 +491,7 @@ def _fresh(transaction: Transaction, readings: Sequence[PictureReading]) -> list
 
 
 def _create(folder: Path, identity: EngineIdentity, model: str) -> None:
+    _refuse_headless(folder)
     ours = {LOCK_NAME, HOLDER_NAME, SEGMENTS_NAME, CATALOG_NAME + ".new"}
     if folder.exists() and (
         not folder.is_dir() or any(entry.name not in ours for entry in folder.iterdir())
@@ -496,6 +510,25 @@ def _create(folder: Path, identity: EngineIdentity, model: str) -> None:
             create_catalog(folder / CATALOG_NAME, identity, model)
     finally:
         lock.release()
+
+
+def _refuse_headless(folder: Path) -> None:
+    """Refuse a folder with embeddings whose catalog is gone: it is damaged, not empty.
+
+    A new catalog in it would not name them, and the next writer would remove them.
+    """
+    if not (folder / CATALOG_NAME).exists() and any((folder / SEGMENTS_NAME).glob("*.faiss")):
+        raise IndexDamagedError(f"{folder / CATALOG_NAME} is missing; {advice(folder)}")
+
+
+def _check_log(catalog: Path) -> None:
+    """Refuse a damaged write-ahead log before SQLite takes what is left of it for all."""
+    damage = check_log(catalog)
+    if damage is not None:
+        raise IndexDamagedError(
+            f"{log_path(catalog)} {damage.message}; {advice(catalog.parent)}; or "
+            "`facesim verify --repair` goes on from the last commit that is whole"
+        )
 
 
 def _upgrade(folder: Path, held: WriterLock | None) -> None:

@@ -14,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, event
 
-from facesim_index.catalog import reading, writing
+from facesim_index.catalog import reading, row_checks, writing
 from facesim_index.catalog.connection import (
     APPLICATION_ID,
     SCHEMA_REVISION,
@@ -194,6 +194,7 @@ def test_an_older_index_that_cannot_be_changed_is_told(
 def test_a_newer_schema_is_refused(catalog: Catalog) -> None:
     catalog.close()
     with sqlite3.connect(catalog.path) as connection:
+        row_checks.register(connection)
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     for look in (needs_upgrade, lambda path: open_catalog(path, writable=False)):

@@ -389,6 +389,15 @@ def images_without_faces(connection: Connection, image_ids: Iterable[ImageId]) -
     return [ImageId(image_id) for image_id in rows.scalars()]
 
 
+def image_ids_are_fresh(connection: Connection) -> bool:
+    """Tell whether the next picture gets an id that no picture has."""
+    last = connection.execute(select(func.max(Image.id))).scalar()
+    counter = connection.execute(
+        text("SELECT count(*), max(seq) FROM sqlite_sequence WHERE name = 'image'")
+    ).one()
+    return last is None or (counter[0] == 1 and counter[1] >= last)
+
+
 def _paths_of_images(
     connection: Connection, image_ids: Sequence[int]
 ) -> dict[int | None, tuple[str, ...]]:
