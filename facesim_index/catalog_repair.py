@@ -84,9 +84,7 @@ def mend_log(folder: Path) -> str | None:
         sync_folder(folder)
         return f"{log} {damage.message}"
     except OSError as error:
-        raise StorageError(
-            f"cannot mend the log of {folder}: {error.strerror or error}"
-        ) from error
+        raise StorageError(f"cannot mend the log of {folder}: {error.strerror or error}") from error
     finally:
         lock.release()
 
@@ -163,9 +161,7 @@ def _take_out(store: Store, transaction: Transaction, wrong: WrongRow) -> list[s
         row_checks.accept(transaction, wrong.table, wrong.row_id)
         return paths
     if not wrong.lost:
-        transaction.exec_driver_sql(
-            f'DELETE FROM "{wrong.table}" WHERE rowid = ?', (wrong.row_id,)
-        )
+        transaction.exec_driver_sql(f'DELETE FROM "{wrong.table}" WHERE rowid = ?', (wrong.row_id,))
     transaction.exec_driver_sql(
         f"DELETE FROM {row_checks.TABLE} WHERE table_name = ? AND row_id = ?",
         (wrong.table.strip("'"), wrong.row_id),
@@ -210,7 +206,7 @@ def _count_anew(store: Store, transaction: Transaction) -> None:
             ("last_face_id", "segment"),
         )
     ]
-    numbers = [segment.segment_id for segment in reading.segments(transaction)]
+    numbers: list[int] = [segment.segment_id for segment in reading.segments(transaction)]
     numbers += list(_numbers_of_files(store.folder / SEGMENTS_NAME))
     writing.advance(
         transaction,

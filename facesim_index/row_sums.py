@@ -1,4 +1,4 @@
-"""A checksum for each stored embedding, so that what is read of a large segment is what was written.
+"""A checksum for each stored embedding: what is read of a large segment is what was written.
 
 A sum of the row's words, each times a fixed random number, modulo 2⁶⁴: any change within one
 word is found, any other is missed once in four billion times.

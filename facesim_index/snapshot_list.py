@@ -83,4 +83,3 @@ def _is_there(known: KnownSnapshot) -> bool:
         return (Path(known.path) / MANIFEST_NAME).is_file()
     except (OSError, ValueError):
         return False
-

@@ -32,6 +32,7 @@ from facesim_index.catalog.connection import (
 )
 from facesim_index.catalog.log_check import check_log, log_path
 from facesim_index.errors import (
+    DamagedSegmentError,
     EngineMismatchError,
     IndexDamagedError,
     IndexNotFoundError,
@@ -105,11 +106,22 @@ class View:
     segments : tuple of Segment
     removed : ndarray of int64, ascending
         Faces whose vectors are in the segments but that do not exist any more.
+    left_out : tuple of str
+        Names of damaged segments that a partial view does without.
     """
 
-    def __init__(self, transaction: Transaction, segments: tuple[Segment, ...]) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        segments: tuple[Segment, ...],
+        *,
+        left_out: tuple[str, ...] = (),
+        partial: bool = False,
+    ) -> None:
         self.transaction = transaction
         self.segments = segments
+        self.left_out = left_out
+        self._partial = partial
         self.generation = reading.state(transaction).generation
         self.removed = reading.tombstones(transaction)
 
@@ -138,7 +150,26 @@ class View:
         list of Neighbours
         """
         hidden = self.removed if excluded is None else np.union1d(self.removed, excluded)
-        return search_segments(self.segments, queries, k, hidden, exact=exact)
+        while True:
+            try:
+                return search_segments(self.segments, queries, k, hidden, exact=exact)
+            except DamagedSegmentError as error:
+                if not self._partial:
+                    raise
+                logger.error("%s; its faces are left out", error)
+                self.left_out += (error.segment,)
+                self.segments = tuple(
+                    segment for segment in self.segments if segment.name != error.segment
+                )
+
+    def n_left_out(self) -> int:
+        """Return how many living faces are in the segments that are left out."""
+        infos = [info for info in reading.segments(self.transaction) if info.name in self.left_out]
+        ids = reading.face_ids(self.transaction) if infos else np.empty(0, dtype=np.int64)
+        return sum(
+            int(np.count_nonzero((ids >= info.first_face_id) & (ids <= info.last_face_id)))
+            for info in infos
+        )
 
     def embeddings(self, face_ids: Int64Array) -> Float32Array:
         """Return stored embeddings, shape (n, dimension), in the order asked."""
@@ -169,6 +200,7 @@ class Store:
     def __init__(self, folder: Path, *, writable: bool = False) -> None:
         self.folder = folder
         self._open_segments: dict[str, Segment] = {}
+        self._checked_generation = -1
         path = folder / CATALOG_NAME
         if not path.is_file():
             _refuse_headless(folder)
@@ -186,6 +218,7 @@ class Store:
             self.catalog = open_catalog(path, writable=writable)
             undo.callback(self.catalog.close)
             with self.catalog.read() as transaction:
+                row_checks.require_whole(transaction, "engine")
                 self.identity, self.model = reading.engine(transaction)
             if writable:
                 self._remove_leftovers()
@@ -257,29 +290,34 @@ class Store:
         self.close()
 
     @contextlib.contextmanager
-    def view(self) -> Iterator[View]:
+    def view(self, *, partial: bool = False) -> Iterator[View]:
         """Hold the index as it is at this moment for the length of the block.
+
+        Parameters
+        ----------
+        partial : bool, default=False
+            Do without damaged segments, say so, and name them in `View.left_out`.
 
         Raises
         ------
         IndexDamagedError
-            A segment is missing or is not whole.
+            A segment is missing or is not whole, or a row is not as it was written.
         """
         before = -1
         while True:
             with self.catalog.read() as transaction:
+                generation = reading.state(transaction).generation
+                self._require_sound_rows(transaction, generation)
+                infos = reading.segments(transaction)
                 try:
-                    segments = self._segments(reading.segments(transaction))
-                except FileNotFoundError as error:
+                    segments, left_out = self._usable(
+                        infos, partial=partial, sure=generation == before
+                    )
+                except FileNotFoundError:
                     # A writer may have merged it away between our two looks: look again.
-                    generation = reading.state(transaction).generation
-                    if generation == before:
-                        raise IndexDamagedError(
-                            f"{error} is missing; run `facesim verify --repair`"
-                        ) from error
                     before = generation
                     continue
-                yield View(transaction, segments)
+                yield View(transaction, segments, left_out=left_out, partial=partial)
                 return
 
     def calibration(self) -> Calibration | None:
@@ -288,6 +326,7 @@ class Store:
         The one chosen for the index, else the one shipped for its engine, else None.
         """
         with self.catalog.read() as transaction:
+            row_checks.require_whole(transaction, "calibration")
             document = reading.active_calibration(transaction)
         if document is not None:
             return from_json(document)
@@ -454,15 +493,53 @@ class Store:
                 return
 
     def _segments(self, infos: Sequence[SegmentInfo]) -> tuple[Segment, ...]:
+        return self._usable(infos, partial=False, sure=True)[0]
+
+    def _usable(
+        self, infos: Sequence[SegmentInfo], *, partial: bool, sure: bool
+    ) -> tuple[tuple[Segment, ...], tuple[str, ...]]:
+        """Return opened segments, and the names of those that a partial view does without.
+
+        Parameters
+        ----------
+        infos : sequence of SegmentInfo
+        partial : bool
+        sure : bool
+            A file that is missing is damage.
+        """
         opened = {}
+        left_out = []
         for info in infos:
-            segment = self._open_segments.get(info.name)
-            if segment is None:
-                segment = Segment(self.segment_path(info), info.sha256)
-                segment.check(info)
-            opened[info.name] = segment
+            try:
+                opened[info.name] = self._open_segment(info, sure=sure)
+            except DamagedSegmentError as error:
+                if not partial:
+                    raise
+                logger.error("%s; its faces are left out", error)
+                left_out.append(info.name)
         self._open_segments = opened
-        return tuple(opened.values())
+        return tuple(opened.values()), tuple(left_out)
+
+    def _open_segment(self, info: SegmentInfo, *, sure: bool) -> Segment:
+        segment = self._open_segments.get(info.name)
+        if segment is None:
+            try:
+                segment = Segment(self.segment_path(info), info.sha256)
+            except FileNotFoundError as error:
+                if not sure:
+                    raise
+                raise DamagedSegmentError(
+                    info.name, f"{error} is missing; run `facesim verify --repair`"
+                ) from error
+            segment.check(info)
+        return segment
+
+    def _require_sound_rows(self, transaction: Transaction, generation: int) -> None:
+        """Refuse a catalog whose few rows about everything are not as they were written."""
+        if generation != self._checked_generation:
+            for table in row_checks.SMALL_TABLES:
+                row_checks.require_whole(transaction, table)
+            self._checked_generation = generation
 
     def _remove_leftovers(self) -> None:
         folder = self.folder / SEGMENTS_NAME

@@ -104,6 +104,11 @@ class Segment:
         if len(self.vectors) != len(self.face_ids) or np.any(np.diff(self.face_ids) <= 0):
             raise self._damaged("has ids that do not fit its vectors")
 
+    @property
+    def name(self) -> str:
+        """The file's name, as the catalog has it."""
+        return self._path.name
+
     def check(self, info: SegmentInfo) -> None:
         """Refuse a file that cannot be the one that was recorded; costs no reading of it.
 

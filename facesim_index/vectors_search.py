@@ -256,6 +256,8 @@ def _best(
     for number, scan in enumerate(scans):
         here = source == number
         ids[here] = scan.segment.face_ids[rows[here]]
-        exact[here] = exact_cosines(scan.segment.vectors[rows[here]], query)  # checked when rescored
+        exact[here] = exact_cosines(
+            scan.segment.vectors[rows[here]], query
+        )  # checked when rescored
     order = np.lexsort((ids, -exact))[:k]
     return Neighbours(ids[order], exact[order])

@@ -313,9 +313,7 @@ def _known_revisions() -> set[str]:
 def _no_catalog(path: Path, why: str) -> FacesimError:
     """Return the error of a file that is no catalog, though there may be an index around it."""
     if any(path.parent.glob("segments/*.faiss")) or (path.parent / LIST_NAME).exists():
-        return IndexDamagedError(
-            f"{path} is not a facesim catalog, {why}; {advice(path.parent)}"
-        )
+        return IndexDamagedError(f"{path} is not a facesim catalog, {why}; {advice(path.parent)}")
     return IndexNotFoundError(f"{path} is not a facesim catalog, {why}")
 
 

@@ -99,7 +99,6 @@ def install(connection: Connection) -> None:
             f"SELECT '{table}', rowid, {FUNCTION}({listed}) FROM \"{table}\""
         )
 
-
     schema = "INSERT OR REPLACE INTO row_check (table_name, row_id, value) VALUES (?, 0, ?)"
     connection.exec_driver_sql(schema, (_SCHEMA, _schema_check(connection)))
 
@@ -153,7 +152,7 @@ def wrong_rows(
     )
     for row_id, check, *values in rows:
         if check != row_check(*values):
-            yield WrongRow(table, row_id, False, tuple(values), check)
+            yield _wrong(table, row_id, values, check)
     if row_ids is None:
         lost = _raw_rows(
             connection,
@@ -162,7 +161,7 @@ def wrong_rows(
             [],
         )
         for row_id, check in lost:
-            yield WrongRow(table, row_id, True, (), check)
+            yield _wrong(table, row_id, None, check)
 
 
 def all_wrong_rows(connection: Connection) -> Iterator[WrongRow]:
@@ -176,13 +175,11 @@ def all_wrong_rows(connection: Connection) -> Iterator[WrongRow]:
         f"SELECT table_name, row_id, value FROM {TABLE} WHERE table_name NOT IN ({names})",
         [],
     )
-    for table, row_id, check in strange:
-        yield WrongRow(ascii(table), row_id, True, (), check)
+    for name, row_id, check in strange:
+        yield _wrong(ascii(name), row_id, None, check)
 
 
-def require_whole(
-    connection: Connection, table: str, row_ids: Iterable[int] | None = None
-) -> None:
+def require_whole(connection: Connection, table: str, row_ids: Iterable[int] | None = None) -> None:
     """Refuse rows that are not as they were written.
 
     Raises
@@ -202,7 +199,7 @@ def accept(connection: Connection, table: str, row_id: int) -> None:
     )
     connection.exec_driver_sql(
         f"INSERT INTO {TABLE} (table_name, row_id, value) "
-        f"SELECT ?, rowid, {FUNCTION}({listed}) FROM \"{table}\" WHERE rowid = ?",
+        f'SELECT ?, rowid, {FUNCTION}({listed}) FROM "{table}" WHERE rowid = ?',
         (table, row_id),
     )
 
@@ -219,6 +216,17 @@ def put_back(connection: Connection, wrong: WrongRow, values: Iterable[Value]) -
 def columns_of(connection: Connection, table: str) -> list[str]:
     """Return the names of a table's columns, in its order."""
     return _columns(connection, table)
+
+
+def _wrong(table: str, row_id: Value, values: list[Value] | None, check: Value) -> WrongRow:
+    """Return what is known of a row; where even the ids have become something else, nothing."""
+    return WrongRow(
+        table,
+        row_id if isinstance(row_id, int) else 0,
+        values is None,
+        tuple(values or ()),
+        check if isinstance(check, bytes) else None,
+    )
 
 
 def _tables(connection: Connection) -> list[str]:
