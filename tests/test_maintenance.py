@@ -157,7 +157,7 @@ def test_a_damaged_catalog_is_told_and_not_guessed_at(store: Store) -> None:
     connection.close()
     verdict = verify(store)
     assert any("refers to nothing" in problem.message for problem in verdict.problems)
-    with pytest.raises(IndexDamagedError, match="cannot be mended from the pictures.*restore the index"):
+    with pytest.raises(IndexDamagedError, match=r"cannot be mended .*restore the index"):
         repair(store, verdict, read_here)
 
 

@@ -236,7 +236,9 @@ def test_damaged_codes_cost_time_only(
 
 def test_codes_of_another_segment_are_refused(tmp_path: Path) -> None:
     vectors = people(300, 50, 12)
-    write_coarse(tmp_path / "000001.faiss", "a" * 64, np.arange(len(vectors)), vectors.astype(np.float16))
+    write_coarse(
+        tmp_path / "000001.faiss", "a" * 64, np.arange(len(vectors)), vectors.astype(np.float16)
+    )
     codes = read_coarse(tmp_path / "000001.faiss", "a" * 64)
     assert codes.n_rows == 300
     assert 0.8 < codes.shrinkage < 1.0

@@ -101,7 +101,7 @@ class Catalog:
                 if revision != SCHEMA_REVISION and row_checks.are_kept(connection):
                     row_checks.require_whole(connection, "alembic_version")
                 return revision
-        except (exc.DatabaseError, exc.NoResultFound) as error:
+        except (exc.DatabaseError, exc.NoResultFound, UnicodeDecodeError) as error:
             reason = getattr(error, "orig", error)
             if "unable to open" in str(error):
                 raise StorageError(f"cannot open {self.path}: {reason}") from error
@@ -180,8 +180,15 @@ def needs_upgrade(path: Path) -> bool:
 
 
 def upgrade_catalog(path: Path) -> None:
-    """Bring an older catalog to this schema; the caller holds the writer's lock."""
+    """Bring an older catalog to this schema; the caller holds the writer's lock.
+
+    Raises
+    ------
+    IndexDamagedError
+        SQLite finds it damaged; it is left as it is.
+    """
     with _explained(path):
+        _refuse_damaged(path)
         _migrate(path)
     logger.warning("upgraded %s to schema %s", path, SCHEMA_REVISION)
 
@@ -271,6 +278,20 @@ def _is_frozen(path: Path) -> bool:
     return not log.exists() or log.stat().st_size == 0
 
 
+def _refuse_damaged(path: Path) -> None:
+    """Refuse to upgrade what is not whole: new checksums would cover the damage."""
+    engine = _connect(path, "ro")
+    try:
+        with engine.connect() as connection:
+            rows = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalars().all()
+    finally:
+        engine.dispose()
+    if rows != ["ok"]:
+        raise IndexDamagedError(
+            f"{path} is damaged and is not upgraded ({rows[0]}); {advice(path.parent)}"
+        )
+
+
 def _migrate(path: Path, *, create: bool = False) -> None:
     """Run the migrations that this catalog lacks, all or none."""
     from alembic import command
@@ -331,6 +352,10 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except exc.DBAPIError as error:
         raise _explain(path, error) from error
+    except UnicodeDecodeError as error:
+        raise IndexDamagedError(
+            f"{path} is damaged (a text is none any more); run `facesim verify --repair`"
+        ) from error
 
 
 def _explain(path: Path, error: exc.DBAPIError) -> FacesimError:

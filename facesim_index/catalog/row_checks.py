@@ -25,6 +25,7 @@ SMALL_TABLES = ("index_state", "engine", "segment", "tombstone", "prior_estimate
 """What every view of an index depends on."""
 
 _LONG_BYTES = 256
+_ROWS_AT_ONCE = 1024
 _SCHEMA = "sqlite_master"  # the name under which the checksum of the tables' own text is kept
 
 Value = int | float | str | bytes | None
@@ -281,15 +282,15 @@ def _raw_rows(
     raw = connection.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
     before = raw.text_factory
-    cursor = raw.execute(statement, parameters)
+    cursor = raw.cursor()
     try:
-        while True:
-            raw.text_factory = _text
-            rows = cursor.fetchmany(1024)
+        raw.text_factory = _text
+        rows = cursor.execute(statement, parameters).fetchmany(_ROWS_AT_ONCE)
+        while rows:
             raw.text_factory = before
-            if not rows:
-                return
             yield from rows
+            raw.text_factory = _text
+            rows = cursor.fetchmany(_ROWS_AT_ONCE)
     except sqlite3.DatabaseError as error:
         raise IndexDamagedError(
             f"the catalog is damaged ({error}); restore it from a snapshot"
