@@ -148,6 +148,8 @@ def verify(state: State, repair: bool) -> None:
                 click.echo(f"taken out: {printable(row)}")
             for path in mended.lost_paths:
                 click.echo(f"lost: {shown_path(path)}")
+            if mended.lost_paths:
+                state.say("Those that are still there come back with the next ingest.")
             problems = index.verify().problems
         else:
             state.say("`facesim verify --repair` mends what the pictures still show.")
@@ -179,10 +181,12 @@ def doctor(state: State, as_json: bool) -> None:
 
 
 def _mend_log(state: State) -> None:
-    from facesim_index.catalog_repair import mend_log
+    from facesim_index.catalog_repair import mend_engine, mend_log
     from facesim_index.config import default_index
 
-    told = mend_log(default_index() if state.index is None else state.index.expanduser())
+    folder = default_index() if state.index is None else state.index.expanduser()
+    told = mend_log(folder)
+    mend_engine(folder)
     if told:
         click.echo(f"{printable(told)}: goes on from the last commit that is whole")
         state.say("Ingest again what was added last; forget again what was forgotten last.")

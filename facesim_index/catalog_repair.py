@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from facesim_index.catalog import reading, row_checks, writing
-from facesim_index.catalog.connection import CATALOG_NAME, Transaction
+from facesim_index.catalog.connection import CATALOG_NAME, Catalog, Transaction, needs_upgrade
 from facesim_index.catalog.log_check import check_log, log_path, shared_path
 from facesim_index.catalog.row_checks import WrongRow
 from facesim_index.catalog.row_mending import mend_rows
@@ -86,6 +86,34 @@ def mend_log(folder: Path) -> str | None:
     except OSError as error:
         raise StorageError(f"cannot mend the log of {folder}: {error.strerror or error}") from error
     finally:
+        lock.release()
+
+
+def mend_engine(folder: Path) -> None:
+    """Put back the row of the engine, without which nothing else can be opened, if it is damaged.
+
+    Raises
+    ------
+    IndexLockedError
+        Somebody is writing.
+    """
+    path = folder / CATALOG_NAME
+    if not path.is_file() or needs_upgrade(path):
+        return
+    catalog = Catalog(path, writable=False)
+    try:
+        with catalog.read() as transaction:
+            if not any(row_checks.wrong_rows(transaction, "engine")):
+                return
+    finally:
+        catalog.close()
+    lock = WriterLock(folder)
+    catalog = Catalog(path, writable=True)
+    try:
+        with catalog.write() as transaction:
+            mend_rows(transaction)
+    finally:
+        catalog.close()
         lock.release()
 
 
@@ -178,8 +206,27 @@ def _files_of(transaction: Transaction, wrong: WrongRow) -> list[int]:
         "image": "image_id = ?",
         "face": "image_id IN (SELECT image_id FROM face WHERE id = ?)",
     }[wrong.table]
+    if wrong.table == "face" and wrong.lost:
+        where = f"image_id IN ({_IMAGES_OF_A_LOST_FACE})"
     rows = transaction.exec_driver_sql(f"SELECT id FROM file WHERE {where}", (wrong.row_id,))
     return [row[0] for row in rows]
+
+
+# The faces of a picture have consecutive ids: a lost one belongs to the picture of the next, where
+# that is not its first; else to the one before, or to one between the two that has no face left.
+_IMAGES_OF_A_LOST_FACE = """
+    WITH lost(id) AS (SELECT ?),
+    after AS (SELECT face.* FROM face, lost WHERE face.id > lost.id ORDER BY face.id LIMIT 1),
+    before AS (SELECT face.* FROM face, lost WHERE face.id < lost.id ORDER BY face.id DESC LIMIT 1),
+    certain AS (SELECT image_id FROM after WHERE ordinal > 0)
+    SELECT image_id FROM certain
+    UNION ALL SELECT image_id FROM before WHERE NOT EXISTS (SELECT 1 FROM certain)
+    UNION ALL SELECT image.id FROM image WHERE NOT EXISTS (SELECT 1 FROM certain)
+        AND image.status = 'ok'
+        AND NOT EXISTS (SELECT 1 FROM face WHERE face.image_id = image.id)
+        AND image.id > coalesce((SELECT image_id FROM before), 0)
+        AND image.id < coalesce((SELECT image_id FROM after), 9e18)
+"""
 
 
 def _paths(transaction: Transaction, file_ids: Sequence[int]) -> list[str]:

@@ -218,7 +218,11 @@ class Store:
             self.catalog = open_catalog(path, writable=writable)
             undo.callback(self.catalog.close)
             with self.catalog.read() as transaction:
-                row_checks.require_whole(transaction, "engine")
+                if any(row_checks.wrong_rows(transaction, "engine")):
+                    raise IndexDamagedError(
+                        f"the row of the engine in {path} is damaged; run `facesim verify "
+                        f"--repair`, or {advice(folder)}"
+                    )
                 self.identity, self.model = reading.engine(transaction)
             if writable:
                 self._remove_leftovers()

@@ -30,7 +30,7 @@ from pathlib import Path
 from facesim_index import vectors_coarse
 from facesim_index.calibration import Calibration, Evidence, to_json
 from facesim_index.catalog import calibrations, reading
-from facesim_index.catalog_repair import mend_log
+from facesim_index.catalog_repair import mend_engine, mend_log
 from facesim_index.errors import FacesimError, IndexDamagedError
 from facesim_index.gallery import refresh_gallery_prior
 from facesim_index.index import FaceIndex
@@ -113,7 +113,7 @@ class Known:
     dump: dict[str, list[tuple[object, ...]]]
     content: dict[int, tuple[str, bytes]]
     answers: dict[int, list[tuple[object, ...]]]
-    all_cosines: dict[int, dict[int, float]]
+    all_cosines: dict[int, dict[FaceId, float]]
     matrix: bytes
 
 
@@ -355,6 +355,7 @@ def _mend(folder: Path, known: Known) -> tuple[str, str]:
     try:
         try:
             shorter = mend_log(folder)
+            mend_engine(folder)
             with Store(folder, writable=True) as store:
                 done = repair(store, verify(store), read_here)
         except IndexDamagedError as error:

@@ -7,7 +7,6 @@ anybody's: the embeddings are random numbers.
 import json
 import shutil
 import sqlite3
-import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -103,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
