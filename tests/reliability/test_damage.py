@@ -273,8 +273,10 @@ def test_a_query_leaves_out_a_damaged_segment_and_says_so(store: Store, photos: 
     for output in ("json", "table"):
         result = CliRunner().invoke(
             main,
-            ["--quiet", "--index", str(store.folder), "query", str(photos / "0.png")]
-            + ["--format", output],
+            [
+                *("--quiet", "--index", str(store.folder)),
+                *("query", str(photos / "0.png"), "--format", output),
+            ],
             obj=State(engine=FAKE),
         )
         assert result.exit_code == 0
@@ -437,9 +439,7 @@ def test_a_catalog_that_cannot_be_read_leads_to_the_last_snapshot(
 ) -> None:
     store.close()
     with FaceIndex.open(store.folder, engine=FAKE) as index:
-        before = [
-            index.query(face_id=face_id, top=3).faces[0].matches[0].cosine for face_id in (1,)
-        ]
+        before = index.query(face_id=1, top=3).faces[0].matches[0].cosine
         for name in ("first", "second"):
             index.snapshot(tmp_path / name)
     damage(store.folder / "catalog.sqlite3")
