@@ -20,7 +20,7 @@ STALE := stale
 endif
 
 .NOTPARALLEL:
-.PHONY: help setup demo test lint format docs bench bench-quick wheel check-wheel lock clean stale
+.PHONY: help setup demo test torture lint format docs bench bench-quick wheel check-wheel lock clean stale
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,9 @@ demo: $(PROJECT)  ## index and query the example pictures (needs no tools)
 
 test: setup  ## run the tests; those on real pictures need FACESIM_TEST_DATA
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+torture: setup  ## run the long campaigns of faults; a seed in their output replays a failure
+	$(BIN)/python -m tests.reliability.damage --seed 1 --cases 3000
 
 lint: setup  ## check style, types, imports and spelling
 	$(BIN)/ruff check .
