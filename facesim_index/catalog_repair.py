@@ -78,7 +78,9 @@ def mend_log(folder: Path) -> str | None:
             return None
         log = log_path(catalog)
         if log.exists():
-            shutil.copyfile(log, log.with_name(log.name + ASIDE_SUFFIX))
+            aside = log.with_name(log.name + ASIDE_SUFFIX)
+            aside.touch(mode=0o600)
+            shutil.copyfile(log, aside)
             os.truncate(log, damage.whole_bytes)
         shared_path(catalog).unlink(missing_ok=True)
         sync_folder(folder)

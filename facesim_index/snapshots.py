@@ -174,7 +174,7 @@ def _check_place(folder: Path, *, force: bool) -> None:
 
 def _copy_index(source: Path, target: Path, *, copy: bool) -> int:
     """Copy the catalog at one moment, and the segments that it names; return how many links."""
-    (target / SEGMENTS_NAME).mkdir()
+    (target / SEGMENTS_NAME).mkdir(mode=0o700)
     linked: set[str] = set()
     for _ in range(MAX_TRIES):
         (target / CATALOG_NAME).unlink(missing_ok=True)
@@ -224,6 +224,7 @@ def _link_or_copy(source: Path, target: Path, *, copy: bool) -> bool:
 def _backup(source: Path, target: Path) -> None:
     """Copy a catalog as it is at one moment, and flush it."""
     uri = f"file:{quote(os.fsencode(source.absolute()))}?mode=ro"
+    target.touch(mode=0o600)
     try:
         with (
             closing(sqlite3.connect(uri, uri=True)) as old,

@@ -156,7 +156,7 @@ class View:
             except DamagedSegmentError as error:
                 if not self._partial:
                     raise
-                logger.error("%s; its faces are left out", error)
+                logger.warning("%s; its faces are left out", error)
                 self.left_out += (error.segment,)
                 self.segments = tuple(
                     segment for segment in self.segments if segment.name != error.segment
@@ -519,7 +519,7 @@ class Store:
             except DamagedSegmentError as error:
                 if not partial:
                     raise
-                logger.error("%s; its faces are left out", error)
+                logger.warning("%s; its faces are left out", error)
                 left_out.append(info.name)
         self._open_segments = opened
         return tuple(opened.values()), tuple(left_out)
