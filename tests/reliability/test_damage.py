@@ -119,7 +119,7 @@ def test_a_byte_inside_a_value_is_found_and_put_back(grounds: Grounds, value: st
         "segment": b"000002.faiss",
     }[value]
     assert isinstance(wanted, bytes)
-    places = places_of((known.folder / "catalog.sqlite3").read_bytes(), wanted)
+    places = places_of((known.folder / "catalog.sqlite3").read_bytes(), wanted)[:4]
     assert places
     outcomes = [
         grounds.run(Case("closed", "catalog.sqlite3", "flipped", at + 2, 0x10), mend=True)
