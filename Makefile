@@ -65,6 +65,7 @@ calibrations: setup  ## fit the shipped calibrations anew; needs FACESIM_TEST_DA
 
 torture: setup  ## run the long campaigns; any failure is named by its seed and number
 	$(BIN)/python -m tests.reliability.fuzz --seed 1 --inputs 10000
+	$(BIN)/python -m tests.reliability.damage --seed 1 --cases 1500
 
 wheel: $(PROJECT)  ## build dist/facesim_index-*.whl
 	rm -rf build dist

@@ -52,7 +52,7 @@ def open_segments(folder: Path, n_faces: int) -> list[Segment]:
         sha256 = file_sha256(path)
         segment = Segment(path, sha256)
         if wants_coarse(len(ids), DIMENSION) and not coarse_path(path).exists():
-            write_coarse(path, sha256, segment.vectors)
+            write_coarse(path, sha256, segment.face_ids, segment.vectors)
         segments.append(segment)
     return segments
 

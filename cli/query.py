@@ -128,6 +128,13 @@ def query(
         _write_tables(answer)
     if answer.note:
         state.say(f"Note: {answer.note}")
+    if answer.damaged_segments:
+        click.echo(
+            f"Warning: the index is damaged: {answer.n_left_out} faces were left out "
+            f"({', '.join(map(printable, answer.damaged_segments))}); "
+            "`facesim verify --repair` mends it",
+            err=True,
+        )
     if sheet is not None:
         from facesim_index.sheet import save_sheet
 
@@ -216,6 +223,8 @@ def answer_document(answer: "QueryAnswer") -> dict[str, object]:
         "prior_low": answer.prior_low,
         "prior_high": answer.prior_high,
         "faces_searched": answer.n_faces,
+        "faces_left_out": answer.n_left_out,
+        "damaged_segments": list(answer.damaged_segments),
         "query": answer.query,
         "note": answer.note,
         "faces": [_face_document(face) for face in answer.faces],

@@ -131,8 +131,10 @@ def verify(state: State, repair: bool) -> None:
     """Check that every segment and row is whole.
 
     Exits 0 when all are, 1 with a list when not.  With --repair, pictures whose embeddings are
-    damaged are read again.
+    damaged are read again, and rows of the catalog are put back by their checksums.
     """
+    if repair:
+        _mend_log(state)
     with state.open() as index:
         problems = index.verify().problems
         for problem in problems:
@@ -146,8 +148,17 @@ def verify(state: State, repair: bool) -> None:
                 f"{mended.faces_mended} faces mended, {mended.faces_lost} lost "
                 "because their picture is gone or changed"
             )
+            if mended.rows_mended or mended.rows_taken_out:
+                click.echo(
+                    f"{mended.rows_mended} rows of the catalog put back, "
+                    f"{len(mended.rows_taken_out)} taken out"
+                )
+            for row in mended.rows_taken_out:
+                click.echo(f"taken out: {printable(row)}")
             for path in mended.lost_paths:
                 click.echo(f"lost: {shown_path(path)}")
+            if mended.lost_paths:
+                state.say("Those that are still there come back with the next ingest.")
             problems = index.verify().problems
         else:
             state.say("`facesim verify --repair` mends what the pictures still show.")
@@ -176,6 +187,18 @@ def doctor(state: State, as_json: bool) -> None:
                 click.echo(f"{'':<8} {'':<13} mend: {printable(check.mend)}")
     if any(check.status == "problem" for check in checks):
         sys.exit(1)
+
+
+def _mend_log(state: State) -> None:
+    from facesim_index.catalog_repair import mend_engine, mend_log
+    from facesim_index.config import default_index
+
+    folder = default_index() if state.index is None else state.index.expanduser()
+    told = mend_log(folder)
+    mend_engine(folder)
+    if told:
+        click.echo(f"{printable(told)}: goes on from the last commit that is whole")
+        state.say("Ingest again what was added last; forget again what was forgotten last.")
 
 
 def _face_id(word: str) -> int:

@@ -8,6 +8,7 @@
     ├── IndexVersionError     the index was written by a newer facesim
     ├── IndexLockedError      another process is writing
     ├── IndexDamagedError     a segment or row is missing or not as recorded
+    │   └── DamagedSegmentError   a segment, by its name
     ├── EngineMismatchError   the index was built with another engine: weights, augmentation
     ├── StorageError          the disk refused (full, read-only, I/O error)
     ├── ModelError            weights missing, incomplete or not the right bytes
@@ -49,6 +50,24 @@ class IndexLockedError(FacesimError):
 
 class IndexDamagedError(FacesimError):
     """A segment or a row is missing or not as the catalog recorded it."""
+
+
+class DamagedSegmentError(IndexDamagedError):
+    """A segment's file is missing or is not what was written.
+
+    Parameters
+    ----------
+    segment : str
+        The file's name.
+    message : str
+    """
+
+    def __init__(self, segment: str, message: str) -> None:
+        super().__init__(message)
+        self.segment = segment
+
+    def __reduce__(self) -> tuple[type["DamagedSegmentError"], tuple[str, str]]:
+        return type(self), (self.segment, str(self))
 
 
 class EngineMismatchError(FacesimError):

@@ -46,6 +46,7 @@ from facesim_index.records import (
 )
 from facesim_index.scan import IngestOptions, Scan, resolve_targets, scan
 from facesim_index.search import QueryOptions
+from facesim_index.snapshots import Snapshot, restore_snapshot, take_snapshot
 from facesim_index.status import IndexStatus, index_status
 from facesim_index.store import Store
 
@@ -638,6 +639,53 @@ class FaceIndex:
             repaired = maintenance.repair(store, verdict, read)
             refresh_gallery_prior(store)
             return repaired
+
+    def snapshot(self, out: AnyPath, *, copy: bool = False) -> Snapshot:
+        """Keep the index as it is at this moment in a folder of its own, while others write.
+
+        Parameters
+        ----------
+        out : path-like
+            A folder that does not exist yet.
+        copy : bool, default=False
+            Copy the segments instead of linking them where that can be done.
+
+        Returns
+        -------
+        Snapshot
+
+        Raises
+        ------
+        UsageError, IndexDamagedError, StorageError
+        """
+        return take_snapshot(self._folder, Path(out).expanduser(), copy=copy)
+
+    @staticmethod
+    def restore(
+        snapshot: AnyPath, path: AnyPath | None = None, *, force: bool = False, copy: bool = False
+    ) -> Snapshot:
+        """Make an index of a snapshot.
+
+        Parameters
+        ----------
+        snapshot : path-like
+        path : path-like, optional
+            The index's folder; by default ``$FACESIM_INDEX``, else ``faces.facesim``.
+        force : bool, default=False
+            Let it take the place of an index that is there.
+        copy : bool, default=False
+            As for `snapshot`.
+
+        Returns
+        -------
+        Snapshot
+
+        Raises
+        ------
+        UsageError, IndexNotFoundError, IndexLockedError, IndexDamagedError, StorageError
+        """
+        folder = default_index() if path is None else Path(path).expanduser()
+        return restore_snapshot(Path(snapshot).expanduser(), folder, force=force, copy=copy)
 
     @property
     def _opened(self) -> Store:

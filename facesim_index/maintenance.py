@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from facesim_index.catalog import reading, writing
+from facesim_index.catalog import reading, row_checks, writing
+from facesim_index.catalog_repair import MendedRows, mend_catalog_rows, rebuild_indexes
 from facesim_index.errors import IndexDamagedError, PictureError, UsageError
 from facesim_index.images import hash_file
 from facesim_index.records import (
@@ -88,12 +89,19 @@ class Repair:
     faces_lost : int
         Faces that were taken out because their picture could not be read again.
     lost_paths : tuple of str
-        The pictures of the lost faces.
+        The pictures of the lost faces, and those whose rows were taken out: the next ingest
+        finds them anew where they still are.
+    rows_mended : int
+        Rows of the catalog that are again exactly as they were written.
+    rows_taken_out : tuple of str
+        Rows of the catalog that could not be mended and are gone.
     """
 
     faces_mended: int
     faces_lost: int
     lost_paths: tuple[str, ...]
+    rows_mended: int = 0
+    rows_taken_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +171,7 @@ def verify(store: Store) -> Verdict:
     -------
     Verdict
     """
-    problems = [Problem("catalog", message) for message in store.catalog.check_integrity()]
+    problems = list(_check_catalog(store))
     with store.catalog.read() as transaction:
         segments = reading.segments(transaction)
         living = reading.face_ids(transaction)
@@ -215,11 +223,11 @@ def repair(store: Store, verdict: Verdict, read_pictures: ReadPictures) -> Repai
     IndexDamagedError
         The catalog itself is damaged: restore it from a copy.
     """
-    if any(problem.what == "catalog" for problem in verdict.problems):
-        raise IndexDamagedError(
-            f"the catalog of {store.folder} is damaged and cannot be mended from the pictures; "
-            "restore it from a copy, or ingest into a new index"
-        )
+    rows = MendedRows(0, (), ())
+    if any(problem.what in ("catalog", "rows") for problem in verdict.problems):
+        rebuild_indexes(store)
+        rows = mend_catalog_rows(store)
+        verdict = verify(store)
     with store.catalog.read() as transaction:
         faces = reading.faces(transaction, verdict.faces_without_embedding)
         hashes = reading.content_hashes(transaction, [face.image_id for face in faces])
@@ -237,7 +245,27 @@ def repair(store: Store, verdict: Verdict, read_pictures: ReadPictures) -> Repai
     _write(store, verdict, mended, lost)
     store.write_missing_coarse()
     paths = sorted({face.path for face in lost})
-    return Repair(len(mended), len(lost), tuple(paths))
+    return Repair(
+        len(mended),
+        len(lost),
+        tuple(sorted({*paths, *rows.lost_paths})),
+        rows.n_mended,
+        rows.taken_out,
+    )
+
+
+def _check_catalog(store: Store) -> Iterator[Problem]:
+    """Yield what is wrong with the catalog: with its structure, or with what a row holds."""
+    try:
+        messages = store.catalog.check_integrity()
+        yield from (Problem("catalog", message) for message in messages)
+        with store.catalog.read() as transaction:
+            for wrong in row_checks.all_wrong_rows(transaction):
+                yield Problem("rows", str(wrong))
+            if not reading.image_ids_are_fresh(transaction):
+                yield Problem("rows", "the counter of pictures is behind them")
+    except IndexDamagedError as error:
+        yield Problem("catalog", str(error))
 
 
 def _check_segment(store: Store, info: SegmentInfo) -> Int64Array:

@@ -352,6 +352,10 @@ class QueryAnswer:
         95 % interval of an estimated prior.
     n_faces : int
         How many faces were searched.
+    n_left_out : int
+        How many were not, because their segment is damaged.
+    damaged_segments : tuple of str
+        Files of the index whose faces were left out.
     """
 
     query: str
@@ -364,6 +368,8 @@ class QueryAnswer:
     prior_low: float | None = None
     prior_high: float | None = None
     n_faces: int = 0
+    n_left_out: int = 0
+    damaged_segments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,13 @@ from facesim_index.calibration import Calibration
 from facesim_index.catalog import reading
 from facesim_index.embedding import read_picture
 from facesim_index.engine import FaceEngine
-from facesim_index.errors import CalibrationError, NoFaceError, PictureError, UsageError
+from facesim_index.errors import (
+    CalibrationError,
+    IndexDamagedError,
+    NoFaceError,
+    PictureError,
+    UsageError,
+)
 from facesim_index.heads import COSINE, Head
 from facesim_index.prior import Prior, resolve_prior
 from facesim_index.records import (
@@ -111,7 +117,7 @@ def query_picture(
     if options.face is not None:
         faces = [faces[_check_face(path, picture, options.face)]]
     queries = [_Query(number, face.embedding, face) for number, face in faces]
-    with store.view() as view:
+    with store.view(partial=True) as view:
         same = reading.image_by_hash(view.transaction, picture.content_hash)
         own = (
             np.empty(0, dtype=np.int64)
@@ -144,7 +150,7 @@ def query_face(store: Store, face_id: FaceId, options: QueryOptions | None = Non
         As `query_picture`.
     """
     options = options or QueryOptions()
-    with store.view() as view:
+    with store.view(partial=True) as view:
         found = reading.faces(view.transaction, np.array([face_id], dtype=np.int64))
         if not found:
             raise UsageError(f"there is no face {face_id} in {store.folder}")
@@ -237,7 +243,8 @@ def _answer(
     head = COSINE if curve is None else curve.head
     found = _nearest(view, embeddings, options, hidden, head)
     prior = resolve_prior(store, view, curve, options.prior)
-    n_faces = reading.n_faces(view.transaction) - len(hidden)
+    n_left_out = view.n_left_out()
+    n_faces = reading.n_faces(view.transaction) - len(hidden) - n_left_out
     return QueryAnswer(
         query=name,
         engine=str(store.identity),
@@ -265,6 +272,8 @@ def _answer(
         prior_low=prior.low,
         prior_high=prior.high,
         n_faces=n_faces,
+        n_left_out=n_left_out,
+        damaged_segments=view.left_out,
     )
 
 
@@ -304,6 +313,10 @@ def _matches(
     min_degree: float | None,
 ) -> tuple[Match, ...]:
     records = reading.faces(view.transaction, neighbours.face_ids)
+    if len(records) != len(neighbours.face_ids):
+        raise IndexDamagedError(
+            "an embedding belongs to no face of the catalog; run `facesim verify --repair`"
+        )
     matches = [
         Match(
             rank=rank,

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesim_index.calibration import Calibration, from_json, shipped_calibration
-from facesim_index.catalog import reading, writing
+from facesim_index.catalog import reading, row_checks, writing
 from facesim_index.catalog.connection import (
     CATALOG_NAME,
     Transaction,
@@ -30,7 +30,9 @@ from facesim_index.catalog.connection import (
     open_catalog,
     upgrade_catalog,
 )
+from facesim_index.catalog.log_check import check_log, log_path
 from facesim_index.errors import (
+    DamagedSegmentError,
     EngineMismatchError,
     IndexDamagedError,
     IndexNotFoundError,
@@ -49,6 +51,7 @@ from facesim_index.records import (
     SegmentId,
     SegmentInfo,
 )
+from facesim_index.snapshot_list import advice
 from facesim_index.vectors import (
     Neighbours,
     Segment,
@@ -103,11 +106,22 @@ class View:
     segments : tuple of Segment
     removed : ndarray of int64, ascending
         Faces whose vectors are in the segments but that do not exist any more.
+    left_out : tuple of str
+        Names of damaged segments that a partial view does without.
     """
 
-    def __init__(self, transaction: Transaction, segments: tuple[Segment, ...]) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        segments: tuple[Segment, ...],
+        *,
+        left_out: tuple[str, ...] = (),
+        partial: bool = False,
+    ) -> None:
         self.transaction = transaction
         self.segments = segments
+        self.left_out = left_out
+        self._partial = partial
         self.generation = reading.state(transaction).generation
         self.removed = reading.tombstones(transaction)
 
@@ -136,7 +150,26 @@ class View:
         list of Neighbours
         """
         hidden = self.removed if excluded is None else np.union1d(self.removed, excluded)
-        return search_segments(self.segments, queries, k, hidden, exact=exact)
+        while True:
+            try:
+                return search_segments(self.segments, queries, k, hidden, exact=exact)
+            except DamagedSegmentError as error:
+                if not self._partial:
+                    raise
+                logger.warning("%s; its faces are left out", error)
+                self.left_out += (error.segment,)
+                self.segments = tuple(
+                    segment for segment in self.segments if segment.name != error.segment
+                )
+
+    def n_left_out(self) -> int:
+        """Return how many living faces are in the segments that are left out."""
+        infos = [info for info in reading.segments(self.transaction) if info.name in self.left_out]
+        ids = reading.face_ids(self.transaction) if infos else np.empty(0, dtype=np.int64)
+        return sum(
+            int(np.count_nonzero((ids >= info.first_face_id) & (ids <= info.last_face_id)))
+            for info in infos
+        )
 
     def embeddings(self, face_ids: Int64Array) -> Float32Array:
         """Return stored embeddings, shape (n, dimension), in the order asked."""
@@ -167,8 +200,10 @@ class Store:
     def __init__(self, folder: Path, *, writable: bool = False) -> None:
         self.folder = folder
         self._open_segments: dict[str, Segment] = {}
+        self._checked_generation = -1
         path = folder / CATALOG_NAME
         if not path.is_file():
+            _refuse_headless(folder)
             raise IndexNotFoundError(
                 f"{folder} is not a facesim index; make one with `facesim ingest`, or name "
                 "another with --index"
@@ -177,11 +212,17 @@ class Store:
             self._lock = WriterLock(folder) if writable else None
             if self._lock:
                 undo.callback(self._lock.release)
+            _check_log(path)
             if needs_upgrade(path):
                 _upgrade(folder, self._lock)
             self.catalog = open_catalog(path, writable=writable)
             undo.callback(self.catalog.close)
             with self.catalog.read() as transaction:
+                if any(row_checks.wrong_rows(transaction, "engine")):
+                    raise IndexDamagedError(
+                        f"the row of the engine in {path} is damaged; run `facesim verify "
+                        f"--repair`, or {advice(folder)}"
+                    )
                 self.identity, self.model = reading.engine(transaction)
             if writable:
                 self._remove_leftovers()
@@ -257,29 +298,34 @@ class Store:
         self.close()
 
     @contextlib.contextmanager
-    def view(self) -> Iterator[View]:
+    def view(self, *, partial: bool = False) -> Iterator[View]:
         """Hold the index as it is at this moment for the length of the block.
+
+        Parameters
+        ----------
+        partial : bool, default=False
+            Do without damaged segments, say so, and name them in `View.left_out`.
 
         Raises
         ------
         IndexDamagedError
-            A segment is missing or is not whole.
+            A segment is missing or is not whole, or a row is not as it was written.
         """
         before = -1
         while True:
             with self.catalog.read() as transaction:
+                generation = reading.state(transaction).generation
+                self._require_sound_rows(transaction, generation)
+                infos = reading.segments(transaction)
                 try:
-                    segments = self._segments(reading.segments(transaction))
-                except FileNotFoundError as error:
+                    segments, left_out = self._usable(
+                        infos, partial=partial, sure=generation == before
+                    )
+                except FileNotFoundError:
                     # A writer may have merged it away between our two looks: look again.
-                    generation = reading.state(transaction).generation
-                    if generation == before:
-                        raise IndexDamagedError(
-                            f"{error} is missing; run `facesim verify --repair`"
-                        ) from error
                     before = generation
                     continue
-                yield View(transaction, segments)
+                yield View(transaction, segments, left_out=left_out, partial=partial)
                 return
 
     def calibration(self) -> Calibration | None:
@@ -288,6 +334,7 @@ class Store:
         The one chosen for the index, else the one shipped for its engine, else None.
         """
         with self.catalog.read() as transaction:
+            row_checks.require_whole(transaction, "calibration")
             document = reading.active_calibration(transaction)
         if document is not None:
             return from_json(document)
@@ -383,13 +430,17 @@ class Store:
         for info in segments:
             if wants_coarse(info.n_rows, self.identity.dimension):
                 try:
-                    read_coarse(self.segment_path(info), info.sha256)
+                    lacking = read_coarse(self.segment_path(info), info.sha256).sums is None
                 except (FileNotFoundError, IndexDamagedError):
+                    lacking = True
+                if lacking:
                     self._write_coarse(info)
 
     def replace_segments(self, old: Sequence[SegmentInfo]) -> None:
         """Let one segment without the removed faces take the place of neighbouring ones."""
         opened = self._segments(old)
+        for segment in opened:
+            segment.require_whole()  # or damage would get a hash of its own
         with self.catalog.write() as transaction:
             state = reading.state(transaction)
             ids, blocks = merged_rows(opened, reading.tombstones(transaction))
@@ -439,8 +490,9 @@ class Store:
         """Write a segment's coarse codes; without them it is only searched more slowly."""
         try:
             path = self.segment_path(info)
-            segment = Segment(path)  # named, for its vectors live as long as it does
-            write_coarse(path, info.sha256, segment.vectors)
+            segment = Segment(path, info.sha256)  # named: its vectors live as long as it does
+            segment.require_whole()
+            write_coarse(path, info.sha256, segment.face_ids, segment.vectors)
         except (StorageError, IndexDamagedError, FileNotFoundError) as error:
             logger.warning("the coarse codes of %s were not written: %s", info.name, error)
 
@@ -460,19 +512,61 @@ class Store:
                 return
 
     def _segments(self, infos: Sequence[SegmentInfo]) -> tuple[Segment, ...]:
+        return self._usable(infos, partial=False, sure=True)[0]
+
+    def _usable(
+        self, infos: Sequence[SegmentInfo], *, partial: bool, sure: bool
+    ) -> tuple[tuple[Segment, ...], tuple[str, ...]]:
+        """Return opened segments, and the names of those that a partial view does without.
+
+        Parameters
+        ----------
+        infos : sequence of SegmentInfo
+        partial : bool
+        sure : bool
+            A file that is missing is damage.
+        """
         opened = {}
+        left_out = []
         for info in infos:
-            segment = self._open_segments.get(info.name)
-            if segment is None:
-                segment = Segment(self.segment_path(info), info.sha256)
-            opened[info.name] = segment
+            try:
+                opened[info.name] = self._open_segment(info, sure=sure)
+            except DamagedSegmentError as error:
+                if not partial:
+                    raise
+                logger.warning("%s; its faces are left out", error)
+                left_out.append(info.name)
         self._open_segments = opened
-        return tuple(opened.values())
+        return tuple(opened.values()), tuple(left_out)
+
+    def _open_segment(self, info: SegmentInfo, *, sure: bool) -> Segment:
+        segment = self._open_segments.get(info.name)
+        if segment is None:
+            try:
+                segment = Segment(self.segment_path(info), info.sha256)
+            except FileNotFoundError as error:
+                if not sure:
+                    raise
+                raise DamagedSegmentError(
+                    info.name, f"{error} is missing; run `facesim verify --repair`"
+                ) from error
+            segment.check(info)
+        return segment
+
+    def _require_sound_rows(self, transaction: Transaction, generation: int) -> None:
+        """Refuse a catalog whose few rows about everything are not as they were written."""
+        if generation != self._checked_generation:
+            for table in row_checks.SMALL_TABLES:
+                row_checks.require_whole(transaction, table)
+            self._checked_generation = generation
 
     def _remove_leftovers(self) -> None:
         folder = self.folder / SEGMENTS_NAME
         folder.mkdir(exist_ok=True)
         with self.catalog.read() as transaction:
+            if any(row_checks.wrong_rows(transaction, "segment")):
+                logger.warning("no file is removed while the names of segments are damaged")
+                return
             paths = [self.segment_path(segment) for segment in reading.segments(transaction)]
         named = {named.name for path in paths for named in (path, coarse_path(path))}
         for path in folder.iterdir():
@@ -493,6 +587,7 @@ def _fresh(transaction: Transaction, readings: Sequence[PictureReading]) -> list
 
 
 def _create(folder: Path, identity: EngineIdentity, model: str) -> None:
+    _refuse_headless(folder)
     ours = {LOCK_NAME, HOLDER_NAME, SEGMENTS_NAME, CATALOG_NAME + ".new"}
     if folder.exists() and (
         not folder.is_dir() or any(entry.name not in ours for entry in folder.iterdir())
@@ -511,6 +606,25 @@ def _create(folder: Path, identity: EngineIdentity, model: str) -> None:
             create_catalog(folder / CATALOG_NAME, identity, model)
     finally:
         lock.release()
+
+
+def _refuse_headless(folder: Path) -> None:
+    """Refuse a folder with embeddings whose catalog is gone: it is damaged, not empty.
+
+    A new catalog in it would not name them, and the next writer would remove them.
+    """
+    if not (folder / CATALOG_NAME).exists() and any((folder / SEGMENTS_NAME).glob("*.faiss")):
+        raise IndexDamagedError(f"{folder / CATALOG_NAME} is missing; {advice(folder)}")
+
+
+def _check_log(catalog: Path) -> None:
+    """Refuse a damaged write-ahead log before SQLite takes what is left of it for all."""
+    damage = check_log(catalog)
+    if damage is not None:
+        raise IndexDamagedError(
+            f"{log_path(catalog)} {damage.message}; {advice(catalog.parent)}; or "
+            "`facesim verify --repair` goes on from the last commit that is whole"
+        )
 
 
 def _upgrade(folder: Path, held: WriterLock | None) -> None:

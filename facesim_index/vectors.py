@@ -16,7 +16,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from facesim_index.errors import IndexDamagedError
+from facesim_index.errors import DamagedSegmentError, IndexDamagedError
 from facesim_index.files import atomic_output
 from facesim_index.records import (
     FaceId,
@@ -26,6 +26,7 @@ from facesim_index.records import (
     SegmentId,
     SegmentInfo,
 )
+from facesim_index.row_sums import row_sums
 from facesim_index.vectors_coarse import (
     CoarseCodes,
     coarse_path,
@@ -77,7 +78,7 @@ class Segment:
     ------
     FileNotFoundError
         There is no such file.
-    IndexDamagedError
+    DamagedSegmentError
         The file is not a whole segment.
     """
 
@@ -88,21 +89,77 @@ class Segment:
         self._sha256 = sha256
         self._coarse: CoarseCodes | None = None
         self._refused: list[tuple[int, int] | None] = []
+        self._is_whole = sha256 is None
         try:
             self._index = _mapped_index(path)
             quantizer = faiss.downcast_index(self._index.index)
             self.face_ids: Int64Array = faiss.vector_to_array(self._index.id_map)
             codes = faiss.rev_swig_ptr(quantizer.codes.data(), quantizer.codes.size())
             self.vectors: NDArray[np.float16] = codes.view(np.float16).reshape(-1, quantizer.d)
-        except (RuntimeError, AttributeError, ValueError) as error:
-            raise IndexDamagedError(
-                f"{path} is not a whole segment; run `facesim verify --repair`"
-            ) from error
+            # Mapped once more, to be hashed even after a writer has merged the file away.
+            self._file = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+        except (RuntimeError, AttributeError, ValueError, OSError) as error:
+            raise self._damaged("is not a whole segment") from error
         self.vectors.flags.writeable = False
         if len(self.vectors) != len(self.face_ids) or np.any(np.diff(self.face_ids) <= 0):
-            raise IndexDamagedError(
-                f"{path} has ids that do not fit its vectors; run `facesim verify --repair`"
-            )
+            raise self._damaged("has ids that do not fit its vectors")
+
+    @property
+    def name(self) -> str:
+        """The file's name, as the catalog has it."""
+        return self._path.name
+
+    def check(self, info: SegmentInfo) -> None:
+        """Refuse a file that cannot be the one that was recorded; costs no reading of it.
+
+        Raises
+        ------
+        DamagedSegmentError
+        """
+        ends = (int(self.face_ids[0]), int(self.face_ids[-1])) if len(self.face_ids) else (0, 0)
+        if (len(self._file), len(self.face_ids), *ends) != (
+            info.size_bytes,
+            info.n_rows,
+            info.first_face_id,
+            info.last_face_id,
+        ):
+            raise self._damaged("is not the file that was written")
+
+    def require_whole(self) -> None:
+        """Refuse a file whose content is not what was written; it is read once.
+
+        Raises
+        ------
+        DamagedSegmentError
+        """
+        if not self._is_whole:
+            if hashlib.sha256(self._file.data).hexdigest() != self._sha256:
+                raise self._damaged("has other content than was written (SHA-256 differs)")
+            self._is_whole = True
+
+    def checked(self, rows: Int64Array) -> NDArray[np.float16]:
+        """Return the embeddings of rows, after seeing that they are what was written.
+
+        Those of a large segment are checked one by one, with the sums in its coarse codes; of
+        another the file is, once.
+
+        Raises
+        ------
+        DamagedSegmentError
+        """
+        vectors = self.vectors[rows]
+        if not self._is_whole and len(rows):
+            sums = None if self._coarse is None else self._coarse.sums
+            if sums is None:
+                self.require_whole()
+            elif not np.array_equal(row_sums(self.face_ids[rows], vectors), sums[rows]):
+                raise self._damaged("has other embeddings than were written")
+        return vectors
+
+    def _damaged(self, what: str) -> DamagedSegmentError:
+        return DamagedSegmentError(
+            self._path.name, f"{self._path} {what}; run `facesim verify --repair`"
+        )
 
     def coarse(self) -> CoarseCodes | None:
         """Return the segment's coarse codes, read when first asked for.
@@ -140,6 +197,7 @@ class Segment:
         face_ids : ndarray of shape (n_queries, k), int64
             -1 where there are fewer than `k` faces.
         """
+        self.require_whole()
         parameters = None
         here = excluded[np.isin(excluded, self.face_ids, assume_unique=True)]
         if len(here):
@@ -204,7 +262,7 @@ def gather(segments: Sequence[Segment], face_ids: Int64Array) -> Float32Array:
         )
         rows = segment.rows_of(face_ids[wanted])
         present = wanted[rows >= 0]
-        embeddings[present] = segment.vectors[rows[rows >= 0]]
+        embeddings[present] = segment.checked(rows[rows >= 0])
         missing[present] = False
     if missing.any():
         raise IndexDamagedError(

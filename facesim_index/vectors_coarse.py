@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from facesim_index.errors import IndexDamagedError
 from facesim_index.files import atomic_output
 from facesim_index.records import Float32Array, Int64Array, UInt8Array
+from facesim_index.row_sums import UInt64Array, row_sums
 
 COARSE_MIN_ROWS = 1 << 14
 """Segments with fewer rows have no coarse codes: scanning them exactly takes a millisecond."""
@@ -33,7 +34,8 @@ MARGIN_SIGMAS = 3.5
 
 # magic, SHA-256 of the segment, rows, shrinkage, error, spread, bytes of the codes
 _HEADER = struct.Struct("<8s32sQdddQ")
-_MAGIC = b"FSIXCRS1"
+_MAGIC = b"FSIXCRS2"
+_MAGIC_WITHOUT_SUMS = b"FSIXCRS1"
 _DIGEST_BYTES = 32
 _CENTROID_BITS = 4
 # Four levels for a normal distribution, and the borders between them (Lloyd and Max).
@@ -57,12 +59,15 @@ class CoarseCodes:
         Standard error of the estimates of strangers.
     spread : float
         Standard error of the estimate of a face with itself.
+    sums : ndarray of shape (n_rows,), uint64, or None
+        Checksums of the segment's rows (`row_sums`); None in a file of an older facesim.
     """
 
     n_rows: int
     shrinkage: float
     error: float
     spread: float
+    sums: UInt64Array | None
     _index: "faiss.IndexPQFastScan"
 
     def margin(self, cosine: float) -> float:
@@ -150,7 +155,9 @@ def wants_coarse(n_rows: int, dimension: int) -> bool:
     return n_rows >= COARSE_MIN_ROWS and dimension % 4 == 0
 
 
-def write_coarse(segment: Path, sha256: str, vectors: NDArray[np.float16]) -> Path:
+def write_coarse(
+    segment: Path, sha256: str, face_ids: Int64Array, vectors: NDArray[np.float16]
+) -> Path:
     """Write the coarse codes of a segment such that the file is whole, or not there.
 
     Parameters
@@ -159,6 +166,7 @@ def write_coarse(segment: Path, sha256: str, vectors: NDArray[np.float16]) -> Pa
         The segment's file.
     sha256 : str
         Its hash, as the catalog has it.
+    face_ids : ndarray of shape (n_rows,), int64
     vectors : ndarray of shape (n_rows, dimension), float16
 
     Returns
@@ -180,10 +188,13 @@ def write_coarse(segment: Path, sha256: str, vectors: NDArray[np.float16]) -> Pa
     )
     digest = hashlib.sha256(header)
     digest.update(codes)
+    sums = row_sums(face_ids, vectors).astype("<u8").tobytes()
+    digest.update(sums)
     path = coarse_path(segment)
     with atomic_output(path) as handle:
         handle.write(header)
         handle.write(codes.data)
+        handle.write(sums)
         handle.write(digest.digest())
     return path
 
@@ -228,8 +239,10 @@ def read_coarse(segment: Path, sha256: str) -> CoarseCodes:
     magic, owner, n_rows, shrinkage, error, spread, n_bytes = _HEADER.unpack(
         body[: _HEADER.size].tobytes()
     )
-    codes = body[_HEADER.size :]
-    if magic != _MAGIC or owner != bytes.fromhex(sha256) or n_bytes != len(codes):
+    codes, rest = np.split(body[_HEADER.size :], [n_bytes])
+    sums = rest.view("<u8") if magic == _MAGIC and len(rest) == 8 * n_rows else None
+    old = magic == _MAGIC_WITHOUT_SUMS and not len(rest)
+    if owner != bytes.fromhex(sha256) or n_bytes != len(codes) or (sums is None and not old):
         raise _damaged(path, "does not belong to its segment")
     try:
         index = faiss.deserialize_index(codes)
@@ -237,7 +250,7 @@ def read_coarse(segment: Path, sha256: str) -> CoarseCodes:
         raise _damaged(path, "cannot be read by this version of FAISS") from failure
     if index.ntotal != n_rows:
         raise _damaged(path, f"has {index.ntotal} rows instead of {n_rows}")
-    return CoarseCodes(n_rows, shrinkage, error, spread, index)
+    return CoarseCodes(n_rows, shrinkage, error, spread, sums, index)
 
 
 def file_stamp(path: Path) -> tuple[int, int] | None:

@@ -225,7 +225,7 @@ def _rescore(query: Float32Array, scans: Sequence[_Candidates], k: int) -> tuple
             if len(here):
                 # Rows in the order of the file, for the sake of its pages.
                 here = here[np.argsort(rows[here])]
-                vectors = widened(scan.segment.vectors[rows[here]])
+                vectors = widened(scan.segment.checked(rows[here]))
                 cosines[here] = np.einsum("ij,j->i", vectors, query)
         if len(cosines) >= k:
             least = float(np.partition(cosines, len(cosines) - k)[-k])
@@ -256,6 +256,8 @@ def _best(
     for number, scan in enumerate(scans):
         here = source == number
         ids[here] = scan.segment.face_ids[rows[here]]
-        exact[here] = exact_cosines(scan.segment.vectors[rows[here]], query)
+        exact[here] = exact_cosines(
+            scan.segment.vectors[rows[here]], query
+        )  # checked when rescored
     order = np.lexsort((ids, -exact))[:k]
     return Neighbours(ids[order], exact[order])

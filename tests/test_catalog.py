@@ -5,18 +5,16 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, event
+from sqlalchemy import event
 
-from facesim_index.catalog import reading, writing
+from facesim_index.catalog import reading, row_checks, writing
 from facesim_index.catalog.connection import (
-    APPLICATION_ID,
     SCHEMA_REVISION,
     Catalog,
     create_catalog,
@@ -36,6 +34,7 @@ from facesim_index.lock import WriterLock
 from facesim_index.records import FaceId, Failure, FailureCode, FileLink, FileStamp
 from facesim_index.store import Store
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
+from tests.reliability.old_indexes import old_schema
 
 
 @pytest.fixture
@@ -103,35 +102,6 @@ def test_an_exception_in_a_write_undoes_all_of_it(catalog: Catalog) -> None:
         assert reading.roots(transaction) == []
 
 
-def old_schema(folder: Path, revision: str) -> None:
-    """Put an index back to an older schema: a catalog made by its migrations, the same rows."""
-    path, old = folder / "catalog.sqlite3", folder / "old.sqlite3"
-    engine = create_engine(f"sqlite:///{old}")
-    with engine.connect() as connection:
-        scripts = Config(attributes={"connection": connection})
-        scripts.set_main_option("script_location", str(files("facesim_index.migrations")))
-        scripts.set_main_option("path_separator", "os")
-        command.upgrade(scripts, revision)
-        connection.commit()
-    engine.dispose()
-    database = sqlite3.connect(old)
-    database.execute("ATTACH ? AS new", [str(path)])
-    tables = database.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'").fetchall()
-    for (table,) in tables:
-        if table not in ("alembic_version", "sqlite_sequence"):
-            rows = database.execute(f"SELECT name FROM pragma_table_info('{table}', 'main')")
-            columns = ", ".join(name for (name,) in rows)
-            database.execute(
-                f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}"
-            )
-    database.commit()
-    database.execute("DETACH new")
-    database.execute(f"PRAGMA application_id={APPLICATION_ID}")
-    database.execute("PRAGMA journal_mode=WAL")
-    database.close()
-    old.rename(path)
-
-
 @pytest.fixture
 def old_index(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """An index of an older schema, by default 0001, with two faces, one of them removed."""
@@ -194,6 +164,7 @@ def test_an_older_index_that_cannot_be_changed_is_told(
 def test_a_newer_schema_is_refused(catalog: Catalog) -> None:
     catalog.close()
     with sqlite3.connect(catalog.path) as connection:
+        row_checks.register(connection)
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     for look in (needs_upgrade, lambda path: open_catalog(path, writable=False)):

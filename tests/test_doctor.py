@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from facesim_index import doctor
+from facesim_index.catalog import row_checks
 from facesim_index.doctor import OPENCVS, RUNTIMES, Check, check_distributions
 from facesim_index.fake_engine import fake_identity
 from facesim_index.store import Store
@@ -212,6 +213,7 @@ def test_the_engine_of_the_index_is_told_and_an_old_index_left_as_it_is(tmp_path
     assert "augment flip" in check.message
     for revision, status, said in (("0002", "ok", "older"), ("9999", "warning", "newer")):
         with closing(sqlite3.connect(tmp_path / "i" / "catalog.sqlite3")) as connection:
+            row_checks.register(connection)
             connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
             connection.commit()
         check = doctor.check_engine(tmp_path / "i")

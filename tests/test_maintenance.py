@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesim_index.catalog import reading
+from facesim_index.catalog import reading, row_checks
 from facesim_index.errors import IndexDamagedError, UsageError
 from facesim_index.maintenance import forget, repair, verify
 from facesim_index.records import FaceId
@@ -152,11 +152,12 @@ def test_a_damaged_catalog_is_told_and_not_guessed_at(store: Store) -> None:
     import sqlite3
 
     with sqlite3.connect(store.folder / "catalog.sqlite3") as connection:
+        row_checks.register(connection)
         connection.execute("UPDATE face SET image_id = 999 WHERE id = 1")
     connection.close()
     verdict = verify(store)
     assert any("refers to nothing" in problem.message for problem in verdict.problems)
-    with pytest.raises(IndexDamagedError, match="restore it from a copy"):
+    with pytest.raises(IndexDamagedError, match=r"cannot be mended .*restore the index"):
         repair(store, verdict, read_here)
 
 

@@ -52,7 +52,7 @@ def segments_of(folder: Path, vectors: Float32Array, sizes: list[int]) -> list[S
         )
         segment = Segment(folder / info.name, info.sha256)
         if info.n_rows >= COARSE_MIN_ROWS:
-            write_coarse(folder / info.name, info.sha256, segment.vectors)
+            write_coarse(folder / info.name, info.sha256, segment.face_ids, segment.vectors)
         segments.append(segment)
     return segments
 
@@ -236,7 +236,9 @@ def test_damaged_codes_cost_time_only(
 
 def test_codes_of_another_segment_are_refused(tmp_path: Path) -> None:
     vectors = people(300, 50, 12)
-    write_coarse(tmp_path / "000001.faiss", "a" * 64, vectors.astype(np.float16))
+    write_coarse(
+        tmp_path / "000001.faiss", "a" * 64, np.arange(len(vectors)), vectors.astype(np.float16)
+    )
     codes = read_coarse(tmp_path / "000001.faiss", "a" * 64)
     assert codes.n_rows == 300
     assert 0.8 < codes.shrinkage < 1.0
@@ -246,7 +248,7 @@ def test_codes_of_another_segment_are_refused(tmp_path: Path) -> None:
 
 def test_estimates_are_unbiased_and_as_good_as_they_say(tmp_path: Path) -> None:
     vectors = people(4000, 30, 13, spread=0.4)
-    write_coarse(tmp_path / "1.faiss", "a" * 64, vectors[:3000].astype(np.float16))
+    write_coarse(tmp_path / "1.faiss", "a" * 64, np.arange(3000), vectors[:3000].astype(np.float16))
     codes = read_coarse(tmp_path / "1.faiss", "a" * 64)
     queries = vectors[3000:3050]
     estimates, rows = codes.search(queries, 3000)

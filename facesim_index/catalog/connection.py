@@ -13,6 +13,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, create_engine, event, exc, insert, text
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from facesim_index.catalog import row_checks
 from facesim_index.catalog.schema import EngineRow, IndexState
 from facesim_index.errors import (
     FacesimError,
@@ -23,14 +24,17 @@ from facesim_index.errors import (
 )
 from facesim_index.files import sync_folder
 from facesim_index.records import EngineIdentity
+from facesim_index.snapshot_list import LIST_NAME, advice
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 CATALOG_NAME = "catalog.sqlite3"
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 APPLICATION_ID = 0x46534958  # "FSIX", so that `file` and we can tell our catalogs
 BUSY_TIMEOUT_MS = 30_000
+
+_SIGNS_OF_DAMAGE = ("malformed", "not a database", "decode", "user-defined function", "no such")
 
 Transaction = Connection
 """A connection inside a transaction, as `Catalog.read` and `Catalog.write` give it."""
@@ -90,16 +94,18 @@ class Catalog:
         try:
             with self._engine.connect() as connection:
                 if connection.exec_driver_sql("PRAGMA application_id").scalar() != APPLICATION_ID:
-                    raise IndexNotFoundError(f"{self.path} is not a facesim catalog")
-                return str(
+                    raise _no_catalog(self.path, "or its header is damaged")
+                revision = str(
                     connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
                 )
-        except exc.DatabaseError as error:
+                if revision != SCHEMA_REVISION and row_checks.are_kept(connection):
+                    row_checks.require_whole(connection, "alembic_version")
+                return revision
+        except (exc.DatabaseError, exc.NoResultFound, UnicodeDecodeError) as error:
+            reason = getattr(error, "orig", error)
             if "unable to open" in str(error):
-                raise StorageError(f"cannot open {self.path}: {error.orig}") from error
-            raise IndexNotFoundError(
-                f"{self.path} is not a facesim catalog, or is damaged ({error.orig})"
-            ) from error
+                raise StorageError(f"cannot open {self.path}: {reason}") from error
+            raise _no_catalog(self.path, f"or is damaged ({reason})") from error
 
     def shrink(self) -> None:
         """Give space back to the disk, so that removed rows are not even there as leftovers."""
@@ -115,7 +121,10 @@ class Catalog:
         with self.read() as connection:
             rows = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars().all()
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+            schema = row_checks.schema_is_whole(connection)
         found = [f"{self.path}: {row}" for row in rows if row != "ok"]
+        if not schema:
+            found.append(f"{self.path}: its tables or triggers are not as they were made")
         return found + [
             f"{self.path}: row {row[1]} of table {row[0]} refers to nothing" for row in broken
         ]
@@ -171,8 +180,15 @@ def needs_upgrade(path: Path) -> bool:
 
 
 def upgrade_catalog(path: Path) -> None:
-    """Bring an older catalog to this schema; the caller holds the writer's lock."""
+    """Bring an older catalog to this schema; the caller holds the writer's lock.
+
+    Raises
+    ------
+    IndexDamagedError
+        SQLite finds it damaged; it is left as it is.
+    """
     with _explained(path):
+        _refuse_damaged(path)
         _migrate(path)
     logger.warning("upgraded %s to schema %s", path, SCHEMA_REVISION)
 
@@ -244,6 +260,7 @@ def _connect(path: Path, mode: str) -> Engine:
     def prepare(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA foreign_keys=ON")
+        row_checks.register(connection)
         if mode != "ro":
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA secure_delete=ON")
@@ -262,6 +279,20 @@ def _is_frozen(path: Path) -> bool:
     return not log.exists() or log.stat().st_size == 0
 
 
+def _refuse_damaged(path: Path) -> None:
+    """Refuse to upgrade what is not whole: new checksums would cover the damage."""
+    engine = _connect(path, "ro")
+    try:
+        with engine.connect() as connection:
+            rows = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalars().all()
+    finally:
+        engine.dispose()
+    if rows != ["ok"]:
+        raise IndexDamagedError(
+            f"{path} is damaged and is not upgraded ({rows[0]}); {advice(path.parent)}"
+        )
+
+
 def _migrate(path: Path, *, create: bool = False) -> None:
     """Run the migrations that this catalog lacks, all or none."""
     from alembic import command
@@ -273,6 +304,7 @@ def _migrate(path: Path, *, create: bool = False) -> None:
             config = _alembic_config()
             config.attributes["connection"] = connection
             command.upgrade(config, SCHEMA_REVISION)
+            row_checks.install(connection)
             connection.exec_driver_sql("COMMIT")
     finally:
         engine.dispose()
@@ -300,6 +332,13 @@ def _known_revisions() -> set[str]:
     }
 
 
+def _no_catalog(path: Path, why: str) -> FacesimError:
+    """Return the error of a file that is no catalog, though there may be an index around it."""
+    if any(path.parent.glob("segments/*.faiss")) or (path.parent / LIST_NAME).exists():
+        return IndexDamagedError(f"{path} is not a facesim catalog, {why}; {advice(path.parent)}")
+    return IndexNotFoundError(f"{path} is not a facesim catalog, {why}")
+
+
 def _newer(path: Path, revision: str) -> IndexVersionError:
     return IndexVersionError(
         f"{path.parent} was written by a newer facesim (schema {revision}, this one knows "
@@ -314,12 +353,16 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except exc.DBAPIError as error:
         raise _explain(path, error) from error
+    except UnicodeDecodeError as error:
+        raise IndexDamagedError(
+            f"{path} is damaged (a text is none any more); run `facesim verify --repair`"
+        ) from error
 
 
 def _explain(path: Path, error: exc.DBAPIError) -> FacesimError:
     reason = str(error.orig)
-    if "malformed" in reason or "not a database" in reason:
-        return IndexDamagedError(f"{path} is damaged ({reason}); restore it from a copy")
+    if any(sign in reason for sign in _SIGNS_OF_DAMAGE):
+        return IndexDamagedError(f"{path} is damaged ({reason}); {advice(path.parent)}")
     if "readonly" in reason:
         return StorageError(f"cannot change {path}: it is read-only")
     if "full" in reason:

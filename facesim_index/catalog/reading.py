@@ -27,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.sql.functions import coalesce
 
+from facesim_index.catalog import row_checks
 from facesim_index.catalog.schema import (
     CalibrationRow,
     EngineRow,
@@ -258,7 +259,14 @@ def face_ids(connection: Connection, *, under: Path | None = None) -> Int64Array
 
 
 def faces(connection: Connection, ids: Int64Array) -> list[FaceRecord]:
-    """Return the records of living faces in the order asked; unknown ids are left out."""
+    """Return the records of living faces in the order asked; unknown ids are left out.
+
+    Raises
+    ------
+    IndexDamagedError
+        A row of one of them, or of its files, is not as it was written.
+    """
+    row_checks.require_whole(connection, "face", ids.tolist())
     rows = {
         row.id: row
         for row in connection.execute(select(*Face.__table__.columns).where(among(Face.id, ids)))
@@ -410,17 +418,28 @@ def images_without_faces(connection: Connection, image_ids: Iterable[ImageId]) -
     return [ImageId(image_id) for image_id in rows.scalars()]
 
 
+def image_ids_are_fresh(connection: Connection) -> bool:
+    """Tell whether the next picture gets an id that no picture has."""
+    last = connection.execute(select(func.max(Image.id))).scalar()
+    counter = connection.execute(
+        text("SELECT count(*), max(seq) FROM sqlite_sequence WHERE name = 'image'")
+    ).one()
+    return last is None or (counter[0] == 1 and counter[1] >= last)
+
+
 def _paths_of_images(
     connection: Connection, image_ids: Sequence[int]
 ) -> dict[int | None, tuple[str, ...]]:
     rows = connection.execute(
-        select(File.image_id, Folder.path, File.name)
+        select(File.image_id, Folder.path, File.name, File.id, Folder.id)
         .join(Folder, Folder.id == File.folder_id)
         .where(among(File.image_id, image_ids))
         .order_by(File.image_id, File.missing_since.is_not(None), Folder.path, File.name)
-    )
+    ).all()
+    row_checks.require_whole(connection, "file", {row[3] for row in rows})
+    row_checks.require_whole(connection, "folder", {row[4] for row in rows})
     paths: dict[int | None, list[str]] = {}
-    for image_id, folder, name in rows:
+    for image_id, folder, name, *_ in rows:
         paths.setdefault(image_id, []).append(_joined(folder, name))
     return {image_id: tuple(names) for image_id, names in paths.items()}
 

@@ -240,3 +240,14 @@ class PriorEstimateRow(Base):
     n_pairs: Mapped[int]
     method: Mapped[str]
     created_at: Mapped[str]
+
+
+class RowCheck(Base):
+    """The checksum of one row of another table; see `row_checks`."""
+
+    __tablename__ = "row_check"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    table_name: Mapped[str] = mapped_column(primary_key=True)
+    row_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    value: Mapped[bytes] = mapped_column(LargeBinary)
