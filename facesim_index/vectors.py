@@ -261,7 +261,7 @@ def write_segment(
     """
     index = _build(face_ids, embeddings, dimension)
     name = f"{segment_id:06d}.faiss"
-    with atomic_output(folder / name) as handle:
+    with atomic_output(folder / name, private=True) as handle:
         sink = _HashingSink(handle)
         faiss.write_index(index, faiss.PyCallbackIOWriter(sink.write, HASH_CHUNK_BYTES))
         if sink.error is not None:

@@ -181,7 +181,7 @@ def write_coarse(segment: Path, sha256: str, vectors: NDArray[np.float16]) -> Pa
     digest = hashlib.sha256(header)
     digest.update(codes)
     path = coarse_path(segment)
-    with atomic_output(path) as handle:
+    with atomic_output(path, private=True) as handle:
         handle.write(header)
         handle.write(codes.data)
         handle.write(digest.digest())
