@@ -232,14 +232,15 @@ def load_networks(settings: EngineSettings) -> tuple[Scrfd, ArcFace, str]:
     if settings.threads == 1:
         cv2.setNumThreads(1)
     provider = probe_provider(settings.provider)
-    detector = _load_detector(settings.model.detector, provider, settings.threads)
-    recogniser = _load_recogniser(settings.model.recogniser, provider, settings.threads)
+    model, threads = settings.model, settings.threads
+    detector = _load_detector(model.detector, model.detector_sha256, provider, threads)
+    recogniser = _load_recogniser(model.recogniser, model.recogniser_sha256, provider, threads)
     return detector, recogniser, provider
 
 
-def _load_detector(path: Path, provider: str, threads: int) -> Scrfd:
+def _load_detector(path: Path, sha256: str, provider: str, threads: int) -> Scrfd:
     with _model_errors(path, "a SCRFD detector with landmarks"):
-        network = _network(with_free_outputs(read_graph(path)), provider, threads)
+        network = _network(with_free_outputs(read_graph(path, sha256)), provider, threads)
         outputs = network.run(np.zeros((1, 3, OVERVIEW_PX, OVERVIEW_PX), dtype=np.float32))
         per_place, strides = LAYOUTS.get(len(outputs), (0, ()))
         # Scores of all strides come first, then the boxes, then the landmarks.
@@ -253,10 +254,10 @@ def _load_detector(path: Path, provider: str, threads: int) -> Scrfd:
     return Scrfd(network)
 
 
-def _load_recogniser(path: Path, provider: str, threads: int) -> ArcFace:
+def _load_recogniser(path: Path, sha256: str, provider: str, threads: int) -> ArcFace:
     wanted = [3, ARCFACE_SIDE_PX, ARCFACE_SIDE_PX]
     with _model_errors(path, "an ArcFace recogniser"):
-        model = read_graph(path)
+        model = read_graph(path, sha256)
         mean, divisor = recogniser_scaling(model)
         network = _network(with_quick_prelu(with_free_outputs(model)), provider, threads)
         inputs, outputs = network.input_shapes, network.output_shapes

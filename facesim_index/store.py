@@ -298,7 +298,12 @@ class Store:
         return shipped_calibration(self.identity.key)
 
     def segment_path(self, segment: SegmentInfo) -> Path:
-        """Return where a segment's file is."""
+        """Return where a segment's file is: in the index, whatever the catalog claims."""
+        if Path(segment.name).name != segment.name:
+            raise IndexDamagedError(
+                f"the catalog of {self.folder} names a segment outside of it, {segment.name!r}; "
+                "do not use this index"
+            )
         return self.folder / SEGMENTS_NAME / segment.name
 
     def commit(self, batch: Batch) -> Change:

@@ -35,6 +35,7 @@ MARGIN_SIGMAS = 3.5
 _HEADER = struct.Struct("<8s32sQdddQ")
 _MAGIC = b"FSIXCRS1"
 _DIGEST_BYTES = 32
+_KIND = b"IPfs"  # what FAISS calls an IndexPQFastScan; other kinds may name further files
 _CENTROID_BITS = 4
 # Four levels for a normal distribution, and the borders between them (Lloyd and Max).
 _LEVELS = np.array([-1.510, -0.4528, 0.4528, 1.510])
@@ -231,6 +232,8 @@ def read_coarse(segment: Path, sha256: str) -> CoarseCodes:
     codes = body[_HEADER.size :]
     if magic != _MAGIC or owner != bytes.fromhex(sha256) or n_bytes != len(codes):
         raise _damaged(path, "does not belong to its segment")
+    if codes[:4].tobytes() != _KIND:
+        raise _damaged(path, "holds no codes that this version knows")
     try:
         index = faiss.deserialize_index(codes)
     except RuntimeError as failure:
