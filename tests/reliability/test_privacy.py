@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import stat
 import struct
 import subprocess
@@ -528,6 +529,35 @@ def test_a_copy_keeps_the_picture_but_not_the_forgotten_path(told: Store) -> Non
     assert "path" not in left
     assert "name" not in left
     assert "fp16 of face 0" in left
+
+
+def test_pages_are_written_anew(told: Store) -> None:
+    """What was deleted by something that did not overwrite it, as SQLite does by itself."""
+    needle = {"deleted": b"deleted long ago by somebody else"}
+    other = sqlite3.connect(told.folder / "catalog.sqlite3", isolation_level=None)
+    other.execute("PRAGMA secure_delete=OFF")
+    other.execute("CREATE TABLE t (x)")
+    other.execute("INSERT INTO t VALUES (?)", [needle["deleted"] * 500])
+    other.execute("DROP TABLE t")
+    other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    other.close()
+    assert traces(told.folder, needle)
+    forget(told, [Path(FORGOTTEN.path)], [], secure=True)
+    assert traces(told.folder, needle) == {}
+
+
+def test_faces_and_files_are_forgotten_in_one_commit(
+    told: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> int:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(writing, "remove_files", fail)
+    with pytest.raises(StorageError, match="full"):
+        forget(told, [Path(FORGOTTEN.path)], [FaceId(1)])
+    with told.catalog.read() as transaction:
+        assert 1 in reading.face_ids(transaction)
+        assert audit.lines(transaction) == ()
 
 
 def test_foreign_files_in_the_index_are_named(

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from sqlalchemy.exc import DBAPIError
 
 from facesim_index import engine as engine_module
 from facesim_index.engine import EngineSettings, load_engine
@@ -22,6 +23,7 @@ from facesim_index.errors import IndexDamagedError, ModelError
 from facesim_index.graphs import read_graph
 from facesim_index.models import ModelFiles, resolve
 from facesim_index.records import FaceId
+from facesim_index.store import Store
 from facesim_index.vectors import Segment
 from facesim_index.vectors_coarse import coarse_path, read_coarse
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
@@ -225,6 +227,15 @@ def test_a_catalog_cannot_lead_out_of_the_index(tmp_path: Path) -> None:
             with pytest.raises(IndexDamagedError, match="names a segment outside of it"):
                 attempt()
     assert victim.read_bytes() == b"precious"
+
+
+def test_the_schema_of_a_catalog_is_not_trusted(tmp_path: Path) -> None:
+    with new_store(tmp_path / "i") as writer, Store(tmp_path / "i") as reader:
+        for store in (writer, reader):
+            with store.catalog.read() as transaction:
+                assert transaction.exec_driver_sql("PRAGMA trusted_schema").scalar() == 0
+                with pytest.raises(DBAPIError, match="not authorized"):
+                    transaction.exec_driver_sql("SELECT load_extension('x')")
 
 
 def test_faiss_is_only_given_segments_of_the_kind_that_we_write(
