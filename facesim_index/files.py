@@ -60,7 +60,8 @@ def atomic_output(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
             handle.flush()
             os.fsync(handle.fileno())
         if private:
-            os.chmod(temporary, 0o600)  # noqa: PTH101 - whatever the umask made of it
+            with contextlib.suppress(PermissionError):  # of a disk that knows no such rights
+                os.chmod(temporary, 0o600)  # noqa: PTH101 - whatever the umask made of it
         else:
             _give_usual_mode(temporary)
         os.replace(temporary, path)  # noqa: PTH105 - one call that replaces on every system

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from facesim_index.errors import IndexLockedError, StorageError
-from facesim_index.private import FILE_MODE, make_file
+from facesim_index.private import make_file
 
 LOCK_NAME = "LOCK"
 HOLDER_NAME = "LOCK.holder"
@@ -41,8 +41,10 @@ class WriterLock:
 
     def __init__(self, folder: Path) -> None:
         self._holder = folder / HOLDER_NAME
-        self._lock = FileLock(folder / LOCK_NAME, mode=FILE_MODE, blocking=False)
+        self._lock = FileLock(folder / LOCK_NAME, blocking=False)
         try:
+            with contextlib.suppress(FileExistsError):
+                make_file(folder / LOCK_NAME)
             self._lock.acquire()
         except Timeout:
             raise IndexLockedError(

@@ -2,9 +2,11 @@
 
 Embeddings of faces are biometric data, and paths tell where they come from.  So everything
 in an index is made for its owner alone, and what an earlier version or a copy left open to
-others is closed by the next writer.  Windows has other means: there nothing is done.
+others is closed by the next writer.  Where the system knows no such rights, as on a FAT disk,
+the index is made all the same and the writer tells.  On Windows nothing is done.
 """
 
+import contextlib
 import logging
 import os
 import stat
@@ -33,8 +35,7 @@ def make_folder(path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir(mode=FOLDER_MODE, exist_ok=True)
-    if os.name != "nt" and stat.S_IMODE(path.stat().st_mode) != FOLDER_MODE:
-        path.chmod(FOLDER_MODE)
+    _set_mode(path, FOLDER_MODE)
 
 
 def make_file(path: Path) -> None:
@@ -54,8 +55,7 @@ def make_file(path: Path) -> None:
     """
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE)
     try:
-        if os.name != "nt":
-            os.fchmod(descriptor, FILE_MODE)
+        _set_mode(descriptor, FILE_MODE)
     finally:
         os.close(descriptor)
 
@@ -98,6 +98,13 @@ def close_to_others(folder: Path) -> None:
             "let its owner do so: chmod -R go= FOLDER",
             refused[0],
         )
+
+
+def _set_mode(target: Path | int, mode: int) -> None:
+    """Set a mode against the umask, where the system can; `close_to_others` tells what it did."""
+    if os.name != "nt" and stat.S_IMODE(os.stat(target).st_mode) != mode:  # noqa: PTH116 - or a number
+        with contextlib.suppress(OSError):
+            os.chmod(target, mode)  # noqa: PTH101
 
 
 def _everything(folder: Path) -> Iterator[Path]:
