@@ -684,6 +684,28 @@ def test_a_reader_that_only_has_files_open_delays_nothing(told: Store) -> None:
             assert found.cosines[0] < 0.9
 
 
+def test_an_old_segment_that_cannot_be_removed_is_told(
+    told: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, while a reader has it mapped."""
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".faiss":
+            raise PermissionError(13, "it is in use", str(path))
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        with pytest.raises(StorageError, match=r"cannot remove .*\.faiss: it is in use"):
+            forget(told, [Path(FORGOTTEN.path)], [], secure=True)
+    with told.catalog.read() as transaction:
+        assert audit.unfinished(transaction) == 1
+    told.close()
+    Store(told.folder, writable=True).close()
+    assert_only_the_others(told.folder)
+
+
 def test_a_damaged_segment_is_told_and_repair_is_not_in_the_way(told: Store) -> None:
     index = told.folder
     [segment] = (index / "segments").glob("*.faiss")
