@@ -478,8 +478,10 @@ class Store:
                     path.unlink()
                 except OSError as error:
                     if strict:
-                        cause = f"cannot remove {path}: {error.strerror or error}"
-                        raise StorageError(cause) from error
+                        raise StorageError(
+                            f"cannot remove {path}: {error.strerror or error}; end what uses it, "
+                            "then run `facesim compact`"
+                        ) from error
 
     def strangers(self) -> list[Path]:
         """Return what is in the index's folder and is none of its files."""
