@@ -22,7 +22,7 @@ STALE := stale
 endif
 
 .NOTPARALLEL:
-.PHONY: help setup demo test lint format docs bench bench-quick torture calibrations wheel check-wheel lock clean stale
+.PHONY: help setup demo test lint format docs audit bench bench-quick torture calibrations wheel check-wheel lock clean stale
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -48,8 +48,12 @@ format: setup  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup  ## regenerate docs/cli.md
+docs: setup  ## regenerate docs/cli.md and docs/dependencies.md
 	$(BIN)/python tools/make_cli_docs.py
+	$(BIN)/python tools/check_dependencies.py --write
+
+audit: setup  ## check the pinned packages, offline
+	$(BIN)/python tools/check_dependencies.py
 
 bench: setup  ## run every benchmark beside its peer; needs FACESIM_TEST_DATA
 	$(BIN)/python -m benchmarks.run

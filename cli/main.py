@@ -12,7 +12,7 @@ import click
 from facesim_index import __version__
 from facesim_index.errors import FacesimError, UsageError
 
-from . import calibrate, evaluate, export, ingest, models, query, snapshots, upkeep
+from . import calibrate, evaluate, export, forget, ingest, models, query, snapshots, upkeep
 from .interrupts import INTERRUPTED_EXIT_CODE
 from .output import printable
 from .state import TYPED, State
@@ -105,9 +105,11 @@ main.add_command(query.compare)
 main.add_command(export.export)
 main.add_command(calibrate.calibrate)
 main.add_command(evaluate.evaluate)
-for command in (upkeep.status, upkeep.errors, upkeep.forget, upkeep.compact, upkeep.verify):
+for command in (upkeep.status, upkeep.errors, upkeep.compact, upkeep.verify):
     main.add_command(command)
 main.add_command(snapshots.snapshot)
 main.add_command(snapshots.restore)
+main.add_command(forget.forget)
+main.add_command(forget.audit)
 main.add_command(models.models)
 main.add_command(upkeep.doctor)

@@ -1,4 +1,4 @@
-"""Looking after an index: status, errors, forget, compact, verify; and the doctor."""
+"""Looking after an index: status, errors, compact, verify; and the doctor."""
 
 import dataclasses
 import sys
@@ -63,6 +63,8 @@ def status(state: State, as_json: bool) -> None:
         click.echo(f"{name:<12} {printable(value)}")
     if found.interrupted:
         state.say("The last ingest did not finish; run it again to go on where it stopped.")
+    if found.traces_left:
+        state.say("A secure forget did not finish; `facesim compact` finishes it.")
 
 
 @click.command(epilog="Example: facesim errors --format csv > errors.csv")
@@ -84,28 +86,6 @@ def errors(state: State, output_format: str, spreadsheet_safe: bool) -> None:
         )
     else:
         state.say("No file failed.")
-
-
-@click.command(epilog="Example: facesim forget ~/Pictures/private; facesim forget --face-id 3 8")
-@click.argument("paths", nargs=-1, type=click.Path(), metavar="PATH... | --face-id ID...")
-@click.option("--face-id", "face_ids", type=int, multiple=True, help="Forget faces by their ids.")
-@pass_state
-def forget(state: State, paths: tuple[str, ...], face_ids: tuple[int, ...]) -> None:
-    """Remove pictures and folders, or faces, from the index.
-
-    No file on disk is touched.  A forgotten face stays forgotten; a forgotten picture that is
-    still on disk is found again by the next ingest of its folder.
-    """
-    if not paths and not face_ids:
-        raise click.UsageError("name a picture, a folder or a --face-id to forget")
-    if face_ids:
-        face_ids += tuple(_face_id(word) for word in paths)
-        paths = ()
-    with state.open() as index:
-        removed = index.forget(paths, face_ids=face_ids)
-    click.echo(f"forgot {removed.files} files and {removed.faces} faces")
-    if removed.faces:
-        state.say("They are never found again; `facesim compact` erases their embeddings.")
 
 
 @click.command(epilog="Example: facesim compact")
@@ -199,12 +179,6 @@ def _mend_log(state: State) -> None:
     if told:
         click.echo(f"{printable(told)}: goes on from the last commit that is whole")
         state.say("Ingest again what was added last; forget again what was forgotten last.")
-
-
-def _face_id(word: str) -> int:
-    if not (word.isascii() and word.isdigit()):
-        raise click.UsageError(f"{printable(word)!r} is no face id; forget paths without --face-id")
-    return int(word)
 
 
 def _with(total: int, **parts: int) -> str:

@@ -7,6 +7,7 @@ becomes a problem like any other.
 import os
 import platform
 import re
+import shlex
 import shutil
 import sqlite3
 import sys
@@ -21,6 +22,7 @@ from typing import Literal
 from facesim_index.config import default_index, models_folder
 from facesim_index.errors import FacesimError
 from facesim_index.models import list_packs, verify
+from facesim_index.private import open_to_others
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
@@ -94,6 +96,7 @@ def examine(index: Path | None = None) -> tuple[Check, ...]:
         ("packs", check_packs),
         ("sqlite", lambda: check_sqlite(sqlite3.sqlite_version_info)),
         ("index folder", lambda: check_folder(folder)),
+        ("privacy", lambda: check_privacy(folder)),
         ("engine", lambda: check_engine(folder)),
         ("disk", lambda: check_disk(folder)),
         ("pictures", check_pictures),
@@ -343,6 +346,28 @@ def check_folder(index: Path) -> Check:
         text = f"{folder} is on a file system without write-ahead logging"
         return Check("index folder", "problem", text, elsewhere)
     return Check("index folder", "ok", f"{folder} can be written")
+
+
+def check_privacy(index: Path) -> Check:
+    """Check that only its owner can read an index.
+
+    Parameters
+    ----------
+    index : Path
+        Need not exist.
+
+    Returns
+    -------
+    Check
+    """
+    if not (index / "catalog.sqlite3").is_file():
+        return Check("privacy", "ok", f"there is no index at {index}")
+    found = open_to_others(index)
+    if found:
+        text = f"others can use {len(found)} files and folders of {index}, {found[0]} among them"
+        mend = f"chmod -R go= {shlex.quote(str(index))}; the next command that writes does it too."
+        return Check("privacy", "warning", text, mend)
+    return Check("privacy", "ok", f"only its owner can read {index}")
 
 
 def check_engine(index: Path) -> Check:

@@ -260,10 +260,9 @@ def load_networks(settings: EngineSettings) -> tuple[Scrfd, ArcFace, str]:
     if settings.threads == 1:
         cv2.setNumThreads(1)
     provider = probe_provider(settings.provider, settings.numerics)
-    detector = _load_detector(settings.model.detector, provider, settings.threads)
-    recogniser = _load_recogniser(
-        settings.model.recogniser, provider, settings.threads, settings.numerics
-    )
+    model, threads = settings.model, settings.threads
+    detector = _load_detector(model.detector, model.detector_sha256, provider, threads)
+    recogniser = _load_recogniser(model, provider, threads, settings.numerics)
     return detector, recogniser, provider
 
 
@@ -272,9 +271,9 @@ def _check_provider(provider: str) -> None:
         raise UsageError(f"provider must be {', '.join(_PROVIDERS)}, not {provider!r}")
 
 
-def _load_detector(path: Path, provider: str, threads: int) -> Scrfd:
+def _load_detector(path: Path, sha256: str, provider: str, threads: int) -> Scrfd:
     with _model_errors(path, "a SCRFD detector with landmarks"):
-        network = _network(with_free_outputs(read_graph(path)), provider, threads)
+        network = _network(with_free_outputs(read_graph(path, sha256)), provider, threads)
         outputs = network.run(np.zeros((1, 3, OVERVIEW_PX, OVERVIEW_PX), dtype=np.float32))
         per_place, strides = LAYOUTS.get(len(outputs), (0, ()))
         # Scores of all strides come first, then the boxes, then the landmarks.
@@ -289,11 +288,12 @@ def _load_detector(path: Path, provider: str, threads: int) -> Scrfd:
 
 
 def _load_recogniser(
-    path: Path, provider: str, threads: int, numerics: Numerics = "fp32"
+    files: ModelFiles, provider: str, threads: int, numerics: Numerics = "fp32"
 ) -> ArcFace:
+    path = files.recogniser
     wanted = [3, ARCFACE_SIDE_PX, ARCFACE_SIDE_PX]
     with _model_errors(path, "an ArcFace recogniser"):
-        model = read_graph(path)
+        model = read_graph(path, files.recogniser_sha256)
         mean, divisor = recogniser_scaling(model)
         graph = with_quick_prelu(with_free_outputs(model))
         network: _RuntimeNetwork | OpenVinoNetwork

@@ -27,7 +27,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_output(path: Path) -> Iterator[BinaryIO]:
+def atomic_output(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """Open `path` for writing such that it appears whole, or not at all.
 
     The bytes go to a hidden temporary file beside it, which is flushed to the disk and
@@ -37,6 +37,8 @@ def atomic_output(path: Path) -> Iterator[BinaryIO]:
     ----------
     path : Path
         An existing file is replaced.
+    private : bool, default=False
+        Only the owner may read the file, whatever the umask says.
 
     Yields
     ------
@@ -57,7 +59,11 @@ def atomic_output(path: Path) -> Iterator[BinaryIO]:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
-        _give_usual_mode(temporary)
+        if private:
+            with contextlib.suppress(PermissionError):  # of a disk that knows no such rights
+                os.chmod(temporary, 0o600)  # noqa: PTH101 - whatever the umask made of it
+        else:
+            _give_usual_mode(temporary)
         os.replace(temporary, path)  # noqa: PTH105 - one call that replaces on every system
         sync_folder(path.parent)
     except BaseException as error:

@@ -3,11 +3,15 @@
 No change here alters more of what a network computes than the order of its roundings does.
 """
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facesim_index.errors import ModelError
+
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
     from onnx import ModelProto, NodeProto
 
 #: Names of the first nodes of recognisers that normalise the pixels themselves.
@@ -15,16 +19,39 @@ _SUBTRACTS, _MULTIPLIES = ("Sub", "_minus"), ("Mul", "_mul")
 _FIRST_NODES = 8
 
 
-def read_graph(path: Path) -> "ModelProto":
-    """Return the model in a file.
+def read_graph(path: Path, sha256: str | None = None) -> "ModelProto":
+    """Return the model in a file, and in that file alone.
 
     Parameters
     ----------
     path : Path
+    sha256 : str, optional
+        What the file's SHA-256 must be, in hex.  The very bytes that are compared are the ones
+        that are read, so that a file which is exchanged after it was checked is not used.
+
+    Raises
+    ------
+    ModelError
+        The file has other bytes, or its graph refers to other files.
     """
     import onnx
 
-    return onnx.load(str(path))
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise ModelError(
+            f"{path} is not the file that was checked: its SHA-256 is {found}, not {sha256}; "
+            "if you did not exchange it yourself, run: facesim models verify"
+        )
+    # From bytes, so that nothing beside the file is opened.
+    model = onnx.load_model_from_string(data)
+    elsewhere = next(_references(model), None)
+    if elsewhere is not None:
+        raise ModelError(
+            f"{path} keeps {elsewhere} in another file, which no hash covers; save the model "
+            "as one file (onnx.save without external data) and use that"
+        )
+    return model
 
 
 def with_free_outputs(model: "ModelProto") -> "ModelProto":
@@ -122,6 +149,22 @@ def probe_graph() -> "ModelProto":
     node = helper.make_node("Relu", ["x"], ["y"])
     graph = helper.make_graph([node], "probe", [source], [target])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+
+
+def _references(message: "Message") -> Iterator[str]:
+    """Yield what a model keeps outside its file, at any depth: subgraphs and functions too."""
+    from onnx import NodeProto, TensorProto
+
+    if isinstance(message, TensorProto):
+        if message.data_location == TensorProto.EXTERNAL or message.external_data:
+            yield f"the weights {message.name!r}"
+        return
+    if isinstance(message, NodeProto) and message.op_type == "EPContext":
+        yield f"the compiled network {message.name!r}"
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                yield from _references(part)
 
 
 def _sum_of_scaled(prelu: "NodeProto", rest: str) -> Iterator["NodeProto"]:

@@ -12,8 +12,10 @@ import numpy as np
 
 from facesim_index import maintenance, matches, search
 from facesim_index import matrix as matrices
+from facesim_index.appearances import Appearances, find_person
 from facesim_index.calibration import Calibration, shipped_calibration
-from facesim_index.catalog import reading
+from facesim_index.catalog import audit, reading
+from facesim_index.catalog.audit import AuditLine
 from facesim_index.config import default_index
 from facesim_index.cores import usable_cores
 from facesim_index.engine import (
@@ -584,19 +586,66 @@ class FaceIndex:
         with self._opened.catalog.read() as transaction:
             yield from reading.failed_files(transaction)
 
+    def find_person(
+        self,
+        picture: AnyPath,
+        *,
+        min_degree: float,
+        face: int | None = None,
+        prior: Prior = "gallery",
+    ) -> Appearances:
+        """Return every indexed face that shows the person of a picture at least so surely.
+
+        Unlike `query` it leaves none out: every face is compared, and all that reach the
+        degree are returned.
+
+        Parameters
+        ----------
+        picture : path-like
+        min_degree : float
+            In (0, 1].
+        face : int, optional
+            Which face of the picture, left to right, from 0; needed where it shows several.
+        prior : float or "gallery", default="gallery"
+            As for `query`.
+
+        Returns
+        -------
+        Appearances
+
+        Raises
+        ------
+        UsageError, PictureError, NoFaceError, CalibrationError, EngineMismatchError, ModelError
+        """
+        return find_person(
+            self._opened,
+            self._engine,
+            Path(picture).expanduser(),
+            min_degree=min_degree,
+            face=face,
+            prior=prior,
+        )
+
     def forget(
-        self, paths: Sequence[AnyPath] = (), *, face_ids: Sequence[int] = ()
+        self,
+        paths: Sequence[AnyPath] = (),
+        *,
+        face_ids: Sequence[int] = (),
+        secure: bool = False,
     ) -> "maintenance.Forgotten":
         """Remove pictures, folders or faces from the index.
 
         A forgotten face stays forgotten.  A forgotten picture that is still on disk is found
-        again by the next ingest of its folder.  `compact` then erases the embeddings.
+        again by the next ingest of its folder.  `compact` then erases the embeddings;
+        `secure` erases everything at once.
 
         Parameters
         ----------
         paths : sequence of path-like
             Pictures or folders; they need not be on disk any more.
         face_ids : sequence of int
+        secure : bool, default=False
+            Leave no trace of what is forgotten in any file of the index.
 
         Returns
         -------
@@ -606,12 +655,20 @@ class FaceIndex:
         ------
         UsageError
             Nothing of a path, or no face of an id, is in the index.
+        StorageError, IndexDamagedError
+            With `secure`: it is forgotten, but traces are left; the message says what to do.
         """
         with Store(self._folder, writable=True) as store:
             where = [Path(path).expanduser() for path in paths]
-            forgotten = maintenance.forget(store, where, [FaceId(face_id) for face_id in face_ids])
+            ids = [FaceId(face_id) for face_id in face_ids]
+            forgotten = maintenance.forget(store, where, ids, secure=secure)
             refresh_gallery_prior(store)
             return forgotten
+
+    def audit(self) -> tuple[AuditLine, ...]:
+        """Return when something was forgotten and how much, oldest first; never what."""
+        with self._opened.catalog.read() as transaction:
+            return audit.lines(transaction)
 
     def compact(self) -> None:
         """Rewrite the index without what was removed, in as few segments as may be."""

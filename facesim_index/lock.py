@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from facesim_index.errors import IndexLockedError, StorageError
+from facesim_index.private import make_file
 
 LOCK_NAME = "LOCK"
 HOLDER_NAME = "LOCK.holder"
@@ -42,6 +43,8 @@ class WriterLock:
         self._holder = folder / HOLDER_NAME
         self._lock = FileLock(folder / LOCK_NAME, blocking=False)
         try:
+            with contextlib.suppress(FileExistsError):
+                make_file(folder / LOCK_NAME)
             self._lock.acquire()
         except Timeout:
             raise IndexLockedError(
@@ -51,6 +54,8 @@ class WriterLock:
         except OSError as error:
             raise StorageError(f"cannot write to {folder}: {error.strerror or error}") from error
         with contextlib.suppress(OSError):
+            self._holder.unlink(missing_ok=True)  # a dead process's
+            make_file(self._holder)
             self._holder.write_text(json.dumps(_this_process()), encoding="utf-8")
 
     def release(self) -> None:

@@ -118,7 +118,9 @@ class Forgotten:
     faces: int
 
 
-def forget(store: Store, paths: Sequence[Path], face_ids: Sequence[FaceId]) -> Forgotten:
+def forget(
+    store: Store, paths: Sequence[Path], face_ids: Sequence[FaceId], *, secure: bool = False
+) -> Forgotten:
     """Remove pictures, folders and faces.
 
     Parameters
@@ -128,6 +130,8 @@ def forget(store: Store, paths: Sequence[Path], face_ids: Sequence[FaceId]) -> F
     paths : sequence of Path
         Files or folders, as given or with links followed; they need not exist any more.
     face_ids : sequence of FaceId
+    secure : bool, default=False
+        Leave no trace of them in any file of the index.
 
     Returns
     -------
@@ -137,6 +141,8 @@ def forget(store: Store, paths: Sequence[Path], face_ids: Sequence[FaceId]) -> F
     ------
     UsageError
         Nothing of a path, or no face of an id, is in the index; nothing is removed then.
+    StorageError, IndexDamagedError
+        With `secure`: they are removed, but traces are left.
     """
     file_ids: set[int] = set()
     names = [{path.absolute(), path.resolve()} for path in paths]
@@ -154,9 +160,8 @@ def forget(store: Store, paths: Sequence[Path], face_ids: Sequence[FaceId]) -> F
     unknown = [face_id for face_id in face_ids if face_id not in known]
     if unknown:
         raise UsageError(f"there is no face {unknown[0]} in {store.folder}")
-    faces = store.remove_faces(face_ids) if face_ids else 0
-    if file_ids:
-        faces += store.remove_files(sorted(file_ids), roots=list(set().union(*names)))
+    roots = list(set().union(*names))
+    faces = store.forget(sorted(file_ids), face_ids, roots=roots, secure=secure)
     return Forgotten(len(file_ids), faces)
 
 

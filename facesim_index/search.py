@@ -112,10 +112,10 @@ def query_picture(
     """
     options = options or QueryOptions()
     store.check_engine(engine.identity)
-    picture = _read(engine, path)
+    picture = read_faces(engine, path)
     faces = list(enumerate(picture.faces))
     if options.face is not None:
-        faces = [faces[_check_face(path, picture, options.face)]]
+        faces = [faces[check_face(path, picture, options.face)]]
     queries = [_Query(number, face.embedding, face) for number, face in faces]
     with store.view(partial=True) as view:
         same = reading.image_by_hash(view.transaction, picture.content_hash)
@@ -191,15 +191,15 @@ def compare_pictures(
     ------
     PictureError, NoFaceError, UsageError, CalibrationError
     """
-    a, b = _read(engine, path_a), _read(engine, path_b)
-    number_a = _largest(a) if face_a is None else _check_face(path_a, a, face_a)
-    number_b = _largest(b) if face_b is None else _check_face(path_b, b, face_b)
+    a, b = read_faces(engine, path_a), read_faces(engine, path_b)
+    number_a = _largest(a) if face_a is None else check_face(path_a, a, face_a)
+    number_b = _largest(b) if face_b is None else check_face(path_b, b, face_b)
     chosen_a, chosen_b = a.faces[number_a], b.faces[number_b]
     product = chosen_a.embedding.astype(np.float64) @ chosen_b.embedding.astype(np.float64)
     cosine = np.clip([product], -1.0, 1.0)
     scores = None
     if curve is not None and curve.head.learned:
-        scores = _scores(curve.head, chosen_a.embedding, chosen_b.embedding[None])
+        scores = face_scores(curve.head, chosen_a.embedding, chosen_b.embedding[None])
     [judgement] = judge(cosine, curve, prior=prior, scores=scores)
     return Comparison(
         path_a=str(path_a),
@@ -257,7 +257,7 @@ def _answer(
                 box=query.face.box,
                 landmarks=query.face.landmarks,
                 detection=query.face.detection,
-                matches=_matches(
+                matches=matches_of(
                     view,
                     neighbours,
                     judge(neighbours.cosines, curve, prior=prior.value, scores=scores),
@@ -292,19 +292,19 @@ def _nearest(
         return [(neighbours, neighbours.cosines) for neighbours in found]
     best = []
     for query, near in zip(embeddings, found, strict=True):
-        scores = _scores(head, query, view.embeddings(near.face_ids))
+        scores = face_scores(head, query, view.embeddings(near.face_ids))
         order = np.lexsort((near.face_ids, -scores))[: options.top]
         best.append((Neighbours(near.face_ids[order], near.cosines[order]), scores[order]))
     return best
 
 
-def _scores(head: Head, query: Float32Array, others: Float32Array) -> Float64Array:
+def face_scores(head: Head, query: Float32Array, others: Float32Array) -> Float64Array:
     """Return the exact scores of one face with others."""
     left, right = head.transform(query[None]), head.transform(others)
     return np.clip(head.listed_scores(left, right), -1.0, 1.0)
 
 
-def _matches(
+def matches_of(
     view: View,
     neighbours: Neighbours,
     judgements: list[Judgement],
@@ -312,6 +312,7 @@ def _matches(
     n_faces: int,
     min_degree: float | None,
 ) -> tuple[Match, ...]:
+    """Return neighbours with their records and what is said of them, in order."""
     records = reading.faces(view.transaction, neighbours.face_ids)
     if len(records) != len(neighbours.face_ids):
         raise IndexDamagedError(
@@ -342,7 +343,8 @@ def _matches(
     return tuple(match for match in matches if (match.degree or 0.0) >= min_degree)
 
 
-def _read(engine: FaceEngine, path: Path) -> PictureReading:
+def read_faces(engine: FaceEngine, path: Path) -> PictureReading:
+    """Read a picture that must show a face; whatever is wrong with it is raised."""
     try:
         picture = read_picture(path, engine)
     except PictureError as error:
@@ -354,7 +356,8 @@ def _read(engine: FaceEngine, path: Path) -> PictureReading:
     return picture
 
 
-def _check_face(path: Path, picture: PictureReading, number: int) -> int:
+def check_face(path: Path, picture: PictureReading, number: int) -> int:
+    """Return the number of a face, after seeing that the picture has one of that number."""
     if not 0 <= number < len(picture.faces):
         raise UsageError(
             f"{path} has no face {number}; how many it has: {len(picture.faces)} "

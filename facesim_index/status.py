@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from facesim_index.catalog import reading
+from facesim_index.catalog import audit, reading
 from facesim_index.store import SEGMENTS_NAME, Store
 
 
@@ -30,6 +30,8 @@ class IndexStatus:
     bytes_segments, bytes_catalog : int
     interrupted : bool
         The last ingest did not finish; running it again goes on where it stopped.
+    traces_left : bool
+        A secure forget did not finish; the next command that writes finishes it.
     """
 
     path: str
@@ -44,6 +46,7 @@ class IndexStatus:
     bytes_segments: int
     bytes_catalog: int
     interrupted: bool
+    traces_left: bool
 
 
 def index_status(store: Store) -> IndexStatus:
@@ -74,6 +77,7 @@ def index_status(store: Store) -> IndexStatus:
             bytes_segments=_size_bytes(store.folder / SEGMENTS_NAME, "*"),
             bytes_catalog=_size_bytes(store.folder, "catalog.sqlite3*"),
             interrupted=reading.unfinished_runs(transaction) > 0,
+            traces_left=audit.unfinished(transaction) > 0,
         )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesim_index.calibration import Calibration, from_json, shipped_calibration
-from facesim_index.catalog import reading, row_checks, writing
+from facesim_index.catalog import audit, reading, row_checks, writing
 from facesim_index.catalog.connection import (
     CATALOG_NAME,
     Transaction,
@@ -31,6 +31,7 @@ from facesim_index.catalog.connection import (
     upgrade_catalog,
 )
 from facesim_index.catalog.log_check import check_log, log_path
+from facesim_index.erasure import erase, finish_erasing
 from facesim_index.errors import (
     DamagedSegmentError,
     EngineMismatchError,
@@ -39,6 +40,7 @@ from facesim_index.errors import (
     StorageError,
 )
 from facesim_index.lock import HOLDER_NAME, LOCK_NAME, WriterLock
+from facesim_index.private import close_to_others, make_folder
 from facesim_index.records import (
     EmbeddedFace,
     EngineIdentity,
@@ -64,6 +66,10 @@ from facesim_index.vectors_coarse import coarse_path, read_coarse, wants_coarse,
 from facesim_index.vectors_search import search_segments
 
 SEGMENTS_NAME = "segments"
+OURS = (
+    *(CATALOG_NAME, f"{CATALOG_NAME}-wal", f"{CATALOG_NAME}-shm"),
+    *(SEGMENTS_NAME, LOCK_NAME, HOLDER_NAME),
+)
 MERGE_FAN = 8  # this many neighbouring segments of one tier become one of the next
 MERGE_BASE_ROWS = 256  # segments up to this size are all of the lowest tier
 SEGMENT_CAP_ROWS = 1 << 18  # no merge makes a larger segment: about 270 MB
@@ -212,6 +218,7 @@ class Store:
             self._lock = WriterLock(folder) if writable else None
             if self._lock:
                 undo.callback(self._lock.release)
+                close_to_others(folder)
             _check_log(path)
             if needs_upgrade(path):
                 _upgrade(folder, self._lock)
@@ -225,7 +232,8 @@ class Store:
                     )
                 self.identity, self.model = reading.engine(transaction)
             if writable:
-                self._remove_leftovers()
+                self.remove_leftovers()
+                finish_erasing(self)
             undo.pop_all()
 
     @classmethod
@@ -402,9 +410,41 @@ class Store:
 
     def remove_faces(self, face_ids: Sequence[FaceId]) -> int:
         """Remove faces for good; return how many there were."""
+        return self.forget([], face_ids)
+
+    def forget(
+        self,
+        file_ids: Sequence[int],
+        face_ids: Sequence[FaceId],
+        *,
+        roots: Sequence[Path] = (),
+        secure: bool = False,
+    ) -> int:
+        """Remove files and faces as one, and put it on record; return how many faces went.
+
+        Parameters
+        ----------
+        file_ids, face_ids : sequence of int
+        roots : sequence of Path
+            That something at or below them was given to ingest is forgotten too.
+        secure : bool, default=False
+            Leave no trace in any file of the index.  When that is interrupted, the next
+            writer finishes it.
+
+        Raises
+        ------
+        StorageError, IndexDamagedError
+            They are removed, but traces are left.
+        """
         with self.catalog.write() as transaction:
             removed = writing.remove_faces(transaction, face_ids)
+            removed += writing.remove_files(transaction, file_ids)
+            for root in roots:
+                writing.remove_roots(transaction, root)
+            audit.record(transaction, len(file_ids), removed, secure=secure)
             writing.advance(transaction)
+        if secure:
+            erase(self)
         return removed
 
     def compact(self) -> None:
@@ -478,6 +518,38 @@ class Store:
             embeddings,
             dimension=self.identity.dimension,
         )
+
+    def remove_leftovers(self, *, strict: bool = False) -> None:
+        """Remove segment files that the catalog does not name.
+
+        Parameters
+        ----------
+        strict : bool, default=False
+            Raise a `StorageError` when one cannot be removed.
+        """
+        folder = self.folder / SEGMENTS_NAME
+        make_folder(folder)
+        with self.catalog.read() as transaction:
+            if any(row_checks.wrong_rows(transaction, "segment")):
+                logger.warning("no file is removed while the names of segments are damaged")
+                return
+            paths = [self.segment_path(segment) for segment in reading.segments(transaction)]
+        named = {named.name for path in paths for named in (path, coarse_path(path))}
+        for path in folder.iterdir():
+            if path.name not in named:
+                logger.info("removing %s, left over from an interrupted run", path)
+                try:
+                    path.unlink()
+                except OSError as error:
+                    if strict:
+                        raise StorageError(
+                            f"cannot remove {path}: {error.strerror or error}; end what uses it, "
+                            "then run `facesim compact`"
+                        ) from error
+
+    def strangers(self) -> list[Path]:
+        """Return what is in the index's folder and is none of its files."""
+        return sorted(set(self.folder.iterdir()) - {self.folder / name for name in OURS})
 
     def _write_faces(
         self, segment_id: SegmentId, ids: Int64Array, faces: Sequence[EmbeddedFace]
@@ -560,21 +632,6 @@ class Store:
                 row_checks.require_whole(transaction, table)
             self._checked_generation = generation
 
-    def _remove_leftovers(self) -> None:
-        folder = self.folder / SEGMENTS_NAME
-        folder.mkdir(exist_ok=True)
-        with self.catalog.read() as transaction:
-            if any(row_checks.wrong_rows(transaction, "segment")):
-                logger.warning("no file is removed while the names of segments are damaged")
-                return
-            paths = [self.segment_path(segment) for segment in reading.segments(transaction)]
-        named = {named.name for path in paths for named in (path, coarse_path(path))}
-        for path in folder.iterdir():
-            if path.name not in named:
-                logger.info("removing %s, left over from an interrupted run", path)
-                with contextlib.suppress(OSError):
-                    path.unlink()
-
 
 def _fresh(transaction: Transaction, readings: Sequence[PictureReading]) -> list[PictureReading]:
     """Return the readings to insert: content that is new, or that earlier only failed."""
@@ -596,8 +653,8 @@ def _create(folder: Path, identity: EngineIdentity, model: str) -> None:
             f"{folder} exists and is not a facesim index; give another folder with --index"
         )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / SEGMENTS_NAME).mkdir(exist_ok=True)
+        make_folder(folder)
+        make_folder(folder / SEGMENTS_NAME)
     except OSError as error:
         raise StorageError(f"cannot make {folder}: {error.strerror or error}") from error
     lock = WriterLock(folder)

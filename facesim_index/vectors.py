@@ -38,6 +38,7 @@ from facesim_index.vectors_coarse import (
 HASH_CHUNK_BYTES = 1 << 20
 UNIT_NORM_TOLERANCE = 1e-3
 _MERGED_AT_ONCE = 1 << 14
+_INNER_KIND_AT = 37  # after the four letters and the header of the IndexIDMap2
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class Segment:
         self._coarse: CoarseCodes | None = None
         self._refused: list[tuple[int, int] | None] = []
         self._is_whole = sha256 is None
+        _check_kind(path)
         try:
             self._index = _mapped_index(path)
             quantizer = faiss.downcast_index(self._index.index)
@@ -319,7 +321,7 @@ def write_segment(
     """
     index = _build(face_ids, embeddings, dimension)
     name = f"{segment_id:06d}.faiss"
-    with atomic_output(folder / name) as handle:
+    with atomic_output(folder / name, private=True) as handle:
         sink = _HashingSink(handle)
         faiss.write_index(index, faiss.PyCallbackIOWriter(sink.write, HASH_CHUNK_BYTES))
         if sink.error is not None:
@@ -333,6 +335,17 @@ def write_segment(
         size_bytes=sink.size_bytes,
         sha256=sink.digest.hexdigest(),
     )
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse what is not of the one kind that we write, before FAISS looks at it.
+
+    Its other kinds of index may name further files, which reading them would open.
+    """
+    with path.open("rb") as handle:
+        start = handle.read(_INNER_KIND_AT + 4)
+    if start[:4] != b"IxM2" or start[_INNER_KIND_AT:] != b"IxSQ":
+        raise IndexDamagedError(f"{path} is not a whole segment; run `facesim verify --repair`")
 
 
 def file_sha256(path: Path) -> str:

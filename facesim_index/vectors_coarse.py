@@ -37,6 +37,7 @@ _HEADER = struct.Struct("<8s32sQdddQ")
 _MAGIC = b"FSIXCRS2"
 _MAGIC_WITHOUT_SUMS = b"FSIXCRS1"
 _DIGEST_BYTES = 32
+_KIND = b"IPfs"  # what FAISS calls an IndexPQFastScan; other kinds may name further files
 _CENTROID_BITS = 4
 # Four levels for a normal distribution, and the borders between them (Lloyd and Max).
 _LEVELS = np.array([-1.510, -0.4528, 0.4528, 1.510])
@@ -191,7 +192,7 @@ def write_coarse(
     sums = row_sums(face_ids, vectors).astype("<u8").tobytes()
     digest.update(sums)
     path = coarse_path(segment)
-    with atomic_output(path) as handle:
+    with atomic_output(path, private=True) as handle:
         handle.write(header)
         handle.write(codes.data)
         handle.write(sums)
@@ -244,6 +245,8 @@ def read_coarse(segment: Path, sha256: str) -> CoarseCodes:
     old = magic == _MAGIC_WITHOUT_SUMS and not len(rest)
     if owner != bytes.fromhex(sha256) or n_bytes != len(codes) or (sums is None and not old):
         raise _damaged(path, "does not belong to its segment")
+    if codes[:4].tobytes() != _KIND:
+        raise _damaged(path, "holds no codes that this version knows")
     try:
         index = faiss.deserialize_index(codes)
     except RuntimeError as failure:

@@ -58,6 +58,7 @@ def test_this_environment_is_in_order(
         "packs",
         "sqlite",
         "index folder",
+        "privacy",
         "engine",
         "disk",
         "pictures",

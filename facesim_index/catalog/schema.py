@@ -222,6 +222,22 @@ class IngestRun(Base):
     summary: Mapped[str | None]
 
 
+class Audit(Base):
+    """That something was forgotten: when and how many, never who or from where.
+
+    A secure one without `finished_at` was interrupted; the next writer finishes it.
+    """
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[str]
+    files: Mapped[int]
+    faces: Mapped[int]
+    secure: Mapped[bool]
+    finished_at: Mapped[str | None]
+
+
 class PriorEstimateRow(Base):
     """The newest estimate of the share of genuine pairs: derived, and of one generation."""
 
