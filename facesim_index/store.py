@@ -385,9 +385,6 @@ class Store:
             writing.replace_segments(transaction, [segment.segment_id for segment in old], new)
             writing.advance(transaction, next_segment_id=state.next_segment_id + len(new))
         self.drop_files(old)
-        for info in new:
-            if wants_coarse(info.n_rows, self.identity.dimension):
-                self._write_coarse(info)
 
     def drop_files(self, segments: Sequence[SegmentInfo]) -> None:
         """Remove the files of segments that the catalog does not name any more.
@@ -404,14 +401,22 @@ class Store:
     def write_segment(
         self, segment_id: SegmentId, ids: Int64Array, embeddings: Iterable[NDArray[np.floating]]
     ) -> SegmentInfo:
-        """Write a segment file; it belongs to the index once the catalog names it."""
-        return write_segment(
+        """Write a segment file; it belongs to the index once the catalog names it.
+
+        Its coarse codes come first too, so that no crash parts a large segment from them.
+        """
+        info = write_segment(
             self.folder / SEGMENTS_NAME,
             segment_id,
             ids,
             embeddings,
             dimension=self.identity.dimension,
         )
+        if wants_coarse(info.n_rows, self.identity.dimension):
+            path = self.segment_path(info)
+            segment = Segment(path)  # named, for its vectors live as long as it does
+            write_coarse(path, info.sha256, segment.vectors)
+        return info
 
     def _write_faces(
         self, segment_id: SegmentId, ids: Int64Array, faces: Sequence[EmbeddedFace]
@@ -456,11 +461,15 @@ class Store:
 
     def _remove_leftovers(self) -> None:
         folder = self.folder / SEGMENTS_NAME
-        folder.mkdir(exist_ok=True)
         with self.catalog.read() as transaction:
             paths = [self.segment_path(segment) for segment in reading.segments(transaction)]
         named = {named.name for path in paths for named in (path, coarse_path(path))}
-        for path in folder.iterdir():
+        try:
+            folder.mkdir(exist_ok=True)
+            found = list(folder.iterdir())
+        except OSError as error:
+            raise StorageError(f"cannot use {folder}: {error.strerror or error}") from error
+        for path in found:
             if path.name not in named:
                 logger.info("removing %s, left over from an interrupted run", path)
                 with contextlib.suppress(OSError):
@@ -478,7 +487,9 @@ def _fresh(transaction: Transaction, readings: Sequence[PictureReading]) -> list
 
 
 def _create(folder: Path, identity: EngineIdentity, model: str) -> None:
-    ours = {LOCK_NAME, HOLDER_NAME, SEGMENTS_NAME, CATALOG_NAME + ".new"}
+    new = CATALOG_NAME + ".new"
+    ours = {LOCK_NAME, HOLDER_NAME, SEGMENTS_NAME, new}
+    ours |= {new + suffix for suffix in ("-journal", "-wal", "-shm")}
     if folder.exists() and (
         not folder.is_dir() or any(entry.name not in ours for entry in folder.iterdir())
     ):

@@ -94,9 +94,11 @@ class Catalog:
                 return str(
                     connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
                 )
+        except exc.OperationalError as error:
+            if "no such table" not in str(error):
+                raise _explain(self.path, error) from error
+            raise IndexNotFoundError(f"{self.path} is not a facesim catalog") from error
         except exc.DatabaseError as error:
-            if "unable to open" in str(error):
-                raise StorageError(f"cannot open {self.path}: {error.orig}") from error
             raise IndexNotFoundError(
                 f"{self.path} is not a facesim catalog, or is damaged ({error.orig})"
             ) from error
@@ -190,9 +192,9 @@ def create_catalog(path: Path, identity: EngineIdentity, model: str) -> None:
         Pack name or folder that `models.resolve` finds that engine's weights by.
     """
     temporary = path.with_name(path.name + ".new")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
-    with _explained(temporary):
+    with _explained(temporary), _written(temporary):
+        for suffix in ("-journal", "-wal", "-shm", ""):
+            temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
         _migrate(temporary, create=True)
         engine = _connect(temporary, "rw")
         try:
@@ -313,6 +315,15 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except exc.DBAPIError as error:
         raise _explain(path, error) from error
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to write a file into ours."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _explain(path: Path, error: exc.DBAPIError) -> FacesimError:

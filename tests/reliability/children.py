@@ -64,5 +64,7 @@ def _run(work: Callable[[], object], sink: int) -> None:
 def done(work: Callable[[], object]) -> object:
     """Do something in a child that must succeed; return what it returned."""
     ended = in_child(work)
+    if isinstance(ended.result, AssertionError):
+        raise ended.result
     assert not ended.trace and not ended.signal, ended.trace or f"signal {ended.signal}"
     return ended.result

@@ -127,7 +127,8 @@ class Stage:
     def check_whole(self) -> None:
         """Check that the index opens without repair, is sound and has no face twice."""
         with Store(self.index) as store:
-            assert verify(store).problems == ()
+            problems = verify(store).problems
+            assert not problems, problems
         found = content(self.index)
         assert found is not None
         keys = [face[:2] for face in found["faces"]]
@@ -228,6 +229,7 @@ def main() -> None:
     chosen = parser.parse_args()
     logging.disable(logging.WARNING)
     sys.stdout.write(f"kills: seed {chosen.seed}\n")
+    sys.stdout.flush()
     started = time.monotonic()
     figures = campaign(
         chosen.seed, chosen.kills, every_point=chosen.every_point, seconds=chosen.seconds
