@@ -20,7 +20,7 @@ STALE := stale
 endif
 
 .NOTPARALLEL:
-.PHONY: help setup demo test lint format docs bench bench-quick wheel check-wheel lock clean stale
+.PHONY: help setup demo test lint format docs torture bench bench-quick wheel check-wheel lock clean stale
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,16 @@ demo: $(PROJECT)  ## index and query the example pictures (needs no tools)
 
 test: setup  ## run the tests; those on real pictures need FACESIM_TEST_DATA
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The long campaigns print their seeds; `make torture SEED=S` plays one again.
+KILLS ?= 2000
+SEED ?= $(shell $(BIN)/python -c 'import random; print(random.randrange(2**31))')
+
+torture: setup  ## kill, starve and crowd an index for a long time (KILLS=N, SEED=S)
+	seed=$(SEED) && \
+	$(BIN)/python -m tests.reliability.kills --every-point --kills $(KILLS) --seed $$seed && \
+	$(BIN)/python -m tests.reliability.io_errors --every-point --seed $$seed && \
+	$(BIN)/python -m tests.reliability.concurrency --seconds 60
 
 lint: setup  ## check style, types, imports and spelling
 	$(BIN)/ruff check .

@@ -413,9 +413,7 @@ class Store:
             dimension=self.identity.dimension,
         )
         if wants_coarse(info.n_rows, self.identity.dimension):
-            path = self.segment_path(info)
-            segment = Segment(path)  # named, for its vectors live as long as it does
-            write_coarse(path, info.sha256, segment.vectors)
+            self._write_coarse(info)
         return info
 
     def _write_faces(

@@ -53,7 +53,7 @@ def judge(stage: Stage, trace: Undisturbed, number: int, ended: Ended) -> str:
         assert str(stage.index) in str(ended.result), f"names no file: {ended.result}"
     else:
         assert not ended.trace, ended.trace
-    stage.check(trace.before[number:], trace.final)
+    stage.check(trace.before[number:], trace.final, codes_may_lack="coarse" in trace.points[number])
     return "refused" if ended.trace else "went on"
 
 
