@@ -66,5 +66,6 @@ def done(work: Callable[[], object]) -> object:
     ended = in_child(work)
     if isinstance(ended.result, AssertionError):
         raise ended.result
-    assert not ended.trace and not ended.signal, ended.trace or f"signal {ended.signal}"
+    assert not ended.trace, ended.trace
+    assert not ended.signal, f"signal {ended.signal}"
     return ended.result

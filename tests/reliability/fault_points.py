@@ -140,7 +140,7 @@ def _wrap_files(point: Callable[[str, Path], None]) -> None:
         return real_open(path, flags, *rest, **named)
 
     def fsync(descriptor: int) -> None:
-        point("fsync", Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        point("fsync", Path(f"/proc/self/fd/{descriptor}").readlink())
         real_fsync(descriptor)
 
     def fdopen(descriptor: int, mode: str = "r", *rest: Any, **named: Any) -> Any:
@@ -170,7 +170,7 @@ class _HalvingWriter(io.BufferedWriter):
     """Writes each piece in two halves, with points before and between."""
 
     def __init__(self, descriptor: int, point: Callable[[str, Path], None]) -> None:
-        self._path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        self._path = Path(f"/proc/self/fd/{descriptor}").readlink()
         self._point = point
         super().__init__(io.FileIO(descriptor, "wb"))
 
@@ -190,14 +190,17 @@ def _wrap_sqlite(point: Callable[[str, Path], None], index: Path) -> None:
         found = _STATEMENT.match(statement)
         if found:
             words = found[1].replace('"', "").split()
-            point("sql " + " ".join(words[:2] if words[0] in ("CREATE", "ALTER") else words), index / "sql")
+            point(
+                "sql " + " ".join(words[:2] if words[0] in ("CREATE", "ALTER") else words),
+                index / "sql",
+            )
 
     class Cursor(sqlite3.Cursor):
-        def execute(self, statement: str, *rest: Any) -> sqlite3.Cursor:
+        def execute(self, statement: str, *rest: Any) -> Any:
             announce(statement)
             return super().execute(statement, *rest)
 
-        def executemany(self, statement: str, *rest: Any) -> sqlite3.Cursor:
+        def executemany(self, statement: str, *rest: Any) -> Any:  # type: ignore[override]
             announce(statement)
             return super().executemany(statement, *rest)
 
@@ -214,4 +217,4 @@ def _wrap_sqlite(point: Callable[[str, Path], None], index: Path) -> None:
         def connect(*rest: Any, **named: Any) -> sqlite3.Connection:
             return real_connect(*rest, factory=Watched, **named)
 
-    catalog_connection.sqlite3 = Sqlite  # type: ignore[attr-defined]
+    setattr(catalog_connection, "sqlite3", Sqlite)  # noqa: B010 - no module, but enough of one

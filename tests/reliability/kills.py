@@ -78,7 +78,9 @@ class Stage:
             before.append(content(self.index))
             return points, before
 
-        points, before = done(work)  # type: ignore[misc]
+        told = done(work)
+        assert isinstance(told, tuple)
+        points, before = told
         self.reset()
         started = time.monotonic()
         done(self.run)
