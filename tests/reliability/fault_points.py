@@ -200,7 +200,7 @@ def _wrap_sqlite(point: Callable[[str, Path], None], index: Path) -> None:
             announce(statement)
             return super().execute(statement, *rest)
 
-        def executemany(self, statement: str, *rest: Any) -> Any:  # type: ignore[override]
+        def executemany(self, statement: str, *rest: Any) -> Any:
             announce(statement)
             return super().executemany(statement, *rest)
 

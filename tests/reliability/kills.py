@@ -193,7 +193,7 @@ def campaign(seed: int, n_kills: int, *, every_point: bool, seconds: float = 1e9
                 _judge(figures, stage, [trace.before[number]], trace.final)
         while figures.kills < n_kills and time.monotonic() < end:
             stage, trace = generator.choice(list(zip(stages, traces, strict=True)))
-            moment = generator.uniform(0, 1.3 * trace.seconds)
+            moment = generator.uniform(0, trace.seconds)
             if not stage.killed_after(moment):
                 figures.too_late += 1
                 continue
