@@ -37,6 +37,18 @@ demo: $(PROJECT)  ## index and query the example pictures (needs no tools)
 test: setup  ## run the tests; those on real pictures need FACESIM_TEST_DATA
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+# The long campaigns print their seeds; `make torture SEED=S` plays one again.
+KILLS ?= 2000
+SEED ?= $(shell $(BIN)/python -c 'import random; print(random.randrange(2**31))')
+
+torture: setup  ## kill, starve, damage, fuzz and crowd an index for long (KILLS=N, SEED=S)
+	seed=$(SEED) && \
+	$(BIN)/python -m tests.reliability.kills --every-point --kills $(KILLS) --seed $$seed && \
+	$(BIN)/python -m tests.reliability.io_errors --every-point --seed $$seed && \
+	$(BIN)/python -m tests.reliability.damage --cases 1500 --seed $$seed && \
+	$(BIN)/python -m tests.reliability.fuzz --inputs 10000 --seed $$seed && \
+	$(BIN)/python -m tests.reliability.concurrency --seconds 60
+
 lint: setup  ## check style, types, imports and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -66,10 +78,6 @@ calibrations: setup  ## fit the shipped calibrations anew; needs FACESIM_TEST_DA
 	$(FIT) $(CALIBRATIONS)_flip.json --augment flip
 	$(FIT) $(CALIBRATIONS)_bf16.json --numerics bf16
 	$(FIT) $(CALIBRATIONS)_flip_bf16.json --augment flip --numerics bf16
-
-torture: setup  ## run the long campaigns; any failure is named by its seed and number
-	$(BIN)/python -m tests.reliability.fuzz --seed 1 --inputs 10000
-	$(BIN)/python -m tests.reliability.damage --seed 1 --cases 1500
 
 wheel: $(PROJECT)  ## build dist/facesim_index-*.whl
 	rm -rf build dist

@@ -18,7 +18,7 @@ import numpy as np
 
 from facesim_index.catalog import reading, row_checks, writing
 from facesim_index.catalog.connection import CATALOG_NAME, Catalog, Transaction, needs_upgrade
-from facesim_index.catalog.log_check import check_log, log_path, shared_path
+from facesim_index.catalog.log_check import aside_path, check_log, log_path, shared_path
 from facesim_index.catalog.row_checks import WrongRow
 from facesim_index.catalog.row_mending import mend_rows
 from facesim_index.errors import IndexDamagedError, StorageError
@@ -27,8 +27,6 @@ from facesim_index.lock import WriterLock
 from facesim_index.records import FaceId
 from facesim_index.snapshot_list import advice
 from facesim_index.store import SEGMENTS_NAME, Store
-
-ASIDE_SUFFIX = ".damaged"
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +76,7 @@ def mend_log(folder: Path) -> str | None:
             return None
         log = log_path(catalog)
         if log.exists():
-            aside = log.with_name(log.name + ASIDE_SUFFIX)
+            aside = aside_path(catalog)
             aside.touch(mode=0o600)
             shutil.copyfile(log, aside)
             os.truncate(log, damage.whole_bytes)

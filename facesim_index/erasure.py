@@ -4,10 +4,11 @@
    interrupted run is finished by whoever writes next.
 2. Every segment that holds a removed vector is rewritten without it, and its coarse codes;
    the old files are unlinked.  A reader that has one mapped keeps it until it ends.
-3. The catalog is vacuumed into fresh pages and the write-ahead log cut to nothing.
+3. The catalog is vacuumed into fresh pages and the write-ahead log cut to nothing; a copy of a
+   damaged log that a repair kept is removed.
 4. The line is finished.
 
-What the disk, its snapshots or copies of the index keep is out of reach.
+What the disk, its snapshots, and snapshots or copies of the index keep is out of reach.
 """
 
 import logging
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from facesim_index.catalog import audit
 from facesim_index.errors import IndexDamagedError, StorageError
+from facesim_index.snapshot_list import known_snapshots
 
 if TYPE_CHECKING:
     from facesim_index.store import Store
@@ -41,6 +43,11 @@ def erase(store: "Store") -> None:
         audit.clear_histories(transaction)
     store.compact()
     store.remove_leftovers(strict=True)
+    store.remove_aside_log()
+    for known in known_snapshots(store.folder):
+        logger.warning(
+            "the snapshot %s still holds what was forgotten since it was made", known.path
+        )
     for stranger in store.strangers():
         logger.warning(
             "%s is no part of the index, and may hold what was forgotten: look at it yourself",

@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,6 +17,8 @@ from facesim_index.private import make_file
 
 LOCK_NAME = "LOCK"
 HOLDER_NAME = "LOCK.holder"
+HOLDER_LOOKS = 5
+HOLDER_LOOK_S = 0.02
 
 logger = logging.getLogger(__name__)
 
@@ -65,14 +68,40 @@ class WriterLock:
         self._lock.release()
 
     def _describe_holder(self) -> str:
-        try:
-            holder = json.loads(self._holder.read_text(encoding="utf-8"))
-            return (
-                f"process {holder['pid']} on {holder['host']} "
-                f"({holder['command']}, since {holder['since']})"
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            return "another process"
+        for _ in range(HOLDER_LOOKS):
+            try:
+                holder = json.loads(self._holder.read_text(encoding="utf-8"))
+                if _may_run(holder):
+                    return (
+                        f"process {holder['pid']} on {holder['host']} "
+                        f"({holder['command']}, since {holder['since']})"
+                    )
+            except (OSError, ValueError, KeyError, TypeError):
+                pass
+            # Whoever took the lock this moment has not yet written who it is.
+            time.sleep(HOLDER_LOOK_S)
+        return "another process"
+
+
+def _may_run(holder: dict[str, str | int]) -> bool:
+    """Tell whether a holder may be the one of now, not one that died with its file left behind.
+
+    Process ids are used again: it is the same process only if it started at the same time.
+    """
+    if holder["host"] != platform.node():
+        return True
+    return holder.get("started", "") == _started(int(holder["pid"]))
+
+
+def _started(pid: int) -> str:
+    """Return when a process started, in ticks since the system did; empty where unknown."""
+    if not Path("/proc/self/stat").exists():
+        return ""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return words.rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return "gone"
 
 
 def _this_process() -> dict[str, str | int]:
@@ -80,6 +109,7 @@ def _this_process() -> dict[str, str | int]:
     return {
         "pid": os.getpid(),
         "host": platform.node(),
+        "started": _started(os.getpid()),
         "command": " ".join(words).encode("ascii", "backslashreplace").decode(),
         "since": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     }

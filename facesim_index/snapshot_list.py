@@ -56,7 +56,7 @@ def remember_snapshot(folder: Path, snapshot: KnownSnapshot) -> None:
         The list cannot be written.
     """
     kept = [known for known in known_snapshots(folder) if _is_there(known)]
-    with atomic_output(folder / LIST_NAME) as out:
+    with atomic_output(folder / LIST_NAME, private=True) as out:
         for known in (*kept, snapshot):
             out.write(json.dumps(asdict(known)).encode("ascii") + b"\n")
 

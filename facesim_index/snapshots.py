@@ -216,7 +216,7 @@ def _link_or_copy(source: Path, target: Path, *, copy: bool) -> bool:
             pass  # another file system, or one without links
         else:
             return True
-    with source.open("rb") as old, atomic_output(target) as new:
+    with source.open("rb") as old, atomic_output(target, private=True) as new:
         shutil.copyfileobj(old, new, 1 << 20)
     return False
 

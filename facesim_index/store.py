@@ -30,7 +30,7 @@ from facesim_index.catalog.connection import (
     open_catalog,
     upgrade_catalog,
 )
-from facesim_index.catalog.log_check import check_log, log_path
+from facesim_index.catalog.log_check import aside_path, check_log, log_path
 from facesim_index.erasure import erase, finish_erasing
 from facesim_index.errors import (
     DamagedSegmentError,
@@ -53,7 +53,7 @@ from facesim_index.records import (
     SegmentId,
     SegmentInfo,
 )
-from facesim_index.snapshot_list import advice
+from facesim_index.snapshot_list import LIST_NAME, MANIFEST_NAME, advice
 from facesim_index.vectors import (
     Neighbours,
     Segment,
@@ -67,8 +67,8 @@ from facesim_index.vectors_search import search_segments
 
 SEGMENTS_NAME = "segments"
 OURS = (
-    *(CATALOG_NAME, f"{CATALOG_NAME}-wal", f"{CATALOG_NAME}-shm"),
-    *(SEGMENTS_NAME, LOCK_NAME, HOLDER_NAME),
+    *(CATALOG_NAME, f"{CATALOG_NAME}-wal", f"{CATALOG_NAME}-wal.damaged", f"{CATALOG_NAME}-shm"),
+    *(SEGMENTS_NAME, LOCK_NAME, HOLDER_NAME, LIST_NAME, MANIFEST_NAME),
 )
 MERGE_FAN = 8  # this many neighbouring segments of one tier become one of the next
 MERGE_BASE_ROWS = 256  # segments up to this size are all of the lowest tier
@@ -491,9 +491,6 @@ class Store:
             writing.replace_segments(transaction, [segment.segment_id for segment in old], new)
             writing.advance(transaction, next_segment_id=state.next_segment_id + len(new))
         self.drop_files(old)
-        for info in new:
-            if wants_coarse(info.n_rows, self.identity.dimension):
-                self._write_coarse(info)
 
     def drop_files(self, segments: Sequence[SegmentInfo]) -> None:
         """Remove the files of segments that the catalog does not name any more.
@@ -510,14 +507,20 @@ class Store:
     def write_segment(
         self, segment_id: SegmentId, ids: Int64Array, embeddings: Iterable[NDArray[np.floating]]
     ) -> SegmentInfo:
-        """Write a segment file; it belongs to the index once the catalog names it."""
-        return write_segment(
+        """Write a segment file; it belongs to the index once the catalog names it.
+
+        Its coarse codes come first too, so that no crash parts a large segment from them.
+        """
+        info = write_segment(
             self.folder / SEGMENTS_NAME,
             segment_id,
             ids,
             embeddings,
             dimension=self.identity.dimension,
         )
+        if wants_coarse(info.n_rows, self.identity.dimension):
+            self._write_coarse(info)
+        return info
 
     def remove_leftovers(self, *, strict: bool = False) -> None:
         """Remove segment files that the catalog does not name.
@@ -528,14 +531,18 @@ class Store:
             Raise a `StorageError` when one cannot be removed.
         """
         folder = self.folder / SEGMENTS_NAME
-        make_folder(folder)
         with self.catalog.read() as transaction:
             if any(row_checks.wrong_rows(transaction, "segment")):
                 logger.warning("no file is removed while the names of segments are damaged")
                 return
             paths = [self.segment_path(segment) for segment in reading.segments(transaction)]
         named = {named.name for path in paths for named in (path, coarse_path(path))}
-        for path in folder.iterdir():
+        try:
+            make_folder(folder)
+            found = list(folder.iterdir())
+        except OSError as error:
+            raise StorageError(f"cannot use {folder}: {error.strerror or error}") from error
+        for path in found:
             if path.name not in named:
                 logger.info("removing %s, left over from an interrupted run", path)
                 try:
@@ -546,6 +553,20 @@ class Store:
                             f"cannot remove {path}: {error.strerror or error}; end what uses it, "
                             "then run `facesim compact`"
                         ) from error
+
+    def remove_aside_log(self) -> None:
+        """Remove the copy of a damaged write-ahead log that a repair kept.
+
+        Raises
+        ------
+        StorageError
+            It cannot be removed.
+        """
+        path = aside_path(self.catalog.path)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot remove {path}: {error.strerror or error}") from error
 
     def strangers(self) -> list[Path]:
         """Return what is in the index's folder and is none of its files."""
@@ -645,7 +666,9 @@ def _fresh(transaction: Transaction, readings: Sequence[PictureReading]) -> list
 
 def _create(folder: Path, identity: EngineIdentity, model: str) -> None:
     _refuse_headless(folder)
-    ours = {LOCK_NAME, HOLDER_NAME, SEGMENTS_NAME, CATALOG_NAME + ".new"}
+    new = CATALOG_NAME + ".new"
+    ours = {LOCK_NAME, HOLDER_NAME, SEGMENTS_NAME, new}
+    ours |= {new + suffix for suffix in ("-journal", "-wal", "-shm")}
     if folder.exists() and (
         not folder.is_dir() or any(entry.name not in ours for entry in folder.iterdir())
     ):

@@ -102,10 +102,12 @@ class Catalog:
                 if revision != SCHEMA_REVISION and row_checks.are_kept(connection):
                     row_checks.require_whole(connection, "alembic_version")
                 return revision
+        except exc.OperationalError as error:
+            if "no such table" not in str(error):
+                raise _explain(self.path, error) from error
+            raise _no_catalog(self.path, f"or is damaged ({error.orig})") from error
         except (exc.DatabaseError, exc.NoResultFound, UnicodeDecodeError) as error:
             reason = getattr(error, "orig", error)
-            if "unable to open" in str(error):
-                raise StorageError(f"cannot open {self.path}: {reason}") from error
             raise _no_catalog(self.path, f"or is damaged ({reason})") from error
 
     def shrink(self) -> None:
@@ -216,9 +218,9 @@ def create_catalog(path: Path, identity: EngineIdentity, model: str) -> None:
         Pack name or folder that `models.resolve` finds that engine's weights by.
     """
     temporary = path.with_name(path.name + ".new")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
-    with _explained(temporary):
+    with _explained(temporary), _written(temporary):
+        for suffix in ("-journal", "-wal", "-shm", ""):
+            temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
         make_file(temporary)
         _migrate(temporary, create=True)
         engine = _connect(temporary, "rw")
@@ -368,6 +370,15 @@ def _explained(path: Path) -> Iterator[None]:
         raise IndexDamagedError(
             f"{path} is damaged (a text is none any more); run `facesim verify --repair`"
         ) from error
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to write a file into ours."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _explain(path: Path, error: exc.DBAPIError) -> FacesimError:

@@ -66,6 +66,11 @@ def check_log(catalog: Path) -> LogDamage | None:
     return found if found is None or found == _look(catalog) else None
 
 
+def aside_path(catalog: Path) -> Path:
+    """Return where a repair keeps a copy of a damaged log."""
+    return catalog.with_name(catalog.name + "-wal.damaged")
+
+
 def log_path(catalog: Path) -> Path:
     """Return where the write-ahead log of a catalog is, if there is one."""
     return catalog.with_name(catalog.name + "-wal")

@@ -29,6 +29,7 @@ from facesim_index.engine import load_engine
 from facesim_index.errors import CalibrationError, IndexDamagedError, StorageError, UsageError
 from facesim_index.fake_engine import FAKE_IDENTITY
 from facesim_index.maintenance import forget, repair, verify
+from facesim_index.private import open_to_others
 from facesim_index.records import (
     Box,
     EmbeddedFace,
@@ -39,6 +40,7 @@ from facesim_index.records import (
     PictureReading,
     Quality,
 )
+from facesim_index.snapshots import take_snapshot
 from facesim_index.store import Store
 from facesim_index.vectors_coarse import write_coarse
 from tests.builders import FAKE, commit_pictures, ingest, new_store, unit_vectors
@@ -504,6 +506,20 @@ def test_a_secure_forget_leaves_no_trace(told: Store, tmp_path: Path) -> None:
         summaries = transaction.exec_driver_sql("SELECT options, summary FROM ingest_run").all()
     assert (line.files, line.faces, line.secure, line.finished) == (1, 2, True, True)
     assert summaries == [("{}", '{"files_seen": 9, "warnings": []}')]
+
+
+def test_a_secure_forget_removes_a_kept_log_and_names_the_snapshots(
+    told: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    take_snapshot(told.folder, tmp_path / "before")
+    aside = told.folder / "catalog.sqlite3-wal.damaged"
+    aside.write_bytes(FORGOTTEN.path.encode())
+    forget(told, [Path(FORGOTTEN.path)], [], secure=True)
+    assert not aside.exists()
+    assert f"the snapshot {tmp_path / 'before'} still holds" in caplog.text
+    assert "is no part of the index" not in caplog.text
+    assert traces(told.folder, FORGOTTEN.needles) == {}
+    assert open_to_others(told.folder) == []
 
 
 def test_coarse_codes_are_those_of_the_others_alone(told: Store, tmp_path: Path) -> None:

@@ -232,9 +232,11 @@ def test_a_catalog_cannot_lead_out_of_the_index(tmp_path: Path) -> None:
 def test_a_catalog_cannot_load_an_extension(tmp_path: Path) -> None:
     with new_store(tmp_path / "i") as writer, Store(tmp_path / "i") as reader:
         for store in (writer, reader):
-            with store.catalog.read() as transaction:
-                with pytest.raises(DBAPIError, match="not authorized"):
-                    transaction.exec_driver_sql("SELECT load_extension('x')")
+            with (
+                store.catalog.read() as transaction,
+                pytest.raises(DBAPIError, match="not authorized"),
+            ):
+                transaction.exec_driver_sql("SELECT load_extension('x')")
 
 
 def test_faiss_is_only_given_segments_of_the_kind_that_we_write(

@@ -1,0 +1,265 @@
+"""Kill every command at every fault point and at random moments; check the index each time.
+
+Run ``python -m tests.reliability.kills --seed S --kills N``; the same seed kills at the same
+fault points, and as nearly at the same moments as the machine allows.
+"""
+
+import argparse
+import logging
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before FAISS: a fork must not inherit threads
+
+from facesim_index.maintenance import verify
+from facesim_index.store import Store
+from tests.reliability.children import done, in_child
+from tests.reliability.fault_points import PROTOCOL, Reached, arm
+from tests.reliability.scenarios import SCENARIOS, Content, content, copy_folder, make_small
+
+
+@dataclass(slots=True)
+class Undisturbed:
+    """What a command does when nobody disturbs it: its points, and what the index says there."""
+
+    points: list[str]
+    before: list[Content | None]
+    seconds: float
+
+    @property
+    def final(self) -> Content | None:
+        """What the index says at the end."""
+        return self.before[-1]
+
+
+class Stage:
+    """One scenario in a folder of its own, that can be played again and again."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.scenario = SCENARIOS[name]
+        self.index, self.photos = folder / "i.facesim", folder / "photos"
+        self._start = folder / "start.facesim"
+        folder.mkdir()
+        done(lambda: self.scenario.prepare(self.index, self.photos))
+        copy_folder(self.index, self._start)
+        self.reached = Reached()
+
+    def reset(self) -> None:
+        """Put the index back to where the scenario starts."""
+        copy_folder(self._start, self.index)
+        self.reached.count = 0
+
+    def run(self) -> None:
+        """Run the command in this process."""
+        self.scenario.run(self.index, self.photos)
+
+    def trace(self) -> Undisturbed:
+        """Run it undisturbed; return the points passed and the content before each."""
+        self.reset()
+
+        def work() -> tuple[list[str], list[Content | None]]:
+            points: list[str] = []
+            before: list[Content | None] = []
+
+            def look(_: int, name: str, __: Path) -> None:
+                points.append(name)
+                before.append(content(self.index))
+
+            arm(self.index, self.reached, look)
+            self.run()
+            before.append(content(self.index))
+            return points, before
+
+        told = done(work)
+        assert isinstance(told, tuple)
+        points, before = told
+        self.reset()
+        started = time.monotonic()
+        done(self.run)
+        return Undisturbed(points, before, time.monotonic() - started)
+
+    def killed_at(self, number: int) -> None:
+        """Run it, and kill it before a point."""
+        self.reset()
+
+        def strike(reached: int, _: str, __: Path) -> None:
+            if reached == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        def work() -> None:
+            arm(self.index, self.reached, strike)
+            self.run()
+
+        ended = in_child(work)
+        assert ended.signal == signal.SIGKILL, f"point {number} was not reached: {ended.trace}"
+
+    def killed_after(self, seconds: float) -> bool:
+        """Run it, and kill it after a time; tell whether it was still running."""
+        self.reset()
+
+        def work() -> None:
+            arm(self.index, self.reached, lambda *_: None)
+            self.run()
+
+        return in_child(work, kill_after_s=seconds).signal == signal.SIGKILL
+
+    def check(
+        self, allowed: list[Content | None], final: Content | None, *, codes_may_lack: bool = False
+    ) -> None:
+        """Check the index as a fault left it, and that the next run completes it.
+
+        A disk that refuses coarse codes costs nothing but speed: with `codes_may_lack` their
+        absence is not counted.
+        """
+
+        def look() -> None:
+            found = content(self.index)
+            assert found in allowed, "what was reported is lost, or half of a batch is there"
+            if found is not None:
+                self.check_whole(codes_may_lack)
+            self.run()
+            assert content(self.index) == final, "the next run ended otherwise"
+            self.check_whole(codes_may_lack)
+            assert self.leftovers() == set(), "leftovers remain"
+
+        done(look)
+
+    def check_whole(self, codes_may_lack: bool) -> None:
+        """Check that the index opens without repair, is sound and has no face twice."""
+        with Store(self.index) as store:
+            problems = [
+                problem
+                for problem in verify(store).problems
+                if not (codes_may_lack and problem.what.endswith(".coarse"))
+            ]
+            assert not problems, problems
+        found = content(self.index)
+        assert found is not None
+        keys = [face[:2] for face in found["faces"]]
+        assert len(set(keys)) == len(keys), "a face is there twice"
+
+    def leftovers(self) -> set[str]:
+        """Return the files of the index that nothing names."""
+        with Store(self.index) as store, store.view() as view:
+            named = {f"{Path(str(segment._path)).stem}" for segment in view.segments}
+        return {
+            path.name for path in (self.index / "segments").iterdir() if path.stem not in named
+        } | {path.name for path in self.index.glob("*.new*")}
+
+
+@dataclass(slots=True)
+class Figures:
+    """What a campaign did."""
+
+    kills: int = 0
+    too_late: int = 0
+    by_scenario: Counter[str] = field(default_factory=Counter)
+    reached: set[str] = field(default_factory=set)
+    failures: list[str] = field(default_factory=list)
+
+
+def campaign(seed: int, n_kills: int, *, every_point: bool, seconds: float = 1e9) -> Figures:
+    """Kill at fault points, then at random moments, until there were `n_kills`.
+
+    Parameters
+    ----------
+    seed : int
+    n_kills : int
+    every_point : bool
+        Kill at each occurrence of each point; else at one occurrence, drawn, of each name in
+        each scenario.
+    seconds : float
+        Start no kill after that time.
+    """
+    make_small()
+    generator, figures = random.Random(seed), Figures()
+    end = time.monotonic() + seconds
+    with tempfile.TemporaryDirectory() as folder:
+        stages = [Stage(name, Path(folder) / str(n)) for n, name in enumerate(SCENARIOS)]
+        traces = [stage.trace() for stage in stages]
+        for stage, trace in zip(stages, traces, strict=True):
+            for number in _chosen(trace.points, generator, every_point):
+                figures.reached.add(trace.points[number])
+                _count(figures, stage, f"at point {number}, {trace.points[number]}")
+                stage.killed_at(number)
+                _judge(figures, stage, [trace.before[number]], trace.final)
+        while figures.kills < n_kills and time.monotonic() < end:
+            stage, trace = generator.choice(list(zip(stages, traces, strict=True)))
+            moment = generator.uniform(0, trace.seconds)
+            if not stage.killed_after(moment):
+                figures.too_late += 1
+                continue
+            _count(figures, stage, f"{moment:.4f} s after the start")
+            at = stage.reached.count
+            allowed = trace.before[max(0, at - 1) : at + 1]
+            _judge(figures, stage, allowed, trace.final)
+    return figures
+
+
+def _chosen(points: list[str], generator: random.Random, every_point: bool) -> list[int]:
+    if every_point:
+        return list(range(len(points)))
+    return [
+        generator.choice([n for n, name in enumerate(points) if name == wanted])
+        for wanted in sorted(set(points))
+    ]
+
+
+def _count(figures: Figures, stage: Stage, where: str) -> None:
+    figures.kills += 1
+    figures.by_scenario[stage.name] += 1
+    figures.failures.append(f"{stage.name}, killed {where}")
+
+
+def _judge(
+    figures: Figures, stage: Stage, allowed: list[Content | None], final: Content | None
+) -> None:
+    try:
+        stage.check(allowed, final)
+    except AssertionError as error:
+        figures.failures[-1] += f": {error}"
+        sys.stdout.write(f"{figures.failures[-1]}\n")
+    else:
+        figures.failures.pop()
+
+
+def main() -> None:
+    """Run a campaign and print its figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=random.randrange(2**31))
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--every-point", action="store_true")
+    parser.add_argument("--seconds", type=float, default=1e9)
+    chosen = parser.parse_args()
+    logging.disable(logging.WARNING)
+    sys.stdout.write(f"kills: seed {chosen.seed}\n")
+    sys.stdout.flush()
+    started = time.monotonic()
+    figures = campaign(
+        chosen.seed, chosen.kills, every_point=chosen.every_point, seconds=chosen.seconds
+    )
+    missed = sorted(PROTOCOL - figures.reached)
+    sys.stdout.write(
+        f"{figures.kills} kills, {len(figures.failures)} not survived; "
+        f"{len(PROTOCOL) - len(missed)} of {len(PROTOCOL)} steps of the protocol reached, "
+        f"{len(figures.reached)} kinds of fault point in all; "
+        f"{figures.too_late} runs ended before their kill; "
+        f"{time.monotonic() - started:.0f} s\n"
+    )
+    for name, n in figures.by_scenario.items():
+        sys.stdout.write(f"  {name}: {n}\n")
+    for name in missed:
+        sys.stdout.write(f"  never reached: {name}\n")
+    sys.exit(bool(figures.failures or missed))
+
+
+if __name__ == "__main__":
+    main()

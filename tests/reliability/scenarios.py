@@ -1,0 +1,174 @@
+"""What is disturbed: every command that changes an index, on a small index and a fake engine."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import facesim_index.ingest
+from facesim_index import gallery, kept_calibrations, maintenance, vectors_coarse
+from facesim_index.calibration import Calibration, Evidence
+from facesim_index.catalog import reading
+from facesim_index.fake_engine import FAKE_IDENTITY
+from facesim_index.records import FaceId
+from facesim_index.store import Store
+from facesim_index.vectors import Segment
+from tests.builders import ingest, new_store
+from tests.pictures import fake_photo
+from tests.reliability.old_indexes import old_schema
+
+CURVE = Calibration(
+    "own",
+    FAKE_IDENTITY.key,
+    "by hand",
+    ((0.2, -3.0), (0.8, 3.0)),
+    Evidence("made up", 2, 3, 4, "2026-01-01"),
+)
+
+Content = dict[str, list[tuple[object, ...]]]
+"""What an index says, whatever the numbers of its rows and the names of its files."""
+
+
+def make_small() -> None:
+    """Let commits and coarse codes come early, so that few pictures reach every step."""
+    facesim_index.ingest.COMMIT_PICTURES = 3
+    facesim_index.ingest.COMMIT_INTERVAL_S = 1e9
+    vectors_coarse.COARSE_MIN_ROWS = 16
+
+
+def make_photos(folder: Path, n: int, first: int = 0) -> None:
+    """Write pictures with 0 to 3 faces each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(first, first + n):
+        colours = [(number, 255 - number, 16 * k + 8) for k in range(number % 4)]
+        (folder / f"{number:03d}.png").write_bytes(fake_photo(colours))
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One command: `run` changes the index that `prepare` made; both take index and pictures."""
+
+    prepare: Callable[[Path, Path], None]
+    run: Callable[[Path, Path], None]
+
+
+def _nothing(index: Path, photos: Path) -> None:
+    make_photos(photos, 27)
+
+
+def _base(index: Path, photos: Path) -> None:
+    make_photos(photos, 27)
+    _ingest(index, photos)
+    with Store(index, writable=True) as store:
+        store.remove_faces([FaceId(1), FaceId(5)])
+
+
+def _changed(index: Path, photos: Path) -> None:
+    _base(index, photos)
+    (photos / "002.png").unlink()
+    (photos / "003.png").write_bytes(fake_photo([(99, 98, 97)]))
+    make_photos(photos, 9, first=40)
+
+
+def _calibrated(index: Path, photos: Path) -> None:
+    _base(index, photos)
+    kept_calibrations.keep(index, CURVE, use=False)
+
+
+def _old(index: Path, photos: Path) -> None:
+    _base(index, photos)
+    old_schema(index, "0001")
+
+
+def _ingest(index: Path, photos: Path) -> None:
+    with new_store(index) as store:
+        ingest(store, photos, prune=True)
+        gallery.refresh_gallery_prior(store)
+
+
+def _forget(index: Path, photos: Path) -> None:
+    with Store(index, writable=True) as store, store.catalog.read() as transaction:
+        paths = [
+            photos / name
+            for name in ("006.png", "007.png")
+            if reading.files_under(transaction, photos / name)
+        ]
+        known = set(reading.face_ids(transaction).tolist())
+    faces = [FaceId(n) for n in (20, 21) if n in known]
+    with Store(index, writable=True) as store:
+        maintenance.forget(store, paths, faces)
+
+
+def _compact(index: Path, photos: Path) -> None:
+    with Store(index, writable=True) as store:
+        store.compact()
+        gallery.refresh_gallery_prior(store)
+
+
+def _calibrate(index: Path, photos: Path) -> None:
+    kept_calibrations.keep(index, CURVE, use=True)
+
+
+def _use(index: Path, photos: Path) -> None:
+    kept_calibrations.use(index, CURVE.name)
+
+
+def _upgrade(index: Path, photos: Path) -> None:
+    Store(index, writable=True).close()
+
+
+SCENARIOS = {
+    "first ingest": Scenario(_nothing, _ingest),
+    "next ingest": Scenario(_changed, _ingest),
+    "forget": Scenario(_base, _forget),
+    "compact": Scenario(_base, _compact),
+    "calibrate": Scenario(_base, _calibrate),
+    "calibrate use": Scenario(_calibrated, _use),
+    "migrations": Scenario(_old, _upgrade),
+}
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Let `target` be a copy of `source`, or be missing as that is."""
+    shutil.rmtree(target, ignore_errors=True)
+    if source.exists():
+        shutil.copytree(source, target)
+
+
+def content(index: Path) -> Content | None:
+    """Return what an index says; None when there is none.  Reads it without our own catalog."""
+    path = index / "catalog.sqlite3"
+    if not path.exists():
+        return None
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        connection.execute("BEGIN")
+
+        def rows(statement: str) -> list[tuple[object, ...]]:
+            return connection.execute(statement).fetchall()
+
+        vectors: dict[int, bytes] = {}
+        for (name,) in rows("SELECT name FROM segment"):
+            segment = Segment(index / "segments" / str(name))
+            for face_id, vector in zip(segment.face_ids.tolist(), segment.vectors, strict=True):
+                vectors[face_id] = np.asarray(vector).tobytes()
+        faces = rows(
+            "SELECT face.id, content_hash, ordinal, x, y, w, h, landmarks FROM face "
+            "JOIN image ON image.id = image_id ORDER BY content_hash, ordinal"
+        )
+        return {
+            "schema": rows("SELECT version_num FROM alembic_version"),
+            "files": rows(
+                "SELECT path, name, file.size_bytes, content_hash, missing_since IS NULL FROM file "
+                "JOIN folder ON folder.id = folder_id LEFT JOIN image ON image.id = image_id "
+                "ORDER BY path, name"
+            ),
+            "images": rows("SELECT content_hash, status FROM image ORDER BY content_hash"),
+            "faces": [(*face[1:], vectors[int(str(face[0]))]) for face in faces],
+            "calibrations": rows("SELECT name, document, active FROM calibration ORDER BY name"),
+        }
+    finally:
+        connection.close()
