@@ -101,6 +101,8 @@ class Segment:
             # Mapped once more, to be hashed even after a writer has merged the file away.
             self._file = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
         except (RuntimeError, AttributeError, ValueError, OSError) as error:
+            if not path.exists():  # a writer has merged it away just now
+                raise FileNotFoundError(path) from error
             raise self._damaged("is not a whole segment") from error
         self.vectors.flags.writeable = False
         if len(self.vectors) != len(self.face_ids) or np.any(np.diff(self.face_ids) <= 0):
@@ -345,7 +347,9 @@ def _check_kind(path: Path) -> None:
     with path.open("rb") as handle:
         start = handle.read(_INNER_KIND_AT + 4)
     if start[:4] != b"IxM2" or start[_INNER_KIND_AT:] != b"IxSQ":
-        raise IndexDamagedError(f"{path} is not a whole segment; run `facesim verify --repair`")
+        raise DamagedSegmentError(
+            path.name, f"{path} is not a whole segment; run `facesim verify --repair`"
+        )
 
 
 def file_sha256(path: Path) -> str:

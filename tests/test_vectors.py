@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from facesim_index import vectors
 from facesim_index.errors import IndexDamagedError, StorageError
 from facesim_index.records import Float32Array, Int64Array, SegmentId
 from facesim_index.vectors import (
@@ -160,6 +161,22 @@ def test_a_cut_off_segment_is_damage(tmp_path: Path, keep: int) -> None:
 def test_a_missing_segment_is_told_apart_from_a_damaged_one(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Segment(tmp_path / "000009.faiss")
+
+
+def test_a_segment_that_is_merged_away_while_it_is_opened_is_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reader looks at a newer snapshot then; damage would be told to people."""
+    path = tmp_path / "000001.faiss"
+    write(tmp_path, 1, np.array([1]), unit_vectors(1, 1))
+
+    def too_late(path: Path) -> None:
+        path.unlink()
+        raise RuntimeError("could not open")
+
+    monkeypatch.setattr(vectors, "_mapped_index", too_late)
+    with pytest.raises(FileNotFoundError):
+        Segment(path)
 
 
 def test_a_segment_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
