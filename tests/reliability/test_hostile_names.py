@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import facesim_index
-from facesim_index.catalog import reading
+from facesim_index.catalog import reading, row_checks
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.errors import IndexDamagedError
@@ -170,6 +170,14 @@ COMMANDS: dict[str, Callable[[Path, Path], tuple[object, ...]]] = {
     "errors json": lambda _, __: ("errors", "--format", "json"),
     "errors safe csv": lambda _, __: ("errors", "--format", "csv", "--spreadsheet-safe"),
     "verify": lambda _, __: ("verify",),
+    "snapshot": lambda _, out: ("snapshot", out / STEERING),
+    "snapshot onto something": lambda photos, _: ("snapshot", photos / f"{STEERING}.png"),
+    "restore nothing": lambda photos, _: ("restore", photos / STEERING),
+    "forget a person": lambda photos, _: (
+        *("forget", "--match", photos / f"{STEERING}.png", "--min-degree", "0.5", "--dry-run"),
+    ),
+    "audit": lambda _, __: ("audit",),
+    "audit json": lambda _, __: ("audit", "--format", "json"),
     "compact": lambda _, __: ("compact",),
     "doctor": lambda _, __: ("doctor",),
     "doctor json": lambda _, __: ("doctor", "--json"),
@@ -433,6 +441,7 @@ def test_a_catalog_cannot_name_files_outside_the_index(own_index: Path, tmp_path
     before = outside.read_bytes()
     for name in (str(outside), f"../../{outside.name}", "..", ""):
         with sqlite3.connect(own_index / "catalog.sqlite3") as catalog:
+            row_checks.register(catalog)
             catalog.execute("UPDATE segment SET name = ?", (name,))
         catalog.close()
         for words in (("query", "--face-id", "1"), ("compact",), ("verify",)):
