@@ -54,7 +54,9 @@ FULL = Calibration(
 
 @st.composite
 def curves(draw: st.DrawFn) -> Calibration:
-    cosines = draw(st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=8, unique=True))
+    # Between subnormal numbers a slope overflows.
+    cosine = st.floats(-1.0, 1.0, allow_subnormal=False)
+    cosines = draw(st.lists(cosine, min_size=2, max_size=8, unique=True))
     values = draw(st.lists(st.floats(-300.0, 300.0), min_size=len(cosines), max_size=len(cosines)))
     return curve_of(*zip(sorted(cosines), sorted(values), strict=True))
 
@@ -535,6 +537,8 @@ def test_shipped_false_match_rates_are_those_counted(text: str) -> None:
     counted = {
         "lfw-dev": [4.4e-3, 6.5e-4, 7.4e-5, 8.6e-6],
         "lfw-dev-flip": [4.5e-3, 6.8e-4, 8.1e-5, 9.3e-6],
+        "lfw-dev-bf16": [4.46e-3, 6.6e-4, 7.6e-5, 8.8e-6],
+        "lfw-dev-flip-bf16": [4.6e-3, 6.9e-4, 8.1e-5, 9.6e-6],
     }
     np.testing.assert_allclose(rate, counted[curve.name], rtol=0.05)
     floor = false_match_rate(np.array([1.0]), curve)[0]
