@@ -32,6 +32,8 @@ _TILE = 512
 _SLAB_CELLS = 12_000_000
 _SLAB_MIN_ROWS = 128
 _WHOLE_CELLS = 32_000_000
+# As many tiles may need too many exact scores before single precision is given up.
+_MOST_DECLINED = 4
 
 
 class ScoreFunction(Protocol):
@@ -246,13 +248,14 @@ def slabs(
         yield Slab(start, stop, values)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Tiles:
     """A whole-number function of the scores of some faces with some others."""
 
     head: Head
     function: ScoreFunction
     of_single: SingleFunction | None
+    declined: int = 0
 
     def fill(self, values: Int32Array, left: Float32Array, faces: Faces, column: int) -> None:
         """Fill some columns of a slab, the first of which is the score with face `column`."""
@@ -276,11 +279,12 @@ class _Tiles:
             rows, columns = np.divmod(cells, len(right))
             return self.head.listed_scores(left[rows], right[columns])
 
-        if self.of_single is not None:
+        if self.of_single is not None and self.declined < _MOST_DECLINED:
             scores = np.asarray(self.head.pair_scores(left, right), dtype=np.float32)
             values = self.of_single(scores, exact)
             if values is not None:
                 return values
+            self.declined += 1
         left_double, right_double = left.astype(np.float64), right.astype(np.float64)
         return self.function(self.head.pair_scores(left_double, right_double))
 

@@ -4,6 +4,7 @@ import itertools
 import math
 import tracemalloc
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import BinaryIO, cast
 
@@ -35,6 +36,8 @@ from facesim_index.csv_cells import (
     rounded_units,
 )
 from facesim_index.errors import CalibrationError, IndexDamagedError, UsageError
+from facesim_index.heads import COSINE as PLAIN
+from facesim_index.heads import Head, single_error
 from facesim_index.matrix import (
     MatrixOptions,
     ScoreKind,
@@ -354,17 +357,31 @@ def test_lookup_changes_nothing(
     assert long(source, options) == computed
 
 
-@pytest.mark.parametrize("value", ["degree", "log10_lr", "fmr"])
-def test_single_precision_decides_nothing(
-    value: ScoreKind, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What rounding of the products could change is computed exactly."""
-    source = stored(400, dimension=512, n_people=80)
-    options = MatrixOptions(value=value, prior=1e-3)
-    computed = wide(source, options)
-    settled: list[bool] = []
+def heads(dimension: int) -> tuple[Head, ...]:
+    random = np.random.default_rng(9)
+    weights = random.uniform(0.2, 1.0, dimension).astype(np.float32)
+    projection = random.normal(size=(dimension // 2, dimension)).astype(np.float32)
+    return (
+        PLAIN,
+        Head("product", weights / weights.max()),
+        Head("weighted-l1", weights / np.linalg.norm(weights)),
+        Head("contrastive", projection / np.linalg.norm(projection, 2)),
+    )
 
-    class Counted(SingleStepLookup):
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("head", heads(64), ids=lambda head: head.kind)
+@pytest.mark.parametrize("prior", [0.5, 1e-4])
+def test_single_precision_changes_nothing(
+    value: ScoreKind, head: Head, prior: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = stored(700, dimension=64, n_people=60)
+    options = MatrixOptions(value=value, prior=prior)
+    curve = replace(CURVE, head=head)
+    computed = wide(source, options, curve), long(source, options, curve)
+    settled = []
+
+    class Counting(SingleStepLookup):
         def __call__(
             self, cosines: Float32Array, exact: Callable[[Int64Array], Float64Array]
         ) -> Int32Array | None:
@@ -373,9 +390,34 @@ def test_single_precision_decides_nothing(
             return values
 
     monkeypatch.setattr(matrix, "_LOOKUP_MIN_CELLS", 0)
-    monkeypatch.setattr(matrix, "SingleStepLookup", Counted)
+    monkeypatch.setattr(csv_cells, "_FEW_UNSURE", 1.0)
+    monkeypatch.setattr(exact_cosines, "_TILE", 300)
+    monkeypatch.setattr(matrix, "SingleStepLookup", Counting)
+    assert (wide(source, options, curve), long(source, options, curve)) == computed
+    assert bool(settled) == (value != "cosine" and head.kind != "weighted-l1")
+    assert all(settled)
+
+
+def test_single_precision_is_given_up_where_it_does_not_pay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = stored(150, n_people=20)
+    options = MatrixOptions(value="log10_lr")
+    computed = wide(source, options)
+    asked: list[tuple[int, ...]] = []
+
+    class Declining(SingleStepLookup):
+        def __call__(
+            self, cosines: Float32Array, exact: Callable[[Int64Array], Float64Array]
+        ) -> Int32Array | None:
+            asked.append(cosines.shape)
+            return super().__call__(cosines, exact)
+
+    monkeypatch.setattr(matrix, "_LOOKUP_MIN_CELLS", 0)
+    monkeypatch.setattr(exact_cosines, "_TILE", 10)
+    monkeypatch.setattr(matrix, "SingleStepLookup", Declining)
     assert wide(source, options) == computed
-    assert any(settled) == (value == "degree")  # the text of the others changes everywhere
+    assert len(asked) < 20  # of more than a hundred tiles
 
 
 def test_memory_does_not_grow_with_the_square(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -463,6 +505,21 @@ def test_too_many_unsure_cells_are_left_to_double_precision() -> None:
         raise AssertionError("not worth it")
 
     assert SingleStepLookup(everywhere, 4e-5)(np.zeros(9, dtype=np.float32), exact) is None
+
+
+def test_single_lookup_seldom_asks_for_exact_cosines() -> None:
+    flat = curve_of((-0.2, -6.0), (0.2, -6.0), (0.4, 3.0))
+    strangers = np.random.default_rng(2).normal(0.0, 0.05, (1000, 100))
+    asked = []
+
+    def exact(cells: Int64Array) -> Float64Array:
+        asked.extend(cells.tolist())
+        return strangers.ravel()[cells]
+
+    function = CountingUnits(flat, 1e-3, 0.0)
+    values = SingleStepLookup(function, single_error(512))(strangers.astype(np.float32), exact)
+    np.testing.assert_array_equal(values, function(strangers))
+    assert len(asked) < strangers.size / 64
 
 
 def test_lookup_seldom_asks() -> None:
