@@ -4,6 +4,7 @@ A sum of the row's words, each times a fixed random number, modulo 2⁶⁴: any 
 word is found, any other is missed once in four billion times.
 """
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,10 +38,13 @@ def row_sums(face_ids: "Int64Array", vectors: NDArray[np.float16]) -> UInt64Arra
         some = slice(start, start + _ROWS_AT_ONCE)
         words = np.ascontiguousarray(vectors[some]).view("<u4").astype(np.uint64)
         ids = np.ascontiguousarray(face_ids[some], dtype="<i8").view("<u4").reshape(-1, 2)
-        sums[some] = words @ factors[2:] + ids.astype(np.uint64) @ factors[:2]
+        sums[some] = np.einsum("ij,j->i", words, factors[2:]) + np.einsum(
+            "ij,j->i", ids.astype(np.uint64), factors[:2]
+        )
     return sums
 
 
+@cache
 def _factors(n: int) -> UInt64Array:
     """Return odd numbers that are the same everywhere and always (SplitMix64)."""
     with np.errstate(over="ignore"):
@@ -50,4 +54,5 @@ def _factors(n: int) -> UInt64Array:
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         mixed: UInt64Array = (state ^ (state >> np.uint64(31))) | np.uint64(1)
+    mixed.flags.writeable = False
     return mixed

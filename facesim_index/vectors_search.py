@@ -214,21 +214,24 @@ def _rescore(query: Float32Array, scans: Sequence[_Candidates], k: int) -> tuple
     rows = np.concatenate([scan.rows for scan in scans])
     estimates = np.concatenate([scan.estimates for scan in scans])
     cosines = np.full(len(rows), -np.inf, dtype=np.float32)
+    computed = np.empty(0, dtype=np.float32)
     n_first = min(2 * k + _FIRST_RESCORED, len(rows))
     chosen = (
         np.argpartition(-estimates, n_first - 1)[:n_first] if n_first else estimates.nonzero()[0]
     )
     least = -np.inf
     while len(chosen):
-        for number, scan in enumerate(scans):
-            here = chosen[source[chosen] == number]
-            if len(here):
-                # Rows in the order of the file, for the sake of its pages.
-                here = here[np.argsort(rows[here])]
-                vectors = widened(scan.segment.checked(rows[here]))
-                cosines[here] = np.einsum("ij,j->i", vectors, query)
-        if len(cosines) >= k:
-            least = float(np.partition(cosines, len(cosines) - k)[-k])
+        # Rows in the order of the files, for the sake of their pages.
+        chosen = chosen[np.lexsort((rows[chosen], source[chosen]))]
+        ends = np.searchsorted(source[chosen], np.arange(len(scans) + 1))
+        for number in np.flatnonzero(np.diff(ends)).tolist():
+            here = chosen[ends[number] : ends[number + 1]]
+            vectors = widened(scans[number].segment.checked(rows[here]))
+            cosines[here] = np.einsum("ij,j->i", vectors, query)
+        # Only among those: most candidates are never computed.
+        computed = np.concatenate([computed, cosines[chosen]])
+        if len(computed) >= k:
+            least = float(np.partition(computed, len(computed) - k)[-k])
         needed = min(scan.needed(least) for scan in scans)
         chosen = np.flatnonzero((estimates >= needed) & (cosines == -np.inf))
         # The best of them first: they may make the others needless.
