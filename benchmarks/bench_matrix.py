@@ -65,8 +65,8 @@ def run(options: Options) -> list[Row]:
     """Return the figures of the wide and the long layout."""
     rows = _wide(options)
     rows += _long(options)
-    folder = options.work / f"search-{N_FACES}"
-    open_segments(folder, N_FACES)
+    folder = options.work / f"search-{MEMORY_FACES}"
+    open_segments(folder, MEMORY_FACES)
     peak = subprocess.run(
         [sys.executable, "-c", MEMORY_SCRIPT, str(folder)],
         capture_output=True,
@@ -87,7 +87,7 @@ def run(options: Options) -> list[Row]:
 
 def stop_early(folder: Path) -> None:
     """Write the first rows of a wide matrix of many faces."""
-    segments = open_segments(folder, N_FACES)
+    segments = open_segments(folder, MEMORY_FACES)
 
     def enough(done: int) -> None:
         if done >= MEMORY_ROWS:

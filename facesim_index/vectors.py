@@ -7,6 +7,7 @@ used.  Embeddings are stored in fp16; all arithmetic on them is done in fp32 or 
 
 import hashlib
 import logging
+import mmap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ from facesim_index.vectors_coarse import (
 HASH_CHUNK_BYTES = 1 << 20
 UNIT_NORM_TOLERANCE = 1e-3
 _MERGED_AT_ONCE = 1 << 14
+_HASHED_AT_ONCE = 1 << 22  # bytes, of whole pages
 _INNER_KIND_AT = 37  # after the four letters and the header of the IndexIDMap2
 
 logger = logging.getLogger(__name__)
@@ -99,7 +101,8 @@ class Segment:
             codes = faiss.rev_swig_ptr(quantizer.codes.data(), quantizer.codes.size())
             self.vectors: NDArray[np.float16] = codes.view(np.float16).reshape(-1, quantizer.d)
             # Mapped once more, to be hashed even after a writer has merged the file away.
-            self._file = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+            with path.open("rb") as handle:
+                self._file = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
         except (RuntimeError, AttributeError, ValueError, OSError) as error:
             if not path.exists():  # a writer has merged it away just now
                 raise FileNotFoundError(path) from error
@@ -137,7 +140,7 @@ class Segment:
         DamagedSegmentError
         """
         if not self._is_whole:
-            if hashlib.sha256(self._file.data).hexdigest() != self._sha256:
+            if _mapped_sha256(self._file) != self._sha256:
                 raise self._damaged("has other content than was written (SHA-256 differs)")
             self._is_whole = True
 
@@ -350,6 +353,18 @@ def _check_kind(path: Path) -> None:
         raise DamagedSegmentError(
             path.name, f"{path} is not a whole segment; run `facesim verify --repair`"
         )
+
+
+def _mapped_sha256(content: mmap.mmap) -> str:
+    """Return the hex SHA-256 of a mapped file, and leave none of it in this process' memory."""
+    digest = hashlib.sha256()
+    with memoryview(content) as whole:
+        for start in range(0, len(whole), _HASHED_AT_ONCE):
+            with whole[start : start + _HASHED_AT_ONCE] as part:
+                digest.update(part)
+                if hasattr(content, "madvise"):
+                    content.madvise(mmap.MADV_DONTNEED, start, len(part))
+    return digest.hexdigest()
 
 
 def file_sha256(path: Path) -> str:
