@@ -8,6 +8,8 @@ used.  Embeddings are stored in fp16; all arithmetic on them is done in fp32 or 
 import hashlib
 import logging
 import mmap
+import os
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +40,7 @@ from facesim_index.vectors_coarse import (
 
 HASH_CHUNK_BYTES = 1 << 20
 UNIT_NORM_TOLERANCE = 1e-3
+_ID_BYTES = 8
 _MERGED_AT_ONCE = 1 << 14
 _HASHED_AT_ONCE = 1 << 22  # bytes, of whole pages
 _INNER_KIND_AT = 37  # after the four letters and the header of the IndexIDMap2
@@ -100,9 +103,15 @@ class Segment:
             self.face_ids: Int64Array = faiss.vector_to_array(self._index.id_map)
             codes = faiss.rev_swig_ptr(quantizer.codes.data(), quantizer.codes.size())
             self.vectors: NDArray[np.float16] = codes.view(np.float16).reshape(-1, quantizer.d)
-            # Mapped once more, to be hashed even after a writer has merged the file away.
-            with path.open("rb") as handle:
-                self._file = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+            # Open and mapped once more, to be read even after a writer has merged the file away.
+            self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            weakref.finalize(self, os.close, self._descriptor)
+            self._file = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+            # Only the ids, and how many they are, come after the embeddings.
+            self._start = len(self._file) - _ID_BYTES * (len(self.face_ids) + 1) - len(codes)
+            first = self._file[self._start : self._start + quantizer.code_size]
+            if self._start < 0 or first != codes[: quantizer.code_size].tobytes():
+                raise ValueError("the embeddings are not where they should be")
         except (RuntimeError, AttributeError, ValueError, OSError) as error:
             if not path.exists():  # a writer has merged it away just now
                 raise FileNotFoundError(path) from error
@@ -115,6 +124,11 @@ class Segment:
     def name(self) -> str:
         """The file's name, as the catalog has it."""
         return self._path.name
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the file."""
+        return len(self._file)
 
     def check(self, info: SegmentInfo) -> None:
         """Refuse a file that cannot be the one that was recorded; costs no reading of it.
@@ -144,17 +158,28 @@ class Segment:
                 raise self._damaged("has other content than was written (SHA-256 differs)")
             self._is_whole = True
 
-    def checked(self, rows: Int64Array) -> NDArray[np.float16]:
+    def checked(self, rows: Int64Array, *, mapped: bool = True) -> NDArray[np.float16]:
         """Return the embeddings of rows, after seeing that they are what was written.
 
         Those of a large segment are checked one by one, with the sums in its coarse codes; of
         another the file is, once.
 
+        Parameters
+        ----------
+        rows : ndarray of shape (n,), int64
+        mapped : bool, default=True
+            Take them from the mapped file.  For each row the system maps up to hundreds of
+            kilobytes around it; without, it copies the row alone.
+
+        Returns
+        -------
+        embeddings : ndarray of shape (n, dimension), float16
+
         Raises
         ------
         DamagedSegmentError
         """
-        vectors = self.vectors[rows]
+        vectors = self.vectors[rows] if mapped else self._read(rows)
         if not self._is_whole and len(rows):
             sums = None if self._coarse is None else self._coarse.sums
             if sums is None:
@@ -162,6 +187,18 @@ class Segment:
             elif not np.array_equal(row_sums(self.face_ids[rows], vectors), sums[rows]):
                 raise self._damaged("has other embeddings than were written")
         return vectors
+
+    def _read(self, rows: Int64Array) -> NDArray[np.float16]:
+        """Copy embeddings from the file, not from its mapping."""
+        if not hasattr(os, "pread"):  # Windows
+            return self.vectors[rows]
+        width = self.vectors.shape[1]
+        size = width * self.vectors.itemsize
+        places = (rows * size + self._start).tolist()
+        data = b"".join([os.pread(self._descriptor, size, place) for place in places])
+        if len(data) != len(rows) * size:
+            raise self._damaged("was cut short")
+        return np.frombuffer(data, dtype=np.float16).reshape(-1, width)
 
     def _damaged(self, what: str) -> DamagedSegmentError:
         return DamagedSegmentError(

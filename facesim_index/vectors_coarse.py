@@ -241,7 +241,7 @@ def read_coarse(segment: Path, sha256: str) -> CoarseCodes:
         body[: _HEADER.size].tobytes()
     )
     codes, rest = np.split(body[_HEADER.size :], [n_bytes])
-    sums = rest.view("<u8") if magic == _MAGIC and len(rest) == 8 * n_rows else None
+    sums = rest.view("<u8").copy() if magic == _MAGIC and len(rest) == 8 * n_rows else None
     old = magic == _MAGIC_WITHOUT_SUMS and not len(rest)
     if owner != bytes.fromhex(sha256) or n_bytes != len(codes) or (sums is None and not old):
         raise _damaged(path, "does not belong to its segment")

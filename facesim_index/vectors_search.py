@@ -28,6 +28,7 @@ _COARSE_SHARE = 128  # one in so many rows of a segment is a candidate at first
 _DEEPER = 8
 _FIRST_RESCORED = 64
 _QUERIES_AT_ONCE = 32
+_MAPPED_BYTES = 2 << 30  # of a larger index, candidates are read one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,14 @@ class _Search:
     excluded : ndarray of int64, ascending
     exact : bool
         Use no coarse codes.
+    mapped : bool
+        Take candidates from the mapped files.
     """
 
     k: int
     excluded: Int64Array
     exact: bool
+    mapped: bool
 
 
 def search_segments(
@@ -111,7 +115,8 @@ def search_segments(
         One for each query; shorter than `k` when there are fewer faces.  Cosines are exact
         either way.
     """
-    search = _Search(k, excluded, exact)
+    mapped = sum(segment.size_bytes for segment in segments) <= _MAPPED_BYTES
+    search = _Search(k, excluded, exact, mapped)
     n_threads = faiss.omp_get_max_threads()
     many = len(queries) >= 2 * n_threads
     size = min(_QUERIES_AT_ONCE, -(-len(queries) // n_threads)) if many else len(queries)
@@ -185,7 +190,7 @@ def _scan_exactly(
 def _settle(query: Float32Array, scans: list[_Candidates], search: _Search) -> Neighbours:
     """Return the nearest faces of one query, after scanning deeper where that is needed."""
     while True:
-        best, worst_of_best = _rescore(query, scans, search.k)
+        best, worst_of_best = _rescore(query, scans, search)
         short = [
             scan.floor > -np.inf and scan.floor >= scan.needed(worst_of_best) for scan in scans
         ]
@@ -202,12 +207,15 @@ def _deeper(scan: _Candidates, query: Float32Array, search: _Search) -> _Candida
     return scan_again(scan.segment, query[None], search, scan.depth * _DEEPER)[0]
 
 
-def _rescore(query: Float32Array, scans: Sequence[_Candidates], k: int) -> tuple[Neighbours, float]:
+def _rescore(
+    query: Float32Array, scans: Sequence[_Candidates], search: _Search
+) -> tuple[Neighbours, float]:
     """Return the nearest among some candidates, and the cosine of the k-th (or ``-inf``).
 
     The candidates with the highest estimates are computed first, then those that may still be
     among the first `k`.
     """
+    k = search.k
     if not scans:
         return Neighbours(np.empty(0, dtype=np.int64), np.empty(0)), -np.inf
     source = np.repeat(np.arange(len(scans)), [len(scan.rows) for scan in scans])
@@ -226,7 +234,7 @@ def _rescore(query: Float32Array, scans: Sequence[_Candidates], k: int) -> tuple
         ends = np.searchsorted(source[chosen], np.arange(len(scans) + 1))
         for number in np.flatnonzero(np.diff(ends)).tolist():
             here = chosen[ends[number] : ends[number + 1]]
-            vectors = widened(scans[number].segment.checked(rows[here]))
+            vectors = widened(scans[number].segment.checked(rows[here], mapped=search.mapped))
             cosines[here] = np.einsum("ij,j->i", vectors, query)
         # Only among those: most candidates are never computed.
         computed = np.concatenate([computed, cosines[chosen]])
@@ -239,7 +247,7 @@ def _rescore(query: Float32Array, scans: Sequence[_Candidates], k: int) -> tuple
             best = np.argpartition(-estimates[chosen], 4 * n_first - 1)[: 4 * n_first]
             chosen, n_first = chosen[best], 4 * n_first
     done = np.flatnonzero(cosines > -np.inf)
-    return _best(query, scans, source[done], rows[done], cosines[done], k), least
+    return _best(query, scans, source[done], rows[done], cosines[done], search), least
 
 
 def _best(
@@ -248,9 +256,10 @@ def _best(
     source: Int64Array,
     rows: Int64Array,
     cosines: Float32Array,
-    k: int,
+    search: _Search,
 ) -> Neighbours:
     """Return the nearest of candidates with their exact cosines, ties by face id."""
+    k = search.k
     least = np.partition(cosines, len(cosines) - k)[-k] if len(cosines) > k else -np.inf
     near = cosines >= least - _EXACT_MARGIN
     source, rows = source[near], rows[near]
@@ -259,8 +268,8 @@ def _best(
     for number, scan in enumerate(scans):
         here = source == number
         ids[here] = scan.segment.face_ids[rows[here]]
-        exact[here] = exact_cosines(
-            scan.segment.vectors[rows[here]], query
-        )  # checked when rescored
+        if here.any():
+            vectors = scan.segment.checked(rows[here], mapped=search.mapped)
+            exact[here] = exact_cosines(vectors, query)
     order = np.lexsort((ids, -exact))[:k]
     return Neighbours(ids[order], exact[order])
