@@ -1,6 +1,7 @@
 """The fast search beside brute force, over segments with coarse codes."""
 
 import logging
+import os
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from facesim_index import vectors_coarse, vectors_search
-from facesim_index.errors import IndexDamagedError, StorageError
+from facesim_index.errors import DamagedSegmentError, IndexDamagedError, StorageError
 from facesim_index.half_precision import widened
 from facesim_index.maintenance import repair, verify
 from facesim_index.records import FaceId, Float32Array, Int64Array, SegmentId
@@ -113,6 +114,35 @@ def test_coarse_search_is_brute_force(
     assert_is_brute_force(found, vectors, queries, 10)
     exact = search_segments(segments, queries, 10, NOBODY, exact=True)
     assert_is_brute_force(exact, vectors, queries, 10)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_large_index_reads_candidates_from_the_files_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, exact: bool
+) -> None:
+    vectors = people(4000, 500, 21)
+    segments = segments_of(tmp_path, vectors, [2500, 40, 1460])
+    queries = people(9, 500, 21, spread=0.9)
+    mapped = search_segments(segments, queries, 10, NOBODY, exact=exact)
+    monkeypatch.setattr(vectors_search, "_MAPPED_BYTES", 0)
+    for path in tmp_path.iterdir():  # as after a merge
+        path.unlink()
+
+    found = search_segments(segments, queries, 10, NOBODY, exact=exact)
+
+    assert_is_brute_force(found, vectors, queries, 10)
+    for one, other in zip(found, mapped, strict=True):
+        assert_array_equal(one.cosines, other.cosines)
+
+
+def test_a_file_that_was_cut_short_is_damaged_however_it_is_read(tmp_path: Path) -> None:
+    vectors = people(300, 40, 22)
+    [segment] = segments_of(tmp_path, vectors, [300])
+    rows = np.array([0, 7, 299])
+    assert_array_equal(segment.checked(rows, mapped=False), segment.checked(rows))
+    os.truncate(tmp_path / segment.name, 4096)
+    with pytest.raises(DamagedSegmentError, match="cut short"):
+        segment.checked(rows, mapped=False)
 
 
 def test_exact_search_asks_no_coarse_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
