@@ -102,7 +102,9 @@ def run(options: Options) -> list[Row]:
     -------
     list of Row
     """
-    ways = [way for way in WAYS if way == "cpu" or not openvino_obstacle("bf16")]
+    ways = ["cpu"]
+    if not options.quick:
+        ways += [way for way in WAYS if way != "cpu" and not openvino_obstacle("bf16")]
     rows = [row for case in CASES for row in speed(case, options, ways)]
     rows += [efficiency(options, way) for way in ways]
     return [*rows, *memory(options)]
