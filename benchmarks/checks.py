@@ -1,4 +1,4 @@
-"""What it costs to check what a search reads: ``python -m benchmarks.bench_checks``."""
+"""What it costs to check what a search reads: ``python -m benchmarks.checks``."""
 
 import statistics
 import tempfile
