@@ -39,9 +39,6 @@ _MAGIC_WITHOUT_SUMS = b"FSIXCRS1"
 _DIGEST_BYTES = 32
 _KIND = b"IPfs"  # what FAISS calls an IndexPQFastScan; other kinds may name further files
 _CENTROID_BITS = 4
-# FAISS's scan that goes through the codes query by query: the same list as its own choice, for
-# many queries in three quarters of the time.
-_SCAN_OF_MANY = 15
 # Four levels for a normal distribution, and the borders between them (Lloyd and Max).
 _LEVELS = np.array([-1.510, -0.4528, 0.4528, 1.510])
 _BORDERS = np.array([-0.9816, 0.0, 0.9816])
@@ -254,7 +251,6 @@ def read_coarse(segment: Path, sha256: str) -> CoarseCodes:
         index = faiss.deserialize_index(codes)
     except RuntimeError as failure:
         raise _damaged(path, "cannot be read by this version of FAISS") from failure
-    index.implem = _SCAN_OF_MANY
     if index.ntotal != n_rows:
         raise _damaged(path, f"has {index.ntotal} rows instead of {n_rows}")
     return CoarseCodes(n_rows, shrinkage, error, spread, sums, index)
