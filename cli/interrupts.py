@@ -7,6 +7,8 @@ from types import FrameType
 
 import click
 
+from facesim_index.errors import FacesimError
+
 INTERRUPTED_EXIT_CODE = 130
 
 
@@ -24,11 +26,12 @@ def graceful_interrupt(message: str) -> Iterator[Callable[[], bool]]:
     callable
         Tells whether it has come.
     """
-    came = False
+    came = twice = False
 
     def note(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal came
+        nonlocal came, twice
         if came:
+            twice = True
             raise KeyboardInterrupt
         came = True
         click.echo(f"\n{message}", err=True)
@@ -38,6 +41,11 @@ def graceful_interrupt(message: str) -> Iterator[Callable[[], bool]]:
         signal.signal(number, note)
     try:
         yield lambda: came
+    except FacesimError as error:
+        # SQLite tells of an interrupt inside one of its functions as of an error like any other.
+        if twice:
+            raise KeyboardInterrupt from error
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

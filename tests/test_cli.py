@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import io
 import json
@@ -14,9 +15,11 @@ from click.testing import CliRunner, Result
 
 from facesim_index import __version__
 from facesim_index.cli.ingest import SUMMARY_FIELDS
+from facesim_index.cli.interrupts import graceful_interrupt
 from facesim_index.cli.main import main
 from facesim_index.cli.output import degree_text, printable
 from facesim_index.cli.state import State
+from facesim_index.errors import IndexDamagedError
 from facesim_index.fake_engine import FAKE_IDENTITY
 from facesim_index.store import Store
 from tests.builders import FAKE
@@ -438,6 +441,22 @@ def test_interrupted_once_it_commits_what_is_finished(tmp_path: Path, much_work:
     assert status["counts"]["images"] == summary["images_embedded"]
     assert status["interrupted"]
     assert run("--index", str(tmp_path / "i"), "verify").returncode == 0
+
+
+def test_an_error_that_the_second_interrupt_made_is_an_interrupt() -> None:
+    """Inside a function of SQLite's an interrupt comes out as damage of the catalog."""
+
+    def damaged_by(interrupts: int) -> None:
+        with graceful_interrupt("finishing"):
+            for _ in range(interrupts):
+                with contextlib.suppress(KeyboardInterrupt):
+                    signal.raise_signal(signal.SIGINT)
+            raise IndexDamagedError("user-defined function raised exception")
+
+    with pytest.raises(IndexDamagedError):
+        damaged_by(1)
+    with pytest.raises(KeyboardInterrupt):
+        damaged_by(2)
 
 
 def test_interrupted_twice_it_stops_at_once(tmp_path: Path, much_work: Path) -> None:
