@@ -158,11 +158,8 @@ class Segment:
                 raise self._damaged("has other content than was written (SHA-256 differs)")
             self._is_whole = True
 
-    def checked(self, rows: Int64Array, *, mapped: bool = True) -> NDArray[np.float16]:
-        """Return the embeddings of rows, after seeing that they are what was written.
-
-        Those of a large segment are checked one by one, with the sums in its coarse codes; of
-        another the file is, once.
+    def at(self, rows: Int64Array, *, mapped: bool = True) -> NDArray[np.float16]:
+        """Return the embeddings of rows.
 
         Parameters
         ----------
@@ -178,19 +175,9 @@ class Segment:
         Raises
         ------
         DamagedSegmentError
+            The file is shorter than it was.
         """
-        vectors = self.vectors[rows] if mapped else self._read(rows)
-        if not self._is_whole and len(rows):
-            sums = None if self._coarse is None else self._coarse.sums
-            if sums is None:
-                self.require_whole()
-            elif not np.array_equal(row_sums(self.face_ids[rows], vectors), sums[rows]):
-                raise self._damaged("has other embeddings than were written")
-        return vectors
-
-    def _read(self, rows: Int64Array) -> NDArray[np.float16]:
-        """Copy embeddings from the file, not from its mapping."""
-        if not hasattr(os, "pread"):  # Windows
+        if mapped or not hasattr(os, "pread"):  # Windows
             return self.vectors[rows]
         width = self.vectors.shape[1]
         size = width * self.vectors.itemsize
@@ -199,6 +186,25 @@ class Segment:
         if len(data) != len(rows) * size:
             raise self._damaged("was cut short")
         return np.frombuffer(data, dtype=np.float16).reshape(-1, width)
+
+    def checked(self, rows: Int64Array, *, mapped: bool = True) -> NDArray[np.float16]:
+        """Return the embeddings `at` rows, after seeing that they are what was written.
+
+        Those of a large segment are checked one by one, with the sums in its coarse codes; of
+        another the file is, once.
+
+        Raises
+        ------
+        DamagedSegmentError
+        """
+        vectors = self.at(rows, mapped=mapped)
+        if not self._is_whole and len(rows):
+            sums = None if self._coarse is None else self._coarse.sums
+            if sums is None:
+                self.require_whole()
+            elif not np.array_equal(row_sums(self.face_ids[rows], vectors), sums[rows]):
+                raise self._damaged("has other embeddings than were written")
+        return vectors
 
     def _damaged(self, what: str) -> DamagedSegmentError:
         return DamagedSegmentError(

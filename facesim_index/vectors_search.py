@@ -24,7 +24,10 @@ from facesim_index.vectors_coarse import CoarseCodes
 _EXACT_MARGIN = 1e-5  # of products in single precision, a hundred times their rounding
 _SPARE = 16  # neighbours that an exact scan returns beyond those asked for: ties
 _COARSE_MIN_DEPTH = 256
-_COARSE_SHARE = 128  # one in so many rows of a segment is a candidate at first
+# So many faces of a million are candidates at first: about twice as many as must be computed to
+# find the ten nearest of a stranger, a number that grows with the 0.4th power of the faces.
+_CANDIDATES_OF_A_MILLION = 5000
+_CANDIDATES_POWER = 0.4
 _DEEPER = 8
 _FIRST_RESCORED = 64
 _QUERIES_AT_ONCE = 32
@@ -80,12 +83,15 @@ class _Search:
         Use no coarse codes.
     mapped : bool
         Take candidates from the mapped files.
+    share : float
+        Of the faces of a segment, candidates at first.
     """
 
     k: int
     excluded: Int64Array
     exact: bool
     mapped: bool
+    share: float
 
 
 def search_segments(
@@ -115,8 +121,13 @@ def search_segments(
         One for each query; shorter than `k` when there are fewer faces.  Cosines are exact
         either way.
     """
-    mapped = sum(segment.size_bytes for segment in segments) <= _MAPPED_BYTES
-    search = _Search(k, excluded, exact, mapped)
+    search = _Search(
+        k,
+        excluded,
+        exact,
+        mapped=sum(segment.size_bytes for segment in segments) <= _MAPPED_BYTES,
+        share=_share_at_first(sum(len(segment.face_ids) for segment in segments)),
+    )
     n_threads = faiss.omp_get_max_threads()
     many = len(queries) >= 2 * n_threads
     size = min(_QUERIES_AT_ONCE, -(-len(queries) // n_threads)) if many else len(queries)
@@ -134,6 +145,12 @@ def search_segments(
             ]
         answers = pool.map(lambda block: _search_block(segments, block, search, map), blocks)
         return [found for answer in answers for found in answer]
+
+
+def _share_at_first(n_faces: int) -> float:
+    """Return the share of an index's faces that are candidates at first."""
+    millions = max(1, n_faces) / 1e6
+    return _CANDIDATES_OF_A_MILLION / 1e6 * math.pow(millions, _CANDIDATES_POWER - 1.0)
 
 
 def _use_one_thread() -> None:
@@ -154,7 +171,8 @@ def _search_block(
 
 def _scan(segment: Segment, queries: Float32Array, search: _Search) -> list[_Candidates]:
     if not search.exact and segment.coarse() is not None:
-        depth = max(_COARSE_MIN_DEPTH, 2 * search.k, len(segment.face_ids) // _COARSE_SHARE)
+        expected = math.ceil(search.share * len(segment.face_ids))
+        depth = max(_COARSE_MIN_DEPTH, 2 * search.k, expected)
         return _scan_coarse(segment, queries, search, depth)
     return _scan_exactly(segment, queries, search, search.k + _SPARE)
 
@@ -269,7 +287,7 @@ def _best(
         here = source == number
         ids[here] = scan.segment.face_ids[rows[here]]
         if here.any():
-            vectors = scan.segment.checked(rows[here], mapped=search.mapped)
-            exact[here] = exact_cosines(vectors, query)
+            vectors = scan.segment.at(rows[here], mapped=search.mapped)
+            exact[here] = exact_cosines(vectors, query)  # checked when rescored
     order = np.lexsort((ids, -exact))[:k]
     return Neighbours(ids[order], exact[order])

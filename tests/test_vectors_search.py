@@ -177,7 +177,7 @@ def test_too_few_candidates_are_noticed_and_more_are_asked_for(
     vectors = people(4000, 600, 6)
     segments = segments_of(tmp_path, vectors, [4000])
     monkeypatch.setattr(vectors_search, "_COARSE_MIN_DEPTH", 1)
-    monkeypatch.setattr(vectors_search, "_COARSE_SHARE", 1 << 40)
+    monkeypatch.setattr(vectors_search, "_CANDIDATES_OF_A_MILLION", 0)
     watched = Watched(monkeypatch)
     queries = people(20, 600, 6, spread=0.9)
     found = search_segments(segments, queries, 10, NOBODY)

@@ -301,6 +301,7 @@ def test_a_row_of_a_large_segment_is_checked_when_it_is_read(
 ) -> None:
     monkeypatch.setattr("facesim_index.vectors_coarse.COARSE_MIN_ROWS", 64)
     monkeypatch.setattr("facesim_index.vectors_search._COARSE_MIN_DEPTH", 4)
+    monkeypatch.setattr("facesim_index.vectors_search._CANDIDATES_OF_A_MILLION", 0)
     vectors = unit_vectors(600, 4)
     with new_store(tmp_path / "i") as store:
         commit_pictures(store, {"/p/a.jpg": picture("a", vectors)})
