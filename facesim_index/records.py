@@ -289,6 +289,13 @@ class Match:
     at_bound : bool
         The calibration's evidence ends before this cosine: the degree is as strong a claim as
         it supports, for or against.
+    person_id : int or None
+        Whose the face is; None when it is nobody's.
+    person : str or None
+        That person's name; None when it has none.
+    person_degree : float or None
+        Probability that the query face is that person's, from all faces of the person but
+        those of the query picture.
     """
 
     rank: int
@@ -306,6 +313,9 @@ class Match:
     fmr: float | None = None
     expected_strangers: float | None = None
     at_bound: bool = False
+    person_id: int | None = None
+    person: str | None = None
+    person_degree: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +366,9 @@ class QueryAnswer:
         How many were not, because their segment is damaged.
     damaged_segments : tuple of str
         Files of the index whose faces were left out.
+    person_id : int or None
+    person : str or None
+        The person that was looked for, of which `query` is the most typical face.
     """
 
     query: str
@@ -370,6 +383,8 @@ class QueryAnswer:
     n_faces: int = 0
     n_left_out: int = 0
     damaged_segments: tuple[str, ...] = ()
+    person_id: int | None = None
+    person: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 CATALOG_NAME = "catalog.sqlite3"
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 APPLICATION_ID = 0x46534958  # "FSIX", so that `file` and we can tell our catalogs
 BUSY_TIMEOUT_MS = 30_000
 

@@ -24,6 +24,7 @@ from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from facesim_index.catalog.connection import now
+from facesim_index.catalog.people import drop_traces
 from facesim_index.catalog.reading import PriorEstimate, among, at_or_below
 from facesim_index.catalog.schema import (
     Base,
@@ -196,7 +197,10 @@ def remove_faces(connection: Connection, face_ids: Iterable[int]) -> int:
     chosen = among(Face.id, face_ids)
     living = select(Face.id, literal(now())).where(chosen)
     connection.execute(insert(Tombstone).from_select(["face_id", "deleted_at"], living))
-    return connection.execute(delete(Face).where(chosen)).rowcount
+    removed = connection.execute(delete(Face).where(chosen)).rowcount
+    if removed:
+        drop_traces(connection)
+    return removed
 
 
 def bury(connection: Connection, face_ids: Sequence[int]) -> None:
