@@ -1,13 +1,16 @@
 """`FaceIndex.people`: who is in an index, and what a human says of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from facesim_index import people_edits as edits
 from facesim_index.catalog.people import PersonRow
 from facesim_index.people import PeopleOptions, PeopleSummary, cluster_people
 from facesim_index.people_edits import PersonFace, Who
+from facesim_index.people_folder import FolderLabels, folder_labels
 from facesim_index.people_review import Review, review_people
+from facesim_index.people_sidecars import Sidecars, write_sidecars
+from facesim_index.people_table import Cell, rows
 from facesim_index.prior import Prior
 from facesim_index.progress import Progress, ignore
 from facesim_index.store import Store
@@ -91,6 +94,16 @@ class PeopleBook:
         with self._writer() as store:
             edits.confirm_faces(store, labels)
 
+    def confirm_folder(self, folder: Path) -> FolderLabels:
+        """Say that pictures show whom their folders name, one folder a person.
+
+        The pictures must have been ingested; see `folder_labels` for which face is meant.
+        """
+        with self._writer() as store:
+            labels = folder_labels(store, folder)
+            edits.confirm_faces(store, labels.faces)
+            return labels
+
     def apart(self, one: Who, other: Who) -> tuple[int, int]:
         """Say that two people are not one; return the faces by which that is remembered."""
         with self._writer() as store:
@@ -104,6 +117,14 @@ class PeopleBook:
     def review(self, *, top: int = 20, prior: Prior = "gallery") -> Review:
         """Return the most doubtful faces and the most likely merges."""
         return review_people(self._opened(), top=top, prior=prior)
+
+    def table(self, *, ignored: bool = False) -> Iterator[tuple[Cell, ...]]:
+        """Yield a row for each face that is somebody's; see `people_table.COLUMNS`."""
+        return rows(self._opened(), ignored=ignored)
+
+    def write_sidecars(self, folder: Path | None) -> Sidecars:
+        """Write the named faces of pictures as XMP sidecars: below a folder, or beside them."""
+        return write_sidecars(self._opened(), folder)
 
     def _writer(self) -> Store:
         return Store(self._folder, writable=True)

@@ -190,6 +190,8 @@ def move_faces(store: Store, face_ids: Sequence[int], who: Who | None) -> Person
 
 def confirm_faces(store: Store, labels: Mapping[str, Sequence[int]]) -> None:
     """Say which faces are those of people by their names; make who is not there yet."""
+    if not labels:
+        return
     with store.catalog.write() as transaction:
         change = Change(transaction, "ingest --people")
         for name, face_ids in labels.items():

@@ -187,3 +187,32 @@ def test_query_by_person(grouped: Path) -> None:
     assert (document["person_id"], document["person"]) == (1, "Rosa")
     best = [Path(match["path"]).name for match in document["faces"][0]["matches"][:2]]
     assert sorted(best) == ["couple.png", "red.png"]
+
+
+def test_ingest_people_labels_by_folder(tmp_path: Path) -> None:
+    index, people = tmp_path / "i.facesim", tmp_path / "people"
+    for name, colour in (("Rosa", RED), ("Gil", GREEN)):
+        (people / name).mkdir(parents=True)
+        (people / name / "1.png").write_bytes(fake_photo([colour]))
+    result = facesim(index, "ingest", "--people", people, "--workers", 1)
+    assert (result.exit_code, "2 pictures seen" in result.stdout) == (0, True)
+    assert "2 faces are those of 2 people, by their folders" in result.stderr
+    assert [(row["name"], row["confirmed"]) for row in people_of(index)] == [
+        ("Gil", 1),
+        ("Rosa", 1),
+    ]
+    nothing = facesim(index, "ingest")
+    assert (nothing.exit_code, "name folders" in nothing.stderr) == (2, True)
+
+
+def test_export_people_and_sidecars(grouped: Path, tmp_path: Path) -> None:
+    facesim(grouped, "people", "name", "1", "Rosa")
+    out = tmp_path / "people.csv"
+    assert "4 faces" in facesim(grouped, "export", "people", out).stderr
+    table = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
+    assert [row["name"] for row in table] == ["Rosa", "Rosa", "", ""]
+    result = facesim(grouped, "export", "sidecars", tmp_path / "names")
+    assert result.stdout == "wrote 2 sidecars with 2 names\n"
+    assert len(list((tmp_path / "names").glob("*.xmp"))) == 2
+    assert facesim(grouped, "export", "sidecars").exit_code == 2
+    assert facesim(grouped, "export", "sidecars", "--beside").stdout == result.stdout

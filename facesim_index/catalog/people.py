@@ -19,13 +19,14 @@ from facesim_index.catalog.schema import (
     Face,
     FacePerson,
     FacesApart,
+    Image,
     PeopleChange,
     PeopleChangeApart,
     PeopleChangeFace,
     PeopleChangePerson,
     Person,
 )
-from facesim_index.records import Int64Array
+from facesim_index.records import ImageId, Int64Array
 
 HUMAN, MACHINE = "human", "machine"
 KEPT_CHANGES = 100
@@ -132,6 +133,17 @@ def face_bars(connection: Connection) -> tuple[Int64Array, Int64Array, NDArray[n
     )
     table = np.array([tuple(row) for row in rows], dtype=np.float64).reshape(-1, 4)
     return table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2:]
+
+
+def picture_sizes(
+    connection: Connection, image_ids: Iterable[ImageId]
+) -> dict[ImageId, tuple[int, int]]:
+    """Return width and height of upright pictures."""
+    query = select(Image.id, Image.width_px, Image.height_px).where(among(Image.id, image_ids))
+    return {
+        ImageId(row.id): (row.width_px or 0, row.height_px or 0)
+        for row in connection.execute(query)
+    }
 
 
 class Change:

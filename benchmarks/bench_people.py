@@ -1,0 +1,295 @@
+"""How well faces are grouped into people, how true the degree for a person is, and how fast.
+
+LFW's development set, one person a folder; of each picture the face nearest the centre is
+labelled.  Scores are BCubed precision, recall and F over the labelled faces.  `central`
+galleries hold those faces alone, `all faces` also the people in the background, whom nobody
+labelled and who are not scored.  Settings were chosen on the people of ``pairsDevTrain``.
+
+The generated faces are those of `vectors`.  Their million is grouped from its links alone: no
+two of its strangers come near the link degree, so the links are the pairs of one person.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from benchmarks.harness import Options, Row
+from benchmarks.vectors import FACES_PER_PERSON, all_vectors, open_segments, who_is_who
+from facesim_index.calibration import Calibration, cosine_at_degree, shipped_calibration
+from facesim_index.exact_cosines import Faces
+from facesim_index.gallery import BINS, ScoreSample, prior_of_sample
+from facesim_index.index import FaceIndex
+from facesim_index.nearest_links import Links, nearest_links
+from facesim_index.people import LINK_DEGREE
+from facesim_index.people_clustering import Known, cluster
+from facesim_index.people_evidence import PAIRS_EXPONENT, person_degree, person_log10_lr
+from facesim_index.records import Float32Array, Float64Array, Int64Array
+from facesim_index.scoring import expected_calibration_error
+from tools.fit_shipped_calibration import read_pairs
+
+TARGET_F, TARGET_S, TARGET_MB = 0.994, 180.0, 6000
+GENERATED, MILLION = 100_000, 1_000_000
+SIDE_PX = 250  # of LFW's pictures
+EXPONENTS = (0.0, PAIRS_EXPONENT, 0.2, 1.0)
+BoolArray = NDArray[np.bool_]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Faces with the folder each comes from, and which of them that names.
+
+    Attributes
+    ----------
+    vectors : ndarray of shape (n, dimension), float32
+    person, image : ndarray of shape (n,), int64
+    labelled : ndarray of shape (n,), bool
+    """
+
+    vectors: Float32Array
+    person: Int64Array
+    image: Int64Array
+    labelled: BoolArray
+
+    def only(self, chosen: BoolArray) -> "Gallery":
+        """Return some of the faces."""
+        return Gallery(
+            self.vectors[chosen], self.person[chosen], self.image[chosen], self.labelled[chosen]
+        )
+
+
+def run(options: Options) -> list[Row]:
+    """Return the figures of grouping."""
+    gallery, parts, curve = _lfw(options)
+    rows: list[Row] = []
+    for name, chosen in parts.items():
+        for kind in ("central", "all faces"):
+            part = gallery.only(chosen & (gallery.labelled | (kind != "central")))
+            rows += _quality_rows(f"{name}, {kind}", part, curve, judged=name == "test people")
+    rows += _degree_rows(gallery.only(parts["test people"] & gallery.labelled), curve)
+    rows += _speed_rows(options, curve)
+    if not options.quick:
+        rows.append(_million_row(options, curve))
+    return rows
+
+
+def _lfw(options: Options) -> tuple[Gallery, dict[str, BoolArray], Calibration]:
+    """Return LFW's faces, the people of its two lists, and the calibration in force."""
+    data = options.data / "lfw_dev"
+    with FaceIndex.open(options.work / "people-lfw.facesim", create=True) as index:
+        index.ingest([data / "images"])
+        ids = index.face_ids()
+        records = list(index.face_records(ids))
+        vectors = index.embeddings(ids)
+    curve = _curve(options.work / "people-lfw.facesim")
+    names = np.array([Path(record.path).parent.name for record in records])
+    image = np.array([record.image_id for record in records], dtype=np.int64)
+    offset = [
+        np.hypot(r.box.x + r.box.w / 2 - SIDE_PX / 2, r.box.y + r.box.h / 2 - SIDE_PX / 2)
+        for r in records
+    ]
+    order = np.lexsort((offset, image))
+    labelled = np.zeros(len(ids), dtype=np.bool_)
+    labelled[order[np.unique(image[order], return_index=True)[1]]] = True
+    person = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    parts = {
+        f"{part} people": np.isin(names, sorted(read_pairs(data / f"pairsDev{file}.txt").people))
+        for part, file in (("train", "Train"), ("test", "Test"))
+    }
+    parts["all people"] = np.ones(len(ids), dtype=np.bool_)
+    return Gallery(vectors, person, image, labelled), parts, curve
+
+
+def _curve(folder: Path) -> Calibration:
+    from facesim_index.store import Store
+
+    with Store(folder) as store:
+        curve = shipped_calibration(store.identity.key)
+    if curve is None:
+        raise SystemExit("there is no shipped calibration for the engine at hand")
+    return curve
+
+
+def _share(gallery: Gallery, curve: Calibration) -> float:
+    """Return the share of genuine pairs as an index of these faces would estimate it."""
+    score = gallery.vectors @ gallery.vectors.T
+    other = gallery.image[:, None] != gallery.image[None]
+    bins = np.clip((score[other] + 1.0) * (BINS / 2), 0, BINS - 1).astype(np.int64)
+    counts = np.bincount(bins, minlength=BINS)[None]
+    n_faces = len(gallery.image)
+    sample = ScoreSample(counts, n_faces, n_faces)
+    return prior_of_sample(sample, curve, np.random.default_rng(0)).share
+
+
+def _grouped(
+    vectors: NDArray[np.float16] | Float32Array,
+    links: Links,
+    image: Int64Array | None,
+    curve: Calibration,
+    prior: float,
+) -> Int64Array:
+    def evidence(means: Float64Array, n_pairs: Float64Array) -> Float64Array:
+        return person_log10_lr(means, n_pairs, curve)
+
+    marks = {} if image is None else {row: {int(photo)} for row, photo in enumerate(image)}
+    known = Known(np.full(len(vectors), -1, dtype=np.int64), marks)
+    return cluster(vectors, links, known, evidence, float(np.log10((1.0 - prior) / prior)))
+
+
+def bcubed(label: Int64Array, person: Int64Array) -> tuple[float, float, float]:
+    """Return BCubed precision, recall and F."""
+    _, groups = np.unique(label, return_inverse=True)
+    _, people = np.unique(person, return_inverse=True)
+    both = groups.astype(np.int64) * (people.max() + 1) + people
+    _, cell, count = np.unique(both, return_inverse=True, return_counts=True)
+    precision = float((count[cell] / np.bincount(groups)[groups]).mean())
+    recall = float((count[cell] / np.bincount(people)[people]).mean())
+    return precision, recall, 2 * precision * recall / (precision + recall)
+
+
+def _quality_rows(name: str, gallery: Gallery, curve: Calibration, *, judged: bool) -> list[Row]:
+    prior = _share(gallery, curve)
+    faces = Faces(np.arange(len(gallery.image)), gallery.vectors.astype(np.float16))
+    links = nearest_links(faces, cosine_at_degree(LINK_DEGREE, curve, prior=prior))
+    label = _grouped(faces.vectors, links, gallery.image, curve, prior)
+    chosen = gallery.labelled
+    score = (gallery.vectors @ gallery.vectors.T).astype(np.float64)
+    peers = {
+        "average linkage at cosine 0.35": _average_linkage(score, 0.35),
+        "connected components at 0.4": _components(score, 0.4),
+    }
+    told = ", ".join(
+        f"{bcubed(other[chosen], gallery.person[chosen])[2]:.4f} ({peer})"
+        for peer, other in peers.items()
+    )
+    precision, recall, f = bcubed(label[chosen], gallery.person[chosen])
+    return [
+        Row(
+            f"{name}, {chosen.sum():,} of {len(chosen):,} faces labelled: BCubed F",
+            f"{f:.4f} (P {precision:.4f}, R {recall:.4f}; prior {prior:.3g})",
+            told,
+            target=f"at least {TARGET_F}" if judged else "",
+            met=f >= TARGET_F if judged else None,
+        )
+    ]
+
+
+def _average_linkage(score: Float64Array, least: float) -> Int64Array:
+    distance = 1.0 - score[np.triu_indices(len(score), 1)]
+    return np.asarray(fcluster(linkage(distance, "average"), 1.0 - least, "distance"), np.int64)
+
+
+def _components(score: Float64Array, least: float) -> Int64Array:
+    return np.asarray(connected_components(coo_array(score >= least))[1], dtype=np.int64)
+
+
+def _degree_rows(gallery: Gallery, curve: Calibration) -> list[Row]:
+    """Compare every face with every person of two or more other faces: are the degrees true."""
+    prior = _share(gallery, curve)
+    ids, person, counts = np.unique(gallery.person, return_inverse=True, return_counts=True)
+    vectors = gallery.vectors.astype(np.float64)
+    sums = np.zeros((len(ids), vectors.shape[1]))
+    np.add.at(sums, person, vectors)
+    same = person[:, None] == np.arange(len(ids))[None]
+    n_others = counts[None] - same
+    told = n_others >= 2
+    means = np.where(same, np.sum(vectors * vectors, axis=1)[:, None], 0.0)
+    means = (vectors @ sums.T - means)[told] / n_others[told]
+    genuine, n_pairs = same[told], n_others[told].astype(np.float64)
+    share = float(genuine.mean())
+    rows = []
+    for exponent in EXPONENTS:
+        degree = person_degree(means, n_pairs ** (exponent / PAIRS_EXPONENT), curve, prior=prior)
+        ece = expected_calibration_error(degree[genuine], degree[~genuine], prior=share)
+        sure = int((degree[genuine] >= 0.9).sum()), int((degree[~genuine] >= 0.9).sum())
+        likely = int((degree[genuine] >= 0.5).sum()), int((degree[~genuine] >= 0.5).sum())
+        in_use = " (in use)" if exponent == PAIRS_EXPONENT else ""
+        rows.append(
+            Row(
+                f"degree for a person, test people, exponent {exponent:g}{in_use}",
+                f"ECE {ece:.6f}; >= 0.9: {sure[0]} right, {sure[1]} wrong; "
+                f">= 0.5: {likely[0]} right, {likely[1]} wrong; of {genuine.sum():,} true and "
+                f"{(~genuine).sum():,} false, prior {prior:.3g}, true share {share:.3g}",
+            )
+        )
+    return rows
+
+
+def _speed_rows(options: Options, curve: Calibration) -> list[Row]:
+    n_faces = GENERATED // 10 if options.quick else GENERATED
+    faces = Faces(
+        np.arange(n_faces), all_vectors(open_segments(options.work / f"people-{n_faces}", n_faces))
+    )
+    who = who_is_who(n_faces)
+    prior = float((np.bincount(who) ** 2).sum() - n_faces) / (n_faces * (n_faces - 1.0))
+    least = cosine_at_degree(LINK_DEGREE, curve, prior=prior)
+    links, graph_s = _timed(lambda: nearest_links(faces, least))
+    label, group_s = _timed(lambda: _grouped(faces.vectors, links, None, curve, prior))
+    name = f"{n_faces:,} generated faces"
+    f = bcubed(label, who)[2]
+    return [
+        Row(f"{name}, neighbour graph, s", f"{graph_s:.1f} ({len(links.a):,} links)"),
+        Row(f"{name}, groups of it, s", f"{group_s:.1f} (BCubed F {f:.4f})"),
+        Row(
+            f"{name}, together, s",
+            f"{graph_s + group_s:.1f}",
+            target="" if options.quick else f"at most {TARGET_S:.0f}",
+            met=None if options.quick else graph_s + group_s <= TARGET_S,
+        ),
+    ]
+
+
+def _million_row(options: Options, curve: Calibration) -> Row:
+    segments = open_segments(options.work / f"people-{MILLION}", MILLION)
+    vectors = all_vectors(segments)
+    del segments
+    who = who_is_who(MILLION)
+    a, b = _pairs_of_one(who)
+    prior = FACES_PER_PERSON / MILLION
+    left = np.empty(len(a), dtype=np.float32)
+    for start in range(0, len(a), 1 << 16):
+        part = slice(start, start + (1 << 16))
+        product = vectors[a[part]].astype(np.float32) * vectors[b[part]].astype(np.float32)
+        left[part] = product.sum(axis=1)
+    kept = left >= cosine_at_degree(LINK_DEGREE, curve, prior=prior)
+    links = Links(a[kept], b[kept], left[kept])
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    label, group_s = _timed(lambda: _grouped(vectors, links, None, curve, prior))
+    [peak] = [line for line in _status() if line.startswith("VmHWM")]
+    peak_mb = int(peak.split()[1]) / 1000
+    return Row(
+        f"{MILLION:,} generated faces grouped from {len(links.a):,} links, peak memory, MB",
+        f"{peak_mb:.0f} in {group_s:.0f} s (BCubed F {bcubed(label, who)[2]:.4f})",
+        target=f"at most {TARGET_MB}",
+        met=peak_mb <= TARGET_MB,
+    )
+
+
+def _pairs_of_one(who: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """Return every pair of faces of one person, by their places, the first before the second."""
+    order = np.argsort(who, kind="stable")
+    ordered = who[order]
+    found: list[tuple[Int64Array, Int64Array]] = []
+    for step in range(1, len(who)):
+        same = np.flatnonzero(ordered[:-step] == ordered[step:])
+        if not len(same):
+            break
+        found.append((order[same], order[same + step]))
+    return np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found])
+
+
+def _status() -> list[str]:
+    return Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+
+
+def _timed(task: Callable[[], T]) -> tuple[T, float]:
+    started = time.perf_counter()
+    return task(), time.perf_counter() - started
