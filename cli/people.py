@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from facesim_index.catalog.people import PersonRow
     from facesim_index.people import PeopleSummary
     from facesim_index.people_edits import PersonFace
-    from facesim_index.people_review import Review
+    from facesim_index.people_review import Review, Side
     from facesim_index.prior import Prior
 
 LIST_COLUMNS = ("person", "name", "faces", "pictures", "confirmed", "ignored")
 FACE_COLUMNS = ("face_id", "confirmed", "path", "x", "y", "w", "h")
-REVIEW_COLUMNS = ("question", "degree", "person", "name", "other_person", "other_name", "face_id")
+REVIEW_COLUMNS = (
+    *("question", "degree", "person", "name", "face_id"),
+    *("other_person", "other_name", "other_face_id"),
+)
 
 person_argument = click.argument("person", metavar="PERSON")
 
@@ -259,12 +262,11 @@ def _face_row(known: "PersonFace") -> tuple[int, bool, str, float, float, float,
 
 def _review_rows(found: "Review") -> list[tuple[str | int | float | None, ...]]:
     doubtful: list[tuple[str | int | float | None, ...]] = [
-        ("face", item.degree, item.person_id, item.name, None, None, item.face_id)
+        ("face", item.degree, item.person_id, item.name, item.face_id, None, None, None)
         for item in found.doubtful
     ]
     return doubtful + [
-        ("merge", item.degree, item.person_a, item.name_a, item.person_b, item.name_b, None)
-        for item in found.merges
+        ("merge", item.degree, *_side_cells(item.a), *_side_cells(item.b)) for item in found.merges
     ]
 
 
@@ -284,21 +286,33 @@ def _write_review(found: "Review") -> None:
         numeric=("degree", "face"),
     )
     click.echo()
-    click.echo("Are these one person?  facesim people merge A B, or facesim people apart A B")
+    click.echo("Are these one person?  Then: facesim people merge A B, or move FACE --to A|new")
+    click.echo("If not, of two people: facesim people apart A B")
     write_table(
-        ("degree", "A", "faces", "B", "faces of B"),
+        ("degree", "A", "faces", "B", "faces of B", "picture"),
         [
             (
                 degree_text(item.degree),
-                _who_text(item.person_a, item.name_a),
-                str(item.n_faces_a),
-                _who_text(item.person_b, item.name_b),
-                str(item.n_faces_b),
+                _side_text(item.a),
+                str(item.a.n_faces),
+                _side_text(item.b),
+                str(item.b.n_faces),
+                shown_path(item.b.path) if item.b.path else "",
             )
             for item in found.merges
         ],
         numeric=("degree", "faces", "faces of B"),
     )
+
+
+def _side_cells(side: "Side") -> tuple[int | None, str | None, int | None]:
+    return side.person_id, side.name, side.face_id
+
+
+def _side_text(side: "Side") -> str:
+    if side.person_id is None:
+        return f"face {side.face_id}"
+    return _who_text(side.person_id, side.name)
 
 
 def _tell_summary(summary: "PeopleSummary") -> None:

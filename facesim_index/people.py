@@ -20,7 +20,12 @@ from facesim_index.errors import UsageError
 from facesim_index.exact_cosines import load
 from facesim_index.nearest_links import nearest_links
 from facesim_index.people_clustering import Known, cluster
-from facesim_index.people_evidence import person_log10_lr, usable_curve
+from facesim_index.people_evidence import (
+    MIN_DETECTION,
+    MIN_SIZE_PX,
+    person_log10_lr,
+    usable_curve,
+)
 from facesim_index.prior import Prior, resolve_prior
 from facesim_index.progress import Progress, ProgressUpdate, ignore
 from facesim_index.records import Float64Array, Int64Array
@@ -50,8 +55,8 @@ class PeopleOptions:
 
     full: bool = False
     min_degree: float = 0.5
-    min_detection: float = 0.6
-    min_size_px: float = 24.0
+    min_detection: float = MIN_DETECTION
+    min_size_px: float = MIN_SIZE_PX
     prior: Prior = "gallery"
 
 
@@ -168,7 +173,7 @@ def _labels(
 ) -> Int64Array:
     """Return a label for each of the faces: the row of one face of its person."""
     loaded = load(faces.ids, view, curve.head)
-    least = cosine_at_degree(LINK_DEGREE, curve, prior=prior)
+    least = cosine_at_degree(min(LINK_DEGREE, min_degree), curve, prior=prior)
     links = nearest_links(loaded, least, n_new=faces.n_free, on_rows=on_rows)
 
     def evidence(means: Float64Array, n_pairs: Float64Array) -> Float64Array:
@@ -237,7 +242,8 @@ def _store_people(
     if len(released) or changed.any():
         with store.catalog.write() as transaction:
             change = Change(transaction, "cluster")
-            ids = {int(number): change.new_person() for number in new_people}
+            made = change.new_people([None] * len(new_people))
+            ids = dict(zip(new_people.tolist(), made, strict=True))
             named = np.array([ids.get(int(who), int(who)) for who in after[changed]], np.int64)
             change.release(released)
             change.assign(faces.ids[changed], named, catalog.MACHINE)

@@ -64,6 +64,9 @@ def cluster(
     """
     labels = np.arange(len(vectors), dtype=np.int64)
     for rows, a, b in _components(len(vectors), links, known.owner):
+        if not len(a):  # one owner's faces, and nobody who might join them
+            labels[rows] = rows.min()
+            continue
         groups = _Groups(vectors, rows, a, b, known, evidence, least)
         groups.merge_all()
         for members in groups.members:

@@ -16,6 +16,9 @@ from facesim_index.records import Float32Array, Float64Array, Int64Array
 PAIRS_EXPONENT = 0.1
 """Chosen on the people of LFW's pairsDevTrain; 0 ignores the number of pairs, 1 trusts it."""
 
+MIN_DETECTION, MIN_SIZE_PX = 0.6, 24.0
+"""Faces below wait outside of people: half-seen ones at an edge, and faces of a few pixels."""
+
 _AT_ONCE = 8192
 
 

@@ -3,14 +3,21 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from facesim_index.calibration import Calibration
+from facesim_index.calibration import Calibration, cosine_at_degree
 from facesim_index.catalog import people as catalog
 from facesim_index.catalog import reading
 from facesim_index.catalog.people import Assignments
-from facesim_index.people_evidence import person_degree, summed, usable_curve
+from facesim_index.people_evidence import (
+    MIN_DETECTION,
+    MIN_SIZE_PX,
+    person_degree,
+    summed,
+    usable_curve,
+)
 from facesim_index.prior import Prior, resolve_prior
-from facesim_index.records import Float64Array, Int64Array
+from facesim_index.records import FaceId, Float32Array, Float64Array, Int64Array
 from facesim_index.store import Store, View
 
 _ROWS_AT_ONCE = 512
@@ -39,24 +46,41 @@ class DoubtfulFace:
 
 
 @dataclass(frozen=True, slots=True)
-class LikelyMerge:
-    """Two people who may be one.
+class Side:
+    """A person, or a face that is nobody's.
 
     Attributes
     ----------
-    person_a, person_b : int
-    name_a, name_b : str or None
-    n_faces_a, n_faces_b : int
+    person_id : int or None
+    name : str or None
+    face_id : int or None
+        The face that is nobody's; None for a person.
+    path : str
+        Its picture; empty for a person.
+    n_faces : int
+    """
+
+    person_id: int | None
+    name: str | None
+    face_id: int | None
+    path: str
+    n_faces: int
+
+
+@dataclass(frozen=True, slots=True)
+class LikelyMerge:
+    """Two people, or faces that are nobody's, who may be one.
+
+    Attributes
+    ----------
+    a, b : Side
+        A person before a face.
     degree : float
         Probability that all faces of both show one person.
     """
 
-    person_a: int
-    person_b: int
-    name_a: str | None
-    name_b: str | None
-    n_faces_a: int
-    n_faces_b: int
+    a: Side
+    b: Side
     degree: float
 
 
@@ -69,8 +93,8 @@ class Review:
     doubtful : tuple of DoubtfulFace
         Least probable first; faces that a human confirmed are not among them.
     merges : tuple of LikelyMerge
-        Most probable first; people that a human kept apart, who share a photo, or who are
-        ignored are not among them.
+        Most probable first, as far as the evidence is for it at all; those that a human kept
+        apart, who share a photo, or who are ignored are not among them.
     prior : float
     """
 
@@ -80,12 +104,22 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
-class _People:
-    """The people of an index and the sums of their faces' vectors."""
+class _Groups:
+    """People, then faces that are nobody's, with the sums of their vectors.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (n,), int64
+        Of people, then of faces.
+    n_people : int
+    sizes : ndarray of shape (n,), float64
+    sums : ndarray of shape (n, m), float32
+    """
 
     ids: Int64Array
+    n_people: int
     sizes: Float64Array
-    sums: Float64Array
+    sums: Float32Array
 
 
 def review_people(store: Store, *, top: int = 20, prior: Prior = "gallery") -> Review:
@@ -111,41 +145,52 @@ def review_people(store: Store, *, top: int = 20, prior: Prior = "gallery") -> R
     with store.view() as view:
         value = resolve_prior(store, view, curve, prior).value
         found = catalog.assignments(view.transaction)
-        if not len(found.face_ids):
-            return Review((), (), value)
-        people = _sums(view, found, curve)
-        doubtful = _doubtful(view, found, people, curve, value, top)
-        merges = _merges(view, found, people, curve, value, top)
+        groups = _groups(view, found, curve)
+        doubtful = _doubtful(view, found, groups, curve, value, top)
+        merges = _merges(view, found, groups, curve, value, top)
     return Review(doubtful, merges, value)
 
 
-def _sums(view: View, found: Assignments, curve: Calibration) -> _People:
-    ids, sizes = np.unique(found.person_ids, return_counts=True)
+def _groups(view: View, found: Assignments, curve: Calibration) -> _Groups:
+    people, sizes = np.unique(found.person_ids, return_counts=True)
     order = np.argsort(found.person_ids, kind="stable")
-    starts = np.searchsorted(found.person_ids[order], ids)
-    sums = [
-        summed(found.face_ids[order[start : start + size]], view, curve)
-        for start, size in zip(starts.tolist(), sizes.tolist(), strict=True)
-    ]
-    return _People(ids, sizes.astype(np.float64), np.stack(sums))
+    starts = np.searchsorted(found.person_ids[order], people)
+    face_ids, _, bars = catalog.face_bars(view.transaction)
+    good = (bars[:, 0] >= MIN_DETECTION) & (bars[:, 1] >= MIN_SIZE_PX)
+    lone = np.setdiff1d(face_ids[good], found.face_ids, assume_unique=True)
+    sums = [curve.head.transform(view.embeddings(lone))]
+    if len(people):
+        parts = zip(starts.tolist(), sizes.tolist(), strict=True)
+        of_people = [
+            summed(found.face_ids[order[start : start + size]], view, curve)
+            for start, size in parts
+        ]
+        sums.insert(0, np.stack(of_people).astype(np.float32))
+    return _Groups(
+        np.concatenate([people, lone]),
+        len(people),
+        np.concatenate([sizes, np.ones(len(lone))]).astype(np.float64),
+        np.concatenate(sums),
+    )
 
 
 def _doubtful(
-    view: View, found: Assignments, people: _People, curve: Calibration, prior: float, top: int
+    view: View, found: Assignments, groups: _Groups, curve: Calibration, prior: float, top: int
 ) -> tuple[DoubtfulFace, ...]:
-    place = np.searchsorted(people.ids, found.person_ids)
-    asked = np.flatnonzero((people.sizes[place] > 1) & ~found.confirmed)
+    people = groups.ids[: groups.n_people]
+    place = np.searchsorted(people, found.person_ids)
+    asked = np.flatnonzero((groups.sizes[place] > 1) & ~found.confirmed)
     degrees = np.empty(len(asked))
     for start in range(0, len(asked), _FACES_AT_ONCE):
         part = slice(start, start + _FACES_AT_ONCE)
         rows = asked[part]
         vectors = curve.head.transform(view.embeddings(found.face_ids[rows])).astype(np.float64)
-        others = people.sizes[place[rows]] - 1.0
-        rest = people.sums[place[rows]] - vectors
+        others = groups.sizes[place[rows]] - 1.0
+        rest = groups.sums[place[rows]] - vectors
         means = np.einsum("ij,ij->i", vectors, rest) / others
         degrees[part] = person_degree(means, others, curve, prior=prior)
     worst = np.lexsort((asked, degrees))[:top]
-    names = {row.person_id: row.name for row in catalog.persons(view.transaction, people.ids)}
+    names = {row.person_id: row.name for row in catalog.persons(view.transaction, people)}
     records = reading.faces(view.transaction, found.face_ids[asked[worst]])
     return tuple(
         DoubtfulFace(person, names[person], record.face_id, record.path, degree)
@@ -156,47 +201,68 @@ def _doubtful(
 
 
 def _merges(
-    view: View, found: Assignments, people: _People, curve: Calibration, prior: float, top: int
+    view: View, found: Assignments, groups: _Groups, curve: Calibration, prior: float, top: int
 ) -> tuple[LikelyMerge, ...]:
-    rows = {row.person_id: row for row in catalog.persons(view.transaction, people.ids)}
-    ignored = np.array([rows[person].ignored for person in people.ids.tolist()])
-    barred = _barred(view, found, people)
-    best: list[tuple[float, int, int]] = []
-    for start in range(0, len(people.ids), _ROWS_AT_ONCE):
-        stop = min(start + _ROWS_AT_ONCE, len(people.ids))
-        n_pairs = people.sizes[start:stop, None] * people.sizes[None]
-        means = people.sums[start:stop] @ people.sums.T / n_pairs
-        degrees = person_degree(means.ravel(), n_pairs.ravel(), curve, prior=prior)
-        degrees = degrees.reshape(means.shape)
-        here = np.arange(start, stop)
-        degrees[here[:, None] >= np.arange(len(people.ids))] = -1.0
-        degrees[:, ignored] = -1.0
-        degrees[ignored[start:stop]] = -1.0
-        for one, other in barred:
-            if start <= one < stop:
-                degrees[one - start, other] = -1.0
-        flat = np.argpartition(-degrees.ravel(), min(top, degrees.size - 1))[:top]
-        place = [np.unravel_index(int(number), degrees.shape) for number in flat]
-        best += [(float(degrees[a, b]), start + int(a), int(b)) for a, b in place]
-    best = sorted((entry for entry in best if entry[0] >= 0.0), key=lambda e: (-e[0], e[1], e[2]))
-    named = [
-        (degree, rows[int(people.ids[one])], rows[int(people.ids[other])])
-        for degree, one, other in best[:top]
-    ]
+    people = groups.ids[: groups.n_people]
+    rows = {row.person_id: row for row in catalog.persons(view.transaction, people)}
+    ignored = np.zeros(len(groups.ids), dtype=np.bool_)
+    ignored[: len(people)] = [rows[person].ignored for person in people.tolist()]
+    one, other, degrees = _likely(groups, _barred(view, found, groups), ignored, curve, prior, top)
+    faces = groups.ids[np.union1d(one, other)]
+    records = {face.face_id: face.path for face in reading.faces(view.transaction, faces)}
+
+    def side(place: int) -> Side:
+        number = int(groups.ids[place])
+        if place >= groups.n_people:
+            return Side(None, None, number, records[FaceId(number)], 1)
+        return Side(number, rows[number].name, None, "", rows[number].n_faces)
+
     return tuple(
-        LikelyMerge(a.person_id, b.person_id, a.name, b.name, a.n_faces, b.n_faces, degree)
-        for degree, a, b in named
+        LikelyMerge(side(a), side(b), degree)
+        for a, b, degree in zip(one.tolist(), other.tolist(), degrees.tolist(), strict=True)
     )
 
 
-def _barred(view: View, found: Assignments, people: _People) -> set[tuple[int, int]]:
-    """Return the places of people who cannot be one: kept apart, or seen in one photo."""
-    place = np.searchsorted(people.ids, found.person_ids)
-    row_of = {int(face): int(row) for face, row in zip(found.face_ids, place, strict=True)}
-    a, b = reading.faces_of_same_images(view.transaction, found.face_ids)
+def _likely(
+    groups: _Groups,
+    barred: set[tuple[int, int]],
+    ignored: NDArray[np.bool_],
+    curve: Calibration,
+    prior: float,
+    top: int,
+) -> tuple[Int64Array, Int64Array, Float64Array]:
+    """Return the places of groups that may be one, most probable first, with the degree."""
+    least = cosine_at_degree(0.5, curve, prior=0.5)  # from here on evidence is for, not against
+    best: list[tuple[float, int, int]] = []
+    means_of: Float32Array = np.divide(groups.sums, groups.sizes[:, None], dtype=np.float32)
+    for start in range(0, len(groups.ids), _ROWS_AT_ONCE):
+        means = np.asarray(means_of[start : start + _ROWS_AT_ONCE] @ means_of.T, np.float32)
+        row, column = np.nonzero(means >= least)
+        later = (row + start < column) & ~ignored[row + start] & ~ignored[column]
+        row, column = row[later], column[later]
+        n_pairs = groups.sizes[row + start] * groups.sizes[column]
+        degrees = person_degree(means[row, column], n_pairs, curve, prior=prior)
+        places = zip(degrees.tolist(), (row + start).tolist(), column.tolist(), strict=True)
+        best += [entry for entry in places if entry[1:] not in barred]
+        best = sorted(best, key=lambda entry: (-entry[0], entry[1:]))[:top]
+    return (
+        np.array([entry[1] for entry in best], dtype=np.int64),
+        np.array([entry[2] for entry in best], dtype=np.int64),
+        np.array([entry[0] for entry in best], dtype=np.float64),
+    )
+
+
+def _barred(view: View, found: Assignments, groups: _Groups) -> set[tuple[int, int]]:
+    """Return the places of groups that cannot be one: kept apart, or seen in one photo."""
+    place = np.searchsorted(groups.ids[: groups.n_people], found.person_ids)
+    group_of = dict(zip(found.face_ids.tolist(), place.tolist(), strict=True))
+    lone = groups.ids[groups.n_people :].tolist()
+    group_of |= {face: groups.n_people + number for number, face in enumerate(lone)}
+    faces = np.array(sorted(group_of), dtype=np.int64)
+    a, b = reading.faces_of_same_images(view.transaction, faces)
     apart = [*zip(a.tolist(), b.tolist(), strict=True), *catalog.faces_apart(view.transaction)]
-    pairs = set()
-    for one, other in apart:
-        if one in row_of and other in row_of and row_of[one] != row_of[other]:
-            pairs.add((min(row_of[one], row_of[other]), max(row_of[one], row_of[other])))
-    return pairs
+    return {
+        (min(group_of[one], group_of[other]), max(group_of[one], group_of[other]))
+        for one, other in apart
+        if one != other and one in group_of and other in group_of
+    }

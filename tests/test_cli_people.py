@@ -157,7 +157,7 @@ def test_review_asks_the_doubtful_first(grouped: Path) -> None:
     kinds = [row["question"] for row in document["questions"]]
     assert kinds == ["face"] * 4, "the red and the green are in one photo: they are not one"
     rows = facesim(grouped, "people", "review", "--format", "csv").stdout.splitlines()
-    assert rows[0] == "question,degree,person,name,other_person,other_name,face_id"
+    assert rows[0] == "question,degree,person,name,face_id,other_person,other_name,other_face_id"
     assert len(rows) == 5
 
 

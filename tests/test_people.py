@@ -190,13 +190,13 @@ def test_people_kept_apart_are_not_merged_again(store: Store) -> None:
             who = change.new_person()
             change.assign(np.array(faces), np.array([who, who]), catalog.MACHINE)
     one, other = sorted(groups(store))
-    assert [(m.person_a, m.person_b) for m in review_people(store, prior=PRIOR).merges] == [
-        (one, other)
-    ]
+    [merge] = [m for m in review_people(store, prior=PRIOR).merges if m.b.person_id is not None]
+    assert (merge.a.person_id, merge.b.person_id, merge.a.n_faces) == (one, other, 2)
+    assert merge.degree > 0.9
     pair = set_people_apart(store, one, other)
     assert pair[0] in (1, 2)
     assert pair[1] in (3, 4)
-    assert review_people(store, prior=PRIOR).merges == ()
+    assert all(m.b.person_id is None for m in review_people(store, prior=PRIOR).merges)
     cluster_people(store, FULL)
     assert all(not set(pair) <= set(faces) for faces in groups(store).values())
     assert undo(store) == "cluster"
@@ -339,6 +339,22 @@ def test_the_most_doubtful_face_comes_first(store: Store) -> None:
     assert [item.degree for item in review.doubtful] == sorted(d.degree for d in review.doubtful)
     move_faces(store, [8], 1)
     assert 8 not in [item.face_id for item in review_people(store, prior=PRIOR).doubtful]
+
+
+def test_a_face_of_nobodys_is_asked_for_beside_whom_it_may_be(store: Store) -> None:
+    review = review_people(store, prior=PRIOR)
+    assert review.doubtful == ()
+    pairs = {(m.a.face_id, m.b.face_id) for m in review.merges}
+    assert (1, 2) in pairs, "nobody is anybody yet"
+    assert not any(8 in pair for pair in pairs)
+    cluster_people(store, PLAIN)
+    commit(store, maybe=[person(1, 5)[4]])
+    [merge] = review_people(store, prior=PRIOR).merges
+    assert (merge.a.person_id, merge.a.n_faces) == (1, 4)
+    assert (merge.b.person_id, merge.b.face_id, merge.b.path) == (None, 9, "/p/maybe.jpg")
+    assert review_people(store, top=1, prior=PRIOR).merges == (merge,)
+    ignore_person(store, 1)
+    assert review_people(store, prior=PRIOR).merges == ()
 
 
 def test_a_query_tells_whose_a_match_is_and_the_degree_for_that_person(store: Store) -> None:

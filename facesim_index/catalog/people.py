@@ -166,11 +166,23 @@ class Change:
 
     def new_person(self, name: str | None = None) -> int:
         """Make a person without faces; return its id."""
-        values = {"name": name, "ignored": False, "created_at": now()}
-        statement = insert(Person).values(**values).returning(Person.id)
-        person_id = int(self._connection.execute(statement).scalar_one())
-        self._remember_person(person_id, None)
-        return person_id
+        return self.new_people([name])[0]
+
+    def new_people(self, names: Sequence[str | None]) -> list[int]:
+        """Make people without faces; return their ids."""
+        if not names:
+            return []
+        last = self._connection.exec_driver_sql(
+            "SELECT seq FROM sqlite_sequence WHERE name = 'person'"
+        ).scalar()
+        ids = [int(last or 0) + 1 + number for number in range(len(names))]
+        made = {"ignored": False, "created_at": now()}
+        people = [{"id": i, "name": name, **made} for i, name in zip(ids, names, strict=True)]
+        self._connection.execute(insert(Person), people)
+        nothing = {"name": None, "ignored": None, "created_at": None}
+        log = [{"change_id": self._id, "person_id": i, **nothing} for i in ids]
+        self._connection.execute(insert(PeopleChangePerson), log)
+        return ids
 
     def describe(self, person_id: int, *, name: str | None, ignored: bool) -> None:
         """Set the name of a person, and whether it is ignored."""
