@@ -350,7 +350,7 @@ def _million_row(options: Options, curve: Calibration) -> Row:
     peak_mb = int(peak.split()[1]) / 1000
     return Row(
         f"{MILLION:,} generated faces grouped from {len(links.a):,} links, peak memory, MB",
-        f"{peak_mb:.0f} in {group} s; BCubed F {bcubed(label, who)[2]:.4f}",
+        f"{peak_mb:.0f}; seconds: {group}; BCubed F {bcubed(label, who)[2]:.4f}",
         target=f"at most {TARGET_MB}",
         met=peak_mb <= TARGET_MB,
     )
