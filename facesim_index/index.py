@@ -32,7 +32,8 @@ from facesim_index.kept_calibrations import check_engine, read_calibration
 from facesim_index.maintenance import Repair, Verdict
 from facesim_index.matrix import MatrixBlock, MatrixOptions
 from facesim_index.people_book import PeopleBook
-from facesim_index.people_edits import Who, find_person
+from facesim_index.people_edits import Who
+from facesim_index.people_edits import find_person as person_of
 from facesim_index.prior import Prior, resolve_prior
 from facesim_index.progress import Progress, ignore
 from facesim_index.readers import read_all, running_provider, settings_for
@@ -348,7 +349,7 @@ class FaceIndex:
             raise UsageError("face chooses among the faces of a picture; a face_id is one face")
         if person is not None:
             with self._opened.catalog.read() as transaction:
-                found = find_person(transaction, person)
+                found = person_of(transaction, person)
             return people_search.query_person(self._opened, found, options)
         return search.query_face(self._opened, FaceId(face_id or 0), options)
 
