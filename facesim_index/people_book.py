@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from facesim_index import people_edits as edits
-from facesim_index.catalog.people import PersonRow
+from facesim_index.catalog.people import PersonRow, PersonRows
 from facesim_index.people import PeopleOptions, PeopleSummary, cluster_people
-from facesim_index.people_edits import PersonFace, Who
+from facesim_index.people_edits import PersonFaces, Who
 from facesim_index.people_folder import FolderLabels, folder_labels
 from facesim_index.people_review import Review, review_people
 from facesim_index.people_sidecars import Sidecars, write_sidecars
@@ -50,11 +50,11 @@ class PeopleBook:
         with self._writer() as store:
             return cluster_people(store, options, progress=progress)
 
-    def everyone(self, *, ignored: bool = False, min_faces: int = 1) -> list[PersonRow]:
+    def everyone(self, *, ignored: bool = False, min_faces: int = 1) -> PersonRows:
         """Return who there is, those with most faces first."""
         return edits.list_people(self._opened(), ignored=ignored, min_faces=min_faces)
 
-    def show(self, who: Who) -> tuple[PersonRow, list[PersonFace]]:
+    def show(self, who: Who) -> tuple[PersonRow, PersonFaces]:
         """Return a person and its faces.
 
         Raises

@@ -8,10 +8,11 @@ import numpy as np
 from facesim_index.catalog import people as catalog
 from facesim_index.catalog import reading
 from facesim_index.catalog.connection import Transaction
-from facesim_index.catalog.people import Change, PersonRow
+from facesim_index.catalog.people import Change, PersonRow, PersonRows
 from facesim_index.errors import UsageError
 from facesim_index.people_evidence import usable_curve
 from facesim_index.records import FaceRecord, Int64Array
+from facesim_index.shown import Shown
 from facesim_index.store import Store
 
 Who = int | str
@@ -33,6 +34,10 @@ class PersonFace:
     confirmed: bool
 
 
+class PersonFaces(list[PersonFace], Shown):
+    """Faces of a person, as a list."""
+
+
 def find_person(transaction: Transaction, who: Who) -> PersonRow:
     """Return a person by id or name.
 
@@ -51,23 +56,25 @@ def find_person(transaction: Transaction, who: Who) -> PersonRow:
     return found[0]
 
 
-def list_people(store: Store, *, ignored: bool = False, min_faces: int = 1) -> list[PersonRow]:
+def list_people(store: Store, *, ignored: bool = False, min_faces: int = 1) -> PersonRows:
     """Return the people of an index, those with most faces first."""
     with store.catalog.read() as transaction:
         rows = catalog.persons(transaction)
-    return [row for row in rows if row.n_faces >= min_faces and (ignored or not row.ignored)]
+    return PersonRows(
+        row for row in rows if row.n_faces >= min_faces and (ignored or not row.ignored)
+    )
 
 
-def person_faces(store: Store, who: Who) -> tuple[PersonRow, list[PersonFace]]:
+def person_faces(store: Store, who: Who) -> tuple[PersonRow, PersonFaces]:
     """Return a person and its faces, in the order of their ids."""
     with store.catalog.read() as transaction:
         person = find_person(transaction, who)
         found = catalog.assignments_of(transaction, [person.person_id])
         records = reading.faces(transaction, found.face_ids)
-    faces = [
+    faces = PersonFaces(
         PersonFace(record, confirmed)
         for record, confirmed in zip(records, found.confirmed.tolist(), strict=True)
-    ]
+    )
     return person, faces
 
 
@@ -242,7 +249,10 @@ def _to_new_person(transaction: Transaction, change: Change, faces: Int64Array) 
 def _clean(name: str) -> str:
     clean = " ".join(name.split())
     if not clean or not clean.isprintable():
-        raise UsageError("a person's name needs a letter, and no control characters")
+        raise UsageError(
+            f"{name!r} cannot be a person's name: it needs a letter, and no control characters or "
+            "bytes that are no text; choose another name, or give the folder of that name another"
+        )
     if clean.isascii() and clean.isdigit():
         raise UsageError(f"{clean} would be taken for a person's number; choose another name")
     return clean

@@ -1,5 +1,8 @@
 """The people of an index: who there is, whose each face is, and what a human said of it.
 
+Rows are checked as they are read, so that nothing is told, grouped or taken back by a damaged one;
+`mend` puts what refers to lost rows in order again.
+
 Whatever is changed through a `Change` can be undone: it records how each face and each person
 was before.  The log names faces by rows that go when the face goes, and a person who has no
 face left, neither now nor in the log, is dropped: of a forgotten face nothing stays.
@@ -13,6 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Executable, delete, exists, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from facesim_index.catalog import row_checks
 from facesim_index.catalog.connection import now
 from facesim_index.catalog.reading import among
 from facesim_index.catalog.schema import (
@@ -27,6 +31,7 @@ from facesim_index.catalog.schema import (
     Person,
 )
 from facesim_index.records import ImageId, Int64Array
+from facesim_index.shown import Shown
 
 HUMAN, MACHINE = "human", "machine"
 KEPT_CHANGES = 100
@@ -34,7 +39,7 @@ KEPT_CHANGES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class PersonRow:
+class PersonRow(Shown):
     """A person as the catalog keeps it.
 
     Attributes
@@ -55,6 +60,10 @@ class PersonRow:
     n_confirmed: int
 
 
+class PersonRows(list[PersonRow], Shown):
+    """People, as a list."""
+
+
 @dataclass(frozen=True, slots=True)
 class Assignments:
     """Whose faces are.
@@ -73,7 +82,15 @@ class Assignments:
 
 
 def persons(connection: Connection, person_ids: Iterable[int] | None = None) -> list[PersonRow]:
-    """Return people, those with most faces first."""
+    """Return people, those with most faces first.
+
+    Raises
+    ------
+    IndexDamagedError
+        A row of one of them is not as it was written.
+    """
+    wanted = None if person_ids is None else [int(person_id) for person_id in person_ids]
+    row_checks.require_whole(connection, "person", wanted)
     query = (
         select(
             Person.id,
@@ -88,8 +105,8 @@ def persons(connection: Connection, person_ids: Iterable[int] | None = None) -> 
         .group_by(Person.id)
         .order_by(func.count(FacePerson.face_id).desc(), Person.id)
     )
-    if person_ids is not None:
-        query = query.where(among(Person.id, person_ids))
+    if wanted is not None:
+        query = query.where(among(Person.id, wanted))
     return [PersonRow(*row) for row in connection.execute(query)]
 
 
@@ -100,26 +117,38 @@ def named(connection: Connection, name: str) -> list[int]:
 
 
 def assignments(connection: Connection) -> Assignments:
-    """Return whose each face is; faces that are nobody's are left out."""
+    """Return whose each face is; faces that are nobody's are left out.
+
+    Raises
+    ------
+    IndexDamagedError
+        One of the rows that say so is not as it was written.
+    """
+    row_checks.require_whole(connection, "face_person")
     return _assignments(connection, select(*_ASSIGNMENT).order_by(FacePerson.face_id))
 
 
 def assignments_of(connection: Connection, person_ids: Iterable[int]) -> Assignments:
     """Return the faces of some people."""
     query = select(*_ASSIGNMENT).where(among(FacePerson.person_id, person_ids))
-    return _assignments(connection, query.order_by(FacePerson.face_id))
+    found = _assignments(connection, query.order_by(FacePerson.face_id))
+    row_checks.require_whole(connection, "face_person", found.face_ids.tolist())
+    return found
 
 
 def whose(connection: Connection, face_ids: Iterable[int]) -> dict[int, int]:
     """Return the person of each of some faces that has one."""
+    wanted = [int(face_id) for face_id in face_ids]
+    row_checks.require_whole(connection, "face_person", wanted)
     rows = connection.execute(
-        select(FacePerson.face_id, FacePerson.person_id).where(among(FacePerson.face_id, face_ids))
+        select(FacePerson.face_id, FacePerson.person_id).where(among(FacePerson.face_id, wanted))
     )
     return {face_id: person_id for face_id, person_id in rows}  # noqa: C416 - rows are no pairs
 
 
 def faces_apart(connection: Connection) -> list[tuple[int, int]]:
     """Return the pairs of faces that a human said are not one person's."""
+    row_checks.require_whole(connection, "faces_apart")
     rows = connection.execute(
         select(FacesApart.face_a, FacesApart.face_b).order_by(FacesApart.face_a, FacesApart.face_b)
     )
@@ -277,6 +306,7 @@ def undo(connection: Connection) -> str | None:
     ).one_or_none()
     if newest is None:
         return None
+    _require_whole_change(connection, newest.id)
     people = connection.execute(
         select(*PeopleChangePerson.__table__.columns).where(
             PeopleChangePerson.change_id == newest.id
@@ -321,6 +351,44 @@ def drop_traces(connection: Connection) -> None:
     )
 
 
+def mend(connection: Connection, damaged: Iterable[str]) -> None:
+    """Put the people in order after rows of some tables were taken out.
+
+    What a human said is kept where its row is sound: a person whose own row is lost is there
+    again, without a name, with the faces that a human gave it.  What the machine found of such
+    a person is dropped, and can be grouped anew.  A log with a hole in it is dropped whole.
+
+    Parameters
+    ----------
+    connection : Connection
+        Inside a transaction of `Catalog.write`, which ends with sound references.
+    damaged : iterable of str
+        The tables of the rows that were taken out.
+    """
+    if any(table.startswith("people_change") for table in damaged):
+        for log in (PeopleChangeFace, PeopleChangePerson, PeopleChangeApart, PeopleChange):
+            connection.execute(delete(log))
+    for column in _FACES_REFERRED_TO:
+        gone = ~exists().where(Face.id == column)
+        connection.execute(delete(column.class_).where(gone))
+    lost = ~exists().where(Person.id == FacePerson.person_id)
+    connection.execute(delete(FacePerson).where(lost, FacePerson.source != HUMAN))
+    ids = connection.execute(select(FacePerson.person_id).where(lost).distinct()).scalars().all()
+    made = {"name": None, "ignored": False, "created_at": now()}
+    if ids:
+        connection.execute(insert(Person), [{"id": person_id, **made} for person_id in ids])
+    drop_traces(connection)
+
+
+_FACES_REFERRED_TO = (
+    FacePerson.face_id,
+    FacesApart.face_a,
+    FacesApart.face_b,
+    PeopleChangeFace.face_id,
+    PeopleChangeApart.face_a,
+    PeopleChangeApart.face_b,
+)
+
 _ASSIGNMENT = (FacePerson.face_id, FacePerson.person_id, FacePerson.source)
 
 
@@ -331,6 +399,16 @@ def _assignments(connection: Connection, query: Executable) -> Assignments:
         np.array([row.person_id for row in rows], dtype=np.int64),
         np.array([row.source == HUMAN for row in rows], dtype=np.bool_),
     )
+
+
+def _require_whole_change(connection: Connection, change_id: int) -> None:
+    """Refuse to take back by rows of the log that are not as they were written."""
+    for table in ("people_change_face", "people_change_person", "people_change_apart"):
+        rows = connection.exec_driver_sql(
+            f"SELECT rowid FROM {table} WHERE change_id = ?", (change_id,)
+        )
+        row_checks.require_whole(connection, table, rows.scalars().all())
+    row_checks.require_whole(connection, "people_change", [change_id])
 
 
 def _without_faces(connection: Connection) -> Sequence[int]:

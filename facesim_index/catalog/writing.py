@@ -25,7 +25,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from facesim_index.catalog.connection import now
 from facesim_index.catalog.people import drop_traces
-from facesim_index.catalog.reading import PriorEstimate, among, at_or_below
+from facesim_index.catalog.reading import PriorEstimate, among, at_or_below, counters_behind
 from facesim_index.catalog.schema import (
     Base,
     Face,
@@ -251,6 +251,15 @@ def add_segment(connection: Connection, segment: SegmentInfo) -> None:
             created_at=now(),
         )
     )
+
+
+def advance_counters(connection: Connection) -> None:
+    """Let the counters of ids be past every row that exists."""
+    for table in counters_behind(connection):
+        connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+        connection.exec_driver_sql(
+            f"INSERT INTO sqlite_sequence (name, seq) SELECT ?, max(id) FROM {table}", (table,)
+        )
 
 
 def put_root(connection: Connection, path: str) -> None:
