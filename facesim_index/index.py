@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 import numpy as np
 
+from facesim_index import html_view as html_view  # draws what a notebook shows
 from facesim_index import maintenance, matches, people_search, search
 from facesim_index import matrix as matrices
 from facesim_index.appearances import Appearances, find_person
@@ -374,6 +375,10 @@ class FaceIndex:
         with self._opened.view() as view:
             curve = self._opened.calibration()
             return resolve_prior(self._opened, view, curve, prior).value
+
+    def calibration(self) -> Calibration | None:
+        """Return the calibration that degrees are made with; None when there is none."""
+        return self._opened.calibration()
 
     def face_ids(self, *, under: AnyPath | None = None) -> Int64Array:
         """Return the ids of all faces, ascending; with `under`, of pictures at or below a path."""

@@ -1,6 +1,6 @@
 """What a human should look at first: doubtful faces of people, and people who may be one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ from facesim_index.people_evidence import (
     usable_curve,
 )
 from facesim_index.prior import Prior, resolve_prior
-from facesim_index.records import FaceId, Float32Array, Float64Array, Int64Array
+from facesim_index.records import FaceRecord, Float32Array, Float64Array, Int64Array
+from facesim_index.shown import Shown
 from facesim_index.store import Store, View
 
 _ROWS_AT_ONCE = 512
@@ -36,6 +37,8 @@ class DoubtfulFace:
     path : str
     degree : float
         Probability that it is one person's with all the others.
+    landmarks : ndarray of shape (5, 2), float32, or None
+        For showing it.
     """
 
     person_id: int
@@ -43,6 +46,7 @@ class DoubtfulFace:
     face_id: int
     path: str
     degree: float
+    landmarks: Float32Array | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Side:
     path : str
         Its picture; empty for a person.
     n_faces : int
+    example : FaceRecord or None
+        That face, or one of the person's, for showing it.
     """
 
     person_id: int | None
@@ -65,6 +71,7 @@ class Side:
     face_id: int | None
     path: str
     n_faces: int
+    example: FaceRecord | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,7 @@ class LikelyMerge:
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class Review(Shown):
     """What to look at.
 
     Attributes
@@ -193,7 +200,7 @@ def _doubtful(
     names = {row.person_id: row.name for row in catalog.persons(view.transaction, people)}
     records = reading.faces(view.transaction, found.face_ids[asked[worst]])
     return tuple(
-        DoubtfulFace(person, names[person], record.face_id, record.path, degree)
+        DoubtfulFace(person, names[person], record.face_id, record.path, degree, record.landmarks)
         for person, record, degree in zip(
             found.person_ids[asked[worst]].tolist(), records, degrees[worst].tolist(), strict=True
         )
@@ -208,19 +215,31 @@ def _merges(
     ignored = np.zeros(len(groups.ids), dtype=np.bool_)
     ignored[: len(people)] = [rows[person].ignored for person in people.tolist()]
     one, other, degrees = _likely(groups, _barred(view, found, groups), ignored, curve, prior, top)
-    faces = groups.ids[np.union1d(one, other)]
-    records = {face.face_id: face.path for face in reading.faces(view.transaction, faces)}
+    places = np.union1d(one, other)
+    examples = _examples(view, found, groups, places)
 
     def side(place: int) -> Side:
-        number = int(groups.ids[place])
+        number, example = int(groups.ids[place]), examples[place]
         if place >= groups.n_people:
-            return Side(None, None, number, records[FaceId(number)], 1)
-        return Side(number, rows[number].name, None, "", rows[number].n_faces)
+            return Side(None, None, number, example.path, 1, example)
+        return Side(number, rows[number].name, None, "", rows[number].n_faces, example)
 
     return tuple(
         LikelyMerge(side(a), side(b), degree)
         for a, b, degree in zip(one.tolist(), other.tolist(), degrees.tolist(), strict=True)
     )
+
+
+def _examples(
+    view: View, found: Assignments, groups: _Groups, places: Int64Array
+) -> dict[int, FaceRecord]:
+    """Return a face of each group: that of nobody's, or the first of a person."""
+    faces = groups.ids[places].copy()
+    of_people = places < groups.n_people
+    order = np.argsort(found.person_ids, kind="stable")
+    first = np.searchsorted(found.person_ids[order], faces[of_people])
+    faces[of_people] = found.face_ids[order[first]]
+    return dict(zip(places.tolist(), reading.faces(view.transaction, faces), strict=True))
 
 
 def _likely(

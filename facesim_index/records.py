@@ -5,12 +5,14 @@ orientation applied), origin at its top left corner.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple, NewType
 
 import numpy as np
 from numpy.typing import NDArray
+
+from facesim_index.shown import Shown
 
 FaceId = NewType("FaceId", int)
 ImageId = NewType("ImageId", int)
@@ -255,7 +257,7 @@ class EngineIdentity:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class Match(Shown):
     """One indexed face, as similar to a query face as its degree says.
 
     Attributes
@@ -340,7 +342,7 @@ class FaceAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class QueryAnswer:
+class QueryAnswer(Shown):
     """The answer to a query.
 
     Attributes
@@ -517,7 +519,7 @@ class FailedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Shown):
     """How alike one face of a picture is to one face of another.
 
     Attributes
@@ -540,6 +542,8 @@ class Comparison:
         Why the degree is missing, when it is.
     degree_low, degree_high, fmr, at_bound
         As of a `Match`.
+    landmarks_a, landmarks_b : ndarray of shape (5, 2), float32, or None
+        Of the faces; left out of comparisons of comparisons.
     """
 
     path_a: str
@@ -561,3 +565,5 @@ class Comparison:
     degree_high: float | None = None
     fmr: float | None = None
     at_bound: bool = False
+    landmarks_a: Float32Array | None = field(default=None, compare=False, repr=False)
+    landmarks_b: Float32Array | None = field(default=None, compare=False, repr=False)

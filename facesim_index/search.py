@@ -222,6 +222,8 @@ def compare_pictures(
         degree_high=judgement.degree_high,
         fmr=judgement.fmr,
         at_bound=judgement.at_bound,
+        landmarks_a=chosen_a.landmarks,
+        landmarks_b=chosen_b.landmarks,
     )
 
 
