@@ -4,6 +4,10 @@ A sidecar is a file of its own (``photo.jpg.xmp``); no picture is ever written t
 in the pixels of the picture as it is stored, before its EXIF orientation is applied [1]_: what
 facesim knows of the upright picture is turned back.
 
+A sidecar says who is in a picture.  In a folder of their own they are for their owner alone, as
+an index is; beside a picture, where a photo manager may run as somebody else, whoever may read
+the picture may read its sidecar, and nobody more.
+
 References
 ----------
 .. [1] Metadata Working Group, "Guidelines for Handling Image Metadata", version 2.0, 2010.
@@ -22,6 +26,7 @@ from facesim_index.catalog import people as catalog
 from facesim_index.catalog import reading
 from facesim_index.errors import StorageError
 from facesim_index.files import atomic_output
+from facesim_index.private import make_folder
 from facesim_index.records import Box, FaceRecord, ImageId
 from facesim_index.store import Store
 
@@ -82,7 +87,8 @@ def write_sidecars(store: Store, folder: Path | None) -> Sidecars:
     ----------
     store : Store
     folder : Path or None
-        Where to, in the tree of the pictures below the folder they share; None: beside them.
+        Where to, in the tree of the pictures below the folder they share, for the owner alone;
+        None: beside them, for those who may read the picture.
 
     Returns
     -------
@@ -110,7 +116,7 @@ def write_sidecars(store: Store, folder: Path | None) -> Sidecars:
                 foreign.append(str(target))
             else:
                 named = [(face.box, who) for face, who in faces]
-                _write(target, sidecar(named, *size))
+                _write(target, sidecar(named, *size), like=path if folder is None else None)
                 written, regions = written + 1, regions + len(named)
     return Sidecars(written, regions, tuple(foreign), tuple(missing))
 
@@ -230,13 +236,21 @@ def _is_ours(path: Path) -> bool:
     return root.get(f"{{{_META}}}xmptk") == TOOLKIT
 
 
-def _write(target: Path, data: bytes) -> None:
+def _write(target: Path, data: bytes, *, like: Path | None) -> None:
+    """Write a sidecar that those may read who may read another file; None: its owner alone."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folders(target.parent)
     except OSError as error:
         raise StorageError(f"cannot make {target.parent}: {error.strerror or error}") from error
-    with atomic_output(target) as handle:
+    with atomic_output(target, private=like is None, like=like) as handle:
         handle.write(data)
+
+
+def _make_folders(folder: Path) -> None:
+    """Make the folders that are not there for their owner alone; leave those that are."""
+    if not folder.exists():
+        _make_folders(folder.parent)
+        make_folder(folder)
 
 
 def _structure(parent: ElementTree.Element, tag: str) -> ElementTree.Element:

@@ -205,12 +205,33 @@ def test_ingest_people_labels_by_folder(tmp_path: Path) -> None:
     assert (nothing.exit_code, "name folders" in nothing.stderr) == (2, True)
 
 
+def test_status_counts_people_and_their_faces(index: Path) -> None:
+    def line() -> str:
+        rows = facesim(index, "status").stdout.splitlines()
+        [found] = [row for row in rows if row.startswith("people")]
+        return " ".join(found.split())
+
+    assert line() == "people 0"
+    facesim(index, "people", "cluster")
+    assert line() == "people 2: 4 faces; 1 are nobody's"
+    facesim(index, "people", "name", "1", "Rosa")
+    facesim(index, "people", "ignore", "2")
+    assert line() == "people 2 (1 named, 1 ignored): 4 faces; 1 are nobody's"
+    counts = json.loads(facesim(index, "status", "--json").stdout)["counts"]
+    names = ("people", "people_named", "people_ignored", "faces_of_people", "faces_of_nobody")
+    assert [counts[name] for name in names] == [2, 1, 1, 4, 1]
+
+
 def test_export_people_and_sidecars(grouped: Path, tmp_path: Path) -> None:
     facesim(grouped, "people", "name", "1", "Rosa")
     out = tmp_path / "people.csv"
     assert "4 faces" in facesim(grouped, "export", "people", out).stderr
     table = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
     assert [row["name"] for row in table] == ["Rosa", "Rosa", "", ""]
+    facesim(grouped, "people", "name", "1", "=Rosa")
+    safe = facesim(grouped, "export", "people", "-", "--spreadsheet-safe").stdout
+    assert next(row["name"] for row in csv.DictReader(safe.splitlines())) == "\\x3dRosa"
+    facesim(grouped, "people", "name", "1", "Rosa")
     result = facesim(grouped, "export", "sidecars", tmp_path / "names")
     assert result.stdout == "wrote 2 sidecars with 2 names\n"
     assert len(list((tmp_path / "names").glob("*.xmp"))) == 2
