@@ -326,8 +326,9 @@ def _side_text(side: "Side") -> str:
 
 
 def _tell_summary(summary: "PeopleSummary") -> None:
+    people = "person" if summary.people == 1 else "people"
     click.echo(
-        f"{summary.people} people ({summary.people_new} new): {summary.faces_placed} faces, "
+        f"{summary.people} {people} ({summary.people_new} new): {summary.faces_placed} faces, "
         f"{summary.faces_joined} of them joined now"
         + (f", {summary.faces_released} released" if summary.faces_released else "")
     )
