@@ -133,10 +133,7 @@ def rebuild_indexes(store: Store) -> None:
     except IndexDamagedError as error:
         still = [str(error)]
     if still:
-        raise IndexDamagedError(
-            f"the catalog of {store.folder} is damaged and cannot be mended from the pictures "
-            f"({still[0]}); {advice(store.folder)}"
-        )
+        raise _beyond_mending(store, still[0])
 
 
 def mend_catalog_rows(store: Store) -> MendedRows:
@@ -150,7 +147,8 @@ def mend_catalog_rows(store: Store) -> MendedRows:
     Raises
     ------
     IndexDamagedError
-        The row of the engine is damaged, or those of the tables are.
+        The row of the engine is damaged, or those of the tables are, or a row that is as it was
+        written refers to nothing.  Nothing is changed then.
     """
     with store.catalog.write() as transaction:
         transaction.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
@@ -164,9 +162,19 @@ def mend_catalog_rows(store: Store) -> MendedRows:
         if left:
             _count_anew(store, transaction)
         writing.advance_counters(transaction)
+        broken = transaction.exec_driver_sql("PRAGMA foreign_key_check").first()
+        if broken is not None:
+            raise _beyond_mending(store, f"row {broken[1]} of table {broken[0]} refers to nothing")
         if mended or left:
             writing.advance(transaction)
     return MendedRows(len(mended), tuple(taken_out), tuple(sorted(set(lost_paths))))
+
+
+def _beyond_mending(store: Store, why: str) -> IndexDamagedError:
+    return IndexDamagedError(
+        f"the catalog of {store.folder} is damaged and cannot be mended from the pictures ({why}); "
+        f"{advice(store.folder)}"
+    )
 
 
 _ORDER = {"face": 1, "image": 2, "file": 3, "folder": 4}
