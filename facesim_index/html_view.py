@@ -30,7 +30,9 @@ SIDE_PX = 96
 """Side of a face on the page; crops have twice as many pixels, for sharp screens."""
 
 MOST_FACES = MOST_MATCHES
-"""More faces than that are counted, not shown."""
+"""More matches of a face, faces of a person or doubtful faces are counted, not shown."""
+
+_MOST_OF_AN_ANSWER, _LEAST_OF_A_FACE = 300, 3
 
 _LIKELY, _UNCERTAIN, _UNLIKELY = "#2f8fd0", "#d98a0b", "#9aa1ab"
 _FAINT = "rgba(128,128,128,.25)"
@@ -44,7 +46,16 @@ Wanted = tuple[Sequence[str], Float32Array | None]
 @draws(QueryAnswer)
 def draw_answer(answer: QueryAnswer) -> str:
     """Draw each query face with its matches."""
-    parts = [_face_answer(answer, face) for face in answer.faces]
+    most = max(_MOST_OF_AN_ANSWER // max(len(answer.faces), 1), _LEAST_OF_A_FACE)
+    shown = [face.matches[: min(most, MOST_FACES)] for face in answer.faces]
+    wanted: list[Wanted] = [([answer.query], face.landmarks) for face in answer.faces]
+    wanted += [_of_match(match) for matches in shown for match in matches]
+    crops = iter(_crops(wanted))
+    own = [next(crops) for _ in answer.faces]
+    parts = [
+        _face_answer(answer, face, crop, [_match_card(match, next(crops)) for match in matches])
+        for face, crop, matches in zip(answer.faces, own, shown, strict=True)
+    ]
     if answer.n_left_out:
         parts.append(
             _line(f"The index is damaged: {answer.n_left_out} faces were left out.", strong=True)
@@ -108,6 +119,10 @@ def draw_status(found: IndexStatus) -> str:
         ("people", f"{counts['people']} ({counts['people_named']} with a name)"),
         ("size", f"{(found.bytes_segments + found.bytes_catalog) / 1e6:.1f} MB"),
     ]
+    if found.interrupted:
+        rows.append(("interrupted", "the last ingest did not finish; run it again to go on"))
+    if found.traces_left:
+        rows.append(("traces", "a secure forget did not finish; compact finishes it"))
     return _page(_pairs_table(rows))
 
 
@@ -187,17 +202,15 @@ def draw_review(review: Review) -> str:
 # The parts of an answer
 
 
-def _face_answer(answer: QueryAnswer, face: FaceAnswer) -> str:
-    shown = face.matches[:MOST_FACES]
-    own, *crops = _crops([([answer.query], face.landmarks), *map(_of_match, shown)])
+def _face_answer(answer: QueryAnswer, face: FaceAnswer, crop: str, cards: Sequence[str]) -> str:
+    """Draw a query face beside the cards of its first matches."""
     asked = answer.person
     if asked is None:
         asked = "query" if answer.person_id is None else f"person {answer.person_id}"
     about = f"face {face.face}, {face.box.w:.0f}×{face.box.h:.0f} px"
-    query = _card(own, f"<b>{_text(asked)}</b>", _file_name(answer.query), _faded(about))
-    cards = [_match_card(match, crop) for match, crop in zip(shown, crops, strict=True)]
+    query = _card(crop, f"<b>{_text(asked)}</b>", _file_name(answer.query), _faded(about))
     matches = _row(cards) if cards else _line("no match")
-    matches += _left_out(len(face.matches) - len(shown))
+    matches += _left_out(len(face.matches) - len(cards))
     edge = f"border-left:1px solid {_FAINT};padding-left:12px"
     return (
         '<div style="display:flex;gap:12px;align-items:flex-start;margin:4px 0 12px">'

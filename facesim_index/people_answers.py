@@ -6,6 +6,7 @@ import numpy as np
 
 from facesim_index.calibration import Calibration
 from facesim_index.catalog import people as catalog
+from facesim_index.errors import IndexDamagedError
 from facesim_index.people_evidence import person_degree, summed
 from facesim_index.records import Float32Array, Int64Array
 from facesim_index.store import View
@@ -53,27 +54,32 @@ def whose_faces(
         Faces that say nothing new of the query face: those of its own picture.
     curve : Calibration or None
     prior : float
+
+    Raises
+    ------
+    IndexDamagedError
+        A row that says so is not as it was written, or is not found by its person.
     """
     person_of = catalog.whose(view.transaction, face_ids.tolist())
+    found = catalog.assignments_of(view.transaction, set(person_of.values()))
+    if not np.isin(list(person_of), found.face_ids).all():
+        raise IndexDamagedError(
+            "the catalog is damaged: not every face of a person is found; "
+            "run `facesim verify --repair`"
+        )
     people = {}
     for row in catalog.persons(view.transaction, set(person_of.values())):
-        degree = _degree(view, query, row.person_id, own, curve, prior)
+        faces = np.setdiff1d(found.face_ids[found.person_ids == row.person_id], own)
+        degree = _degree(view, query, faces, curve, prior)
         people[row.person_id] = Whose(row.person_id, row.name, degree)
     return {face_id: people[person_id] for face_id, person_id in person_of.items()}
 
 
 def _degree(
-    view: View,
-    query: Float32Array,
-    person_id: int,
-    own: Int64Array,
-    curve: Calibration | None,
-    prior: float,
+    view: View, query: Float32Array, faces: Int64Array, curve: Calibration | None, prior: float
 ) -> float | None:
-    if curve is None or curve.head.kind == "weighted-l1":
-        return None
-    faces = np.setdiff1d(catalog.assignments_of(view.transaction, [person_id]).face_ids, own)
-    if not len(faces):
+    """Return the probability that a face is that of the person whose faces these are."""
+    if curve is None or curve.head.kind == "weighted-l1" or not len(faces):
         return None
     total = summed(faces, view, curve)
     mean = total @ curve.head.transform(query[None])[0].astype(np.float64) / len(faces)

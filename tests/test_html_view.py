@@ -1,6 +1,7 @@
 """What a notebook shows: faces where they can be read, and names as nothing but text."""
 
 import base64
+import dataclasses
 import io
 import os
 import re
@@ -309,6 +310,17 @@ def test_what_is_lacking_and_what_is_too_much_is_told() -> None:
     assert page(Review((), (), 0.1)).text.count("No") == 2
     stopped = page(IngestSummary(interrupted=True))
     assert "run it again to go on" in stopped.text
+    unfinished = dataclasses.replace(status("i"), interrupted=True, traces_left=True)
+    assert "run it again to go on" in page(unfinished).text
+    assert "compact finishes it" in page(unfinished).text
+
+
+def test_of_very_many_faces_the_best_matches_of_each_are_shown() -> None:
+    matches = tuple(match("/p/a.jpg", rank=number + 1) for number in range(20))
+    face = FaceAnswer(0, BOX, LANDMARKS, 0.9, matches)
+    shown = page(dataclasses.replace(answer("/p/q.jpg"), faces=(face,) * 30))
+    assert shown.text.count("and 10 more, not shown") == 30
+    assert shown.text.count("no picture") == 30 * 11
 
 
 def test_a_comparison_shows_both_faces(tmp_path: Path) -> None:
@@ -333,6 +345,7 @@ def test_what_an_index_answers_is_shown(tmp_path: Path) -> None:
         summary = ingest(store, photos)
     assert "2 with faces, 0 without" in page(summary).text
     with FaceIndex.open(tmp_path / "i.facesim", engine=FAKE) as index:
+        assert index.calibration() is None
         found = index.query(photos / "red.png", top=2)
         assert len(page(found).pictures) == 3
         assert "3 (0 are somebody's)" in page(index.status()).text
