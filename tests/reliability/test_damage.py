@@ -112,6 +112,30 @@ def test_changed_bytes_are_found_or_harmless(grounds: Grounds) -> None:
     assert n_found > N_FLIPS // 3
 
 
+def test_a_number_of_rows_that_asks_for_all_memory_is_damage(grounds: Grounds) -> None:
+    """Once, that was a MemoryError."""
+    outcome = grounds.run(Case("closed", "segments/000002.faiss", "flipped", 106, 3), mend=True)
+    assert outcome is not None
+    assert (outcome.verified, outcome.mended) == ("found", "as before")
+    assert outcome.asked in ("partial", "refused")
+
+
+def test_people_of_whom_an_index_of_the_catalog_lost_faces_are_not_told(grounds: Grounds) -> None:
+    """Once, the degree for a person was made of the faces that were left."""
+    catalog = grounds.known["closed"].folder / "catalog.sqlite3"
+    with closing(sqlite3.connect(catalog)) as database:
+        [page] = database.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'ix_face_person_person_id'"
+        ).fetchone()
+    cells = (page - 1) * 4096 + 8  # of a leaf: where each entry begins, two bytes each
+    outcomes = [
+        grounds.run(Case("closed", "catalog.sqlite3", "zeroed", cells + 2 * first), mend=True)
+        for first in (0, 8)
+    ]
+    assert [outcome.asked for outcome in outcomes if outcome] == ["refused"] * 2
+    assert [outcome.mended for outcome in outcomes if outcome] == ["as before"] * 2
+
+
 def places_of(data: bytes, wanted: bytes) -> list[int]:
     places, at = [], data.find(wanted)
     while at >= 0:
