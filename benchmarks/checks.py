@@ -1,12 +1,22 @@
-"""What it costs to check what a search reads: ``python -m benchmarks.checks``."""
+"""What it costs to check what a search reads: ``python -m benchmarks.checks``.
+
+``python -m benchmarks.checks INDEX`` tells it of the rows about people, in an index of yours that
+has some; it is only read.
+"""
 
 import statistics
+import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
+from sqlalchemy import Connection
 
+from facesim_index.catalog import row_checks
+from facesim_index.index import FaceIndex
 from facesim_index.records import SegmentId
 from facesim_index.vectors import Segment, write_segment
 from facesim_index.vectors_coarse import write_coarse
@@ -49,5 +59,40 @@ def main() -> None:
                 )
 
 
+def of_people(folder: Path) -> None:
+    """Print what the checks of rows about people cost, each and in queries."""
+    require_whole = row_checks.require_whole
+
+    def not_of_people(
+        connection: Connection, table: str, row_ids: Iterable[int] | None = None
+    ) -> None:
+        if table not in ("face_person", "person"):
+            require_whole(connection, table, row_ids)
+
+    with FaceIndex.open(folder) as index:
+        ids = index.face_ids()
+        with index._opened.catalog.read() as transaction:
+            start = time.perf_counter()
+            require_whole(transaction, "face_person")
+            took = time.perf_counter() - start
+        n_rows = index.status().counts["faces_of_people"]
+        print(f"{n_rows} rows: {1e6 * took / max(n_rows, 1):.1f} µs a row")
+        times: dict[bool, list[float]] = {True: [], False: []}
+        for face_id in np.random.default_rng(1).choice(ids, N_QUERIES).tolist():
+            for is_checked, check in ((True, require_whole), (False, not_of_people)):
+                with patch.object(row_checks, "require_whole", check):
+                    start = time.perf_counter()
+                    index.query(face_id=face_id, top=10)
+                    times[is_checked].append(1e3 * (time.perf_counter() - start))
+    for is_checked, found in times.items():
+        word = "checked" if is_checked else "not checked"
+        print(
+            f"a query of {len(ids)} faces, people {word}: median {statistics.median(found):.2f} ms"
+        )
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:]:
+        of_people(Path(sys.argv[1]))
+    else:
+        main()

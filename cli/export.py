@@ -183,6 +183,53 @@ def faces(
     state.say(f"Wrote {_named(out)}: {len(ids)} faces")
 
 
+@export.command(epilog="Example: facesim export people people.csv")
+@out_argument
+@click.option("--all", "with_ignored", is_flag=True, help="Also those who are ignored.")
+@spreadsheet_option
+@pass_state
+def people(state: State, out: Path, with_ignored: bool, spreadsheet_safe: bool) -> None:
+    """Write one row for each face that is somebody's: whose, where, in which picture.
+
+    It says who is in which picture, so the file is for its owner alone, whatever the umask.
+    """
+    from facesim_index.people_table import COLUMNS
+
+    safe = spreadsheet_safe or _to_terminal(out)
+    count = 0
+    with state.open() as index, _output(out, private=True) as handle:
+        handle.write(csv_line(COLUMNS))
+        for row in index.people.table(ignored=with_ignored):
+            handle.write(csv_line(row, spreadsheet_safe=safe))
+            count += 1
+    state.say(f"Wrote {_named(out)}: {count} faces")
+
+
+@export.command(epilog="Example: facesim export sidecars names")
+@click.argument(
+    "folder", required=False, type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER"
+)
+@click.option("--beside", is_flag=True, help="Write beside the pictures, not below a FOLDER.")
+@pass_state
+def sidecars(state: State, folder: Path | None, beside: bool) -> None:
+    """Write the names of people as XMP files, as photo managers read them.
+
+    One file for each picture that shows someone with a name, photo.jpg.xmp, with the face
+    regions of the Metadata Working Group.  No picture is changed, and no sidecar of another
+    program is replaced.  Below a FOLDER they are for their owner alone; beside the pictures,
+    for those who may read the picture.
+    """
+    if (folder is None) != beside:
+        raise click.UsageError("give either FOLDER or --beside")
+    with state.open() as index:
+        done = index.people.write_sidecars(folder)
+    click.echo(f"wrote {done.written} sidecars with {done.regions} names")
+    for name in done.foreign:
+        state.say(f"Left alone, made by another program: {printable(name)}")
+    for name in done.missing:
+        state.say(f"Not there any more: {printable(name)}")
+
+
 def _chosen(index: "FaceIndex", under: str | None, face_ids: str | None) -> "Int64Array":
     """Return the ids of the faces that the options choose."""
     import numpy as np
@@ -214,14 +261,14 @@ def _read_ids(name: str) -> list[int]:
 
 
 @contextlib.contextmanager
-def _output(out: Path) -> Iterator[BinaryIO]:
+def _output(out: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """Open standard output, or a file that appears only when it is whole."""
     from facesim_index.files import atomic_output
 
     if str(out) == "-":
         yield sys.stdout.buffer
         return
-    with atomic_output(out) as handle:
+    with atomic_output(out, private=private) as handle:
         yield handle
 
 

@@ -1,6 +1,7 @@
 """``facesim ingest``."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ from .progress_bar import progress_bar
 from .state import Augment, Numerics, Provider, State, pass_state
 
 if TYPE_CHECKING:
+    from facesim_index.index import FaceIndex
     from facesim_index.ingest import IngestSummary
     from facesim_index.scan import Scan
 
@@ -33,7 +35,15 @@ SUMMARY_FIELDS = (
 
 
 @click.command(epilog="Example: facesim ingest ~/Pictures --exclude 'thumbnails/' --prune")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True))
+@click.argument("paths", nargs=-1, type=click.Path(exists=True))
+@click.option(
+    "--people",
+    "people_folder",
+    metavar="FOLDER",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Ingest a folder that has one folder for each person, named after them, and say that "
+    "its pictures show them (`facesim people`).",
+)
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one for each core]")
 @click.option(
     "--model",
@@ -79,6 +89,7 @@ SUMMARY_FIELDS = (
 def ingest(
     state: State,
     paths: tuple[str, ...],
+    people_folder: Path | None,
     workers: int | None,
     model: str | None,
     provider: Provider,
@@ -102,6 +113,10 @@ def ingest(
     """
     from facesim_index.scan import IngestOptions
 
+    if people_folder is not None:
+        paths += (str(people_folder),)
+    if not paths:
+        raise click.UsageError("name folders or photos to ingest")
     options = IngestOptions(exclude, follow_symlinks, retry_errors, prune, checksum)
     with state.open(
         create=True, model=model, provider=provider, augment=augment, numerics=numerics
@@ -126,6 +141,8 @@ def ingest(
                 progress=progress,
                 should_stop=should_stop,
             )
+        if people_folder is not None and not summary.interrupted:
+            _label(state, index, people_folder)
     for warning in summary.warnings:
         state.say(f"Warning: {printable(warning)}")
     _tell_summary(summary, prune=prune, as_json=as_json)
@@ -134,6 +151,16 @@ def ingest(
         sys.exit(INTERRUPTED_EXIT_CODE)
     if summary.images_failed:
         state.say("Some pictures could not be used: `facesim errors` lists them.")
+
+
+def _label(state: State, index: "FaceIndex", folder: Path) -> None:
+    labels = index.people.confirm_folder(folder)
+    n_faces = sum(len(faces) for faces in labels.faces.values())
+    state.say(f"{n_faces} faces are those of {len(labels.faces)} people, by their folders")
+    if labels.n_ambiguous:
+        state.say(f"{labels.n_ambiguous} faces are claimed by several folders, and left out")
+    if labels.n_kept:
+        state.say(f"{labels.n_kept} faces stay whose they were said to be before")
 
 
 def _tell_summary(summary: "IngestSummary", *, prune: bool, as_json: bool) -> None:

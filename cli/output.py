@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from facesim_index.plain_text import Cell, csv_line, json_text
+from facesim_index.plain_text import count_text as count_text
+from facesim_index.plain_text import degree_text as degree_text
 from facesim_index.plain_text import printable as printable
 
 if TYPE_CHECKING:
@@ -84,29 +86,9 @@ def _print_table(table: "Table") -> None:
         click.echo(line.rstrip())
 
 
-def degree_text(degree: float | None) -> str:
-    """Return a degree for people: four decimals, and never a claim of certainty."""
-    if degree is None:
-        return "-"
-    if degree >= 0.99995:
-        return ">0.9999"
-    if degree < 0.00005:
-        return "<0.0001"
-    return f"{degree:.4f}"
-
-
 def number_text(value: float | None, decimals: int) -> str:
     """Return a number for people, or a dash when there is none."""
     return "-" if value is None else f"{value:.{decimals}f}"
-
-
-def count_text(expected: float | None) -> str:
-    """Return an expected number for people: two digits, and never a plain zero."""
-    if expected is None:
-        return "-"
-    if expected < 0.01:
-        return "<0.01"
-    return f"{expected:.2g}" if expected < 100 else f"{expected:.0f}"
 
 
 def _write(data: bytes) -> None:

@@ -31,6 +31,7 @@ CSV_COLUMNS = (
     *("face", "rank", "degree", "log10_lr", "cosine", "face_id", "same_image", "path"),
     *("x", "y", "w", "h"),
     *("degree_low", "degree_high", "fmr", "expected_strangers", "at_bound"),
+    *("person_id", "person", "person_degree"),
 )
 
 
@@ -62,18 +63,24 @@ TABLE_COLUMNS = (
     *("rank", "degree", "log10 LR", "strangers", "cosine", "face"),
     *("support", "picture"),
 )
+PERSON_COLUMNS = ("person", "degree for it")
 
 
 @click.command(epilog="Example: facesim query me.jpg --top 5 --sheet matches.png")
 @click.argument("image", required=False, type=click.Path(exists=True, dir_okay=False))
 @click.option("--face-id", type=int, help="Look for a face of the index instead of a picture.")
+@click.option("--person", metavar="NAME|NUMBER", help="Look for a person of the index.")
 @click.option(
     "--top", type=click.IntRange(1), default=10, show_default=True, help="Matches for each face."
 )
 @click.option("--face", type=click.IntRange(0), help="Only this face of the picture, from 0.")
 @click.option("--min-degree", type=click.FloatRange(0, 1), help="Only matches of this degree.")
 @gallery_prior_option
-@click.option("--exclude-same-image", is_flag=True, help="Leave out the query picture itself.")
+@click.option(
+    "--exclude-same-image",
+    is_flag=True,
+    help="Leave out the query picture itself, or the faces that are already the person's.",
+)
 @click.option(
     "--exact", is_flag=True, help="Compare with every face, however long a large index takes."
 )
@@ -90,6 +97,7 @@ def query(
     state: State,
     image: str | None,
     face_id: int | None,
+    person: str | None,
     top: int,
     face: int | None,
     min_degree: float | None,
@@ -105,14 +113,19 @@ def query(
     Every face of the picture is answered, left to right.  The degree of a match is the
     probability that both faces show one person, given the prior; strangers is how many faces
     of other people are expected at or above it in an index of this size.
+
+    Where `facesim people` knows whose a match is, it is told, with the degree for that person:
+    the probability that the query face is theirs, from all their faces together.  With
+    --person every degree is of that kind, and the cosine is the mean over the person's faces.
     """
-    if (image is None) == (face_id is None):
-        raise click.UsageError("give either IMAGE or --face-id")
+    if [image, face_id, person].count(None) != 2:
+        raise click.UsageError("give one of IMAGE, --face-id and --person")
     with state.open() as index:
         state.notice_licence(index.model)
         answer = index.query(
             image,
             face_id=face_id,
+            person=None if person is None else who(person),
             top=top,
             face=face,
             min_degree=min_degree,
@@ -226,6 +239,8 @@ def answer_document(answer: "QueryAnswer") -> dict[str, object]:
         "faces_left_out": answer.n_left_out,
         "damaged_segments": list(answer.damaged_segments),
         "query": answer.query,
+        "person_id": answer.person_id,
+        "person": answer.person,
         "note": answer.note,
         "faces": [_face_document(face) for face in answer.faces],
     }
@@ -252,6 +267,9 @@ def _face_document(face: "FaceAnswer") -> dict[str, object]:
                 "fmr": match.fmr,
                 "expected_strangers": match.expected_strangers,
                 "at_bound": match.at_bound,
+                "person_id": match.person_id,
+                "person": match.person,
+                "person_degree": match.person_degree,
             }
             for match in face.matches
         ],
@@ -308,21 +326,27 @@ def _csv_rows(answer: "QueryAnswer") -> Iterator[tuple[Cell, ...]]:
                 match.fmr,
                 match.expected_strangers,
                 str(match.at_bound).lower(),
+                match.person_id,
+                match.person,
+                match.person_degree,
             )
 
 
 def _write_tables(answer: "QueryAnswer") -> None:
     for face in answer.faces:
         x, y, w, h = (round(value) for value in _box(face.box))
+        asked = "" if answer.person_id is None else f"{person_text(answer)}, for instance "
         click.echo(
-            f"face {face.face} of {shown_path(answer.query)} "
+            f"{asked}face {face.face} of {shown_path(answer.query)} "
             f"({w}×{h} px at {x},{y}, detection {face.detection:.2f})"
         )
         if face.matches:
+            known = any(match.person_id is not None for match in face.matches)
+            extra = PERSON_COLUMNS[: (answer.person_id is None) + 1] if known else ()
             write_table(
-                TABLE_COLUMNS,
-                [_table_row(match) for match in face.matches],
-                numeric=TABLE_COLUMNS[:-2],
+                (*TABLE_COLUMNS[:-1], *extra, TABLE_COLUMNS[-1]),
+                [_table_row(match, len(extra)) for match in face.matches],
+                numeric=(*TABLE_COLUMNS[:-2], PERSON_COLUMNS[1]),
             )
         else:
             click.echo("no match")
@@ -331,7 +355,19 @@ def _write_tables(answer: "QueryAnswer") -> None:
         _write_legend(answer)
 
 
-def _table_row(match: "Match") -> tuple[str, ...]:
+def who(text: str) -> int | str:
+    """Return the number or the name of a person that was typed."""
+    return int(text) if text.isascii() and text.isdigit() else text
+
+
+def person_text(known: "Match | QueryAnswer") -> str:
+    """Return a person for people: the name, else the number."""
+    if known.person is not None:
+        return printable(known.person)
+    return "-" if known.person_id is None else f"person {known.person_id}"
+
+
+def _table_row(match: "Match", n_extra: int) -> tuple[str, ...]:
     from facesim_index.calibration import support_phrase
 
     return (
@@ -342,6 +378,7 @@ def _table_row(match: "Match") -> tuple[str, ...]:
         number_text(match.cosine, 3),
         str(match.face_id),
         "-" if match.log10_lr is None else support_phrase(match.log10_lr),
+        *(person_text(match), degree_text(match.person_degree))[:n_extra],
         shown_path(match.path)
         + (f"  (+{len(match.paths) - 1} copies)" if len(match.paths) > 1 else "")
         + ("  (the query picture)" if match.same_image else ""),
@@ -356,9 +393,16 @@ def _write_legend(answer: "QueryAnswer") -> None:
             f"({answer.prior_low:.2g} to {answer.prior_high:.2g})"
         )
     click.echo(f"degree: probability of one person, at prior {answer.prior:.3g}{estimated}")
-    click.echo(
-        f"strangers: faces of other people expected at or above this, among {answer.n_faces}"
-    )
+    if answer.person_id is not None:
+        click.echo(
+            "cosine: the mean over the person's faces; the degree is of all of them together"
+        )
+    else:
+        click.echo(
+            f"strangers: faces of other people expected at or above this, among {answer.n_faces}"
+        )
+    if any(match.person_degree is not None for face in answer.faces for match in face.matches):
+        click.echo("degree for it: probability of that person, from all their faces together")
     if any(match.at_bound for face in answer.faces for match in face.matches):
         name = printable(answer.calibration or "")
         click.echo(f"*: as far as the evidence of the calibration {name} reaches")

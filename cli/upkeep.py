@@ -56,6 +56,7 @@ def status(state: State, as_json: bool) -> None:
                 **{"removed, not compacted": counts["faces_removed_not_compacted"]},
             ),
         ),
+        ("people", _people(counts)),
         ("segments", f"{found.segments} ({_megabytes(found.bytes_segments)})"),
         ("catalog", _megabytes(found.bytes_catalog)),
     ]
@@ -185,6 +186,14 @@ def _with(total: int, **parts: int) -> str:
     """Return a total with those of its parts that are not zero."""
     named = ", ".join(f"{count} {name}" for name, count in parts.items() if count)
     return f"{total} ({named})" if named else str(total)
+
+
+def _people(counts: dict[str, int]) -> str:
+    """Return how many people there are, and how many faces are theirs."""
+    people = _with(counts["people"], named=counts["people_named"], ignored=counts["people_ignored"])
+    if not counts["people"]:
+        return people
+    return f"{people}: {counts['faces_of_people']} faces; {counts['faces_of_nobody']} are nobody's"
 
 
 def _megabytes(size_bytes: int) -> str:

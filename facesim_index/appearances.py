@@ -10,6 +10,7 @@ from facesim_index.calibration import Calibration, degree_from_log10_lr, log10_l
 from facesim_index.catalog import reading
 from facesim_index.engine import FaceEngine
 from facesim_index.errors import CalibrationError, UsageError
+from facesim_index.people_answers import whose_faces
 from facesim_index.prior import Prior, ResolvedPrior, resolve_prior
 from facesim_index.records import (
     EmbeddedFace,
@@ -110,7 +111,8 @@ def find_person(
         own = reading.faces_of_images(view.transaction, [same.image_id] if same else [])
         judged = judge(cosines[found], curve, prior=resolved.value, scores=scores[found])
         near = Neighbours(ids[found], cosines[found])
-        matches = matches_of(view, near, judged, own, len(ids), None)
+        whose = whose_faces(view, shown.embedding, near.face_ids, own, curve, resolved.value)
+        matches = matches_of(view, near, judged, own, len(ids), None, whose)
     return Appearances(str(path), number, min_degree, resolved, len(ids), matches)
 
 

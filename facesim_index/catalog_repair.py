@@ -3,7 +3,8 @@
 What a row held is found by its checksum where a single byte changed (`catalog.row_mending`).
 What is left is made anew from what it describes: faces and pictures from the picture files,
 tombstones from the segments, counters from what was counted.  Nothing is guessed: what cannot
-be made anew is taken out and listed.
+be made anew is taken out and listed.  Of people that is what the machine found, which a grouping
+finds again; what a human said stays where its row is sound.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facesim_index.catalog import reading, row_checks, writing
+from facesim_index.catalog import people, reading, row_checks, writing
 from facesim_index.catalog.connection import CATALOG_NAME, Catalog, Transaction, needs_upgrade
 from facesim_index.catalog.log_check import aside_path, check_log, log_path, shared_path
 from facesim_index.catalog.row_checks import WrongRow
@@ -128,14 +129,11 @@ def rebuild_indexes(store: Store) -> None:
     with contextlib.suppress(IndexDamagedError), store.catalog.write() as transaction:
         transaction.exec_driver_sql("REINDEX")
     try:
-        still = store.catalog.check_integrity()
+        still = store.catalog.check_structure()  # what refers to lost rows is mended with them
     except IndexDamagedError as error:
         still = [str(error)]
     if still:
-        raise IndexDamagedError(
-            f"the catalog of {store.folder} is damaged and cannot be mended from the pictures "
-            f"({still[0]}); {advice(store.folder)}"
-        )
+        raise _beyond_mending(store, still[0])
 
 
 def mend_catalog_rows(store: Store) -> MendedRows:
@@ -149,7 +147,8 @@ def mend_catalog_rows(store: Store) -> MendedRows:
     Raises
     ------
     IndexDamagedError
-        The row of the engine is damaged, or those of the tables are.
+        The row of the engine is damaged, or those of the tables are, or a row that is as it was
+        written refers to nothing.  Nothing is changed then.
     """
     with store.catalog.write() as transaction:
         transaction.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
@@ -159,11 +158,23 @@ def mend_catalog_rows(store: Store) -> MendedRows:
         for wrong in sorted(left, key=lambda row: _ORDER.get(row.table, 0)):
             lost_paths += _take_out(store, transaction, wrong)
             taken_out.append(str(wrong))
+        people.mend(transaction, {wrong.table for wrong in left})
         if left:
             _count_anew(store, transaction)
+        writing.advance_counters(transaction)
+        broken = transaction.exec_driver_sql("PRAGMA foreign_key_check").first()
+        if broken is not None:
+            raise _beyond_mending(store, f"row {broken[1]} of table {broken[0]} refers to nothing")
         if mended or left:
             writing.advance(transaction)
     return MendedRows(len(mended), tuple(taken_out), tuple(sorted(set(lost_paths))))
+
+
+def _beyond_mending(store: Store, why: str) -> IndexDamagedError:
+    return IndexDamagedError(
+        f"the catalog of {store.folder} is damaged and cannot be mended from the pictures ({why}); "
+        f"{advice(store.folder)}"
+    )
 
 
 _ORDER = {"face": 1, "image": 2, "file": 3, "folder": 4}

@@ -27,7 +27,9 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_output(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
+def atomic_output(
+    path: Path, *, private: bool = False, like: Path | None = None
+) -> Iterator[BinaryIO]:
     """Open `path` for writing such that it appears whole, or not at all.
 
     The bytes go to a hidden temporary file beside it, which is flushed to the disk and
@@ -39,6 +41,8 @@ def atomic_output(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
         An existing file is replaced.
     private : bool, default=False
         Only the owner may read the file, whatever the umask says.
+    like : Path, optional
+        Nobody may read or write the file who may not do so with this one, either.
 
     Yields
     ------
@@ -63,7 +67,7 @@ def atomic_output(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
             with contextlib.suppress(PermissionError):  # of a disk that knows no such rights
                 os.chmod(temporary, 0o600)  # noqa: PTH101 - whatever the umask made of it
         else:
-            _give_usual_mode(temporary)
+            _give_usual_mode(temporary, 0o666 if like is None else like.stat().st_mode & 0o666)
         os.replace(temporary, path)  # noqa: PTH105 - one call that replaces on every system
         sync_folder(path.parent)
     except BaseException as error:
@@ -74,8 +78,8 @@ def atomic_output(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
         raise
 
 
-def _give_usual_mode(temporary: str) -> None:
-    """Give a mkstemp file the mode that a plain `open` would have given it."""
+def _give_usual_mode(temporary: str, widest: int) -> None:
+    """Give a mkstemp file the mode that a plain `open` would have given it, but none wider."""
     mask = os.umask(0)
     os.umask(mask)
-    os.chmod(temporary, 0o666 & ~mask)  # noqa: PTH101 - the twin of mkstemp
+    os.chmod(temporary, widest & ~mask)  # noqa: PTH101 - the twin of mkstemp

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 import numpy as np
 
-from facesim_index import maintenance, matches, search
+from facesim_index import html_view as html_view  # draws what a notebook shows
+from facesim_index import maintenance, matches, people_search, search
 from facesim_index import matrix as matrices
 from facesim_index.appearances import Appearances, find_person
 from facesim_index.calibration import Calibration, shipped_calibration
@@ -31,6 +32,9 @@ from facesim_index.ingest import Ingest, IngestSummary
 from facesim_index.kept_calibrations import check_engine, read_calibration
 from facesim_index.maintenance import Repair, Verdict
 from facesim_index.matrix import MatrixBlock, MatrixOptions
+from facesim_index.people_book import PeopleBook
+from facesim_index.people_edits import Who
+from facesim_index.people_edits import find_person as person_of
 from facesim_index.prior import Prior, resolve_prior
 from facesim_index.progress import Progress, ignore
 from facesim_index.readers import read_all, running_provider, settings_for
@@ -154,6 +158,11 @@ class FaceIndex:
             if not create:
                 raise
         return index
+
+    @property
+    def people(self) -> PeopleBook:
+        """Who is in the index."""
+        return PeopleBook(self._folder, lambda: self._opened)
 
     @property
     def path(self) -> Path:
@@ -291,6 +300,7 @@ class FaceIndex:
         picture: AnyPath | None = None,
         *,
         face_id: int | None = None,
+        person: Who | None = None,
         top: int = 10,
         face: int | None = None,
         min_degree: float | None = None,
@@ -305,6 +315,8 @@ class FaceIndex:
         picture : path-like, optional
         face_id : int, optional
             A face of this index instead of a picture.
+        person : int or str, optional
+            A person of this index, by number or name, instead of a picture.
         top : int, default=10
             Most matches for each face.
         face : int, optional
@@ -315,7 +327,7 @@ class FaceIndex:
             Probability of a genuine pair before looking, in (0, 1); ``gallery`` estimates it
             from the scores of the index itself.
         exclude_same_image : bool, default=False
-            Leave out the faces of the query picture itself.
+            Leave out the faces of the query picture itself, or those that are the person's.
         exact : bool, default=False
             Compare with every face of the index, which takes longer in a large one; otherwise
             at most 2 in 10,000 of the matches are missed.  Cosines are exact either way.
@@ -329,13 +341,17 @@ class FaceIndex:
         UsageError, PictureError, NoFaceError, CalibrationError, EngineMismatchError, ModelError
         """
         options = QueryOptions(top, face, min_degree, prior, exclude_same_image, exact)
-        if (picture is None) == (face_id is None):
-            raise UsageError("give either a picture or a face_id to query")
+        if [picture, face_id, person].count(None) != 2:
+            raise UsageError("give either a picture, a face_id or a person to query")
         if picture is not None:
             path = Path(picture).expanduser()
             return search.query_picture(self._opened, self._engine, path, options)
         if face is not None:
             raise UsageError("face chooses among the faces of a picture; a face_id is one face")
+        if person is not None:
+            with self._opened.catalog.read() as transaction:
+                found = person_of(transaction, person)
+            return people_search.query_person(self._opened, found, options)
         return search.query_face(self._opened, FaceId(face_id or 0), options)
 
     def prior(self, prior: Prior = "gallery") -> float:
@@ -359,6 +375,10 @@ class FaceIndex:
         with self._opened.view() as view:
             curve = self._opened.calibration()
             return resolve_prior(self._opened, view, curve, prior).value
+
+    def calibration(self) -> Calibration | None:
+        """Return the calibration that degrees are made with; None when there is none."""
+        return self._opened.calibration()
 
     def face_ids(self, *, under: AnyPath | None = None) -> Int64Array:
         """Return the ids of all faces, ascending; with `under`, of pictures at or below a path."""

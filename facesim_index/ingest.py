@@ -34,6 +34,7 @@ from facesim_index.records import (
     PictureReading,
 )
 from facesim_index.scan import Candidate, IngestOptions, Scan, Targets, candidates, scan
+from facesim_index.shown import Shown
 from facesim_index.store import Batch, Store
 
 COMMIT_PICTURES = 256
@@ -54,7 +55,7 @@ ReadAll = Callable[[Iterable[Path]], Iterator[PictureReading | Failure | ItemFai
 
 
 @dataclass(slots=True)
-class IngestSummary:
+class IngestSummary(Shown):
     """What an ingest did.
 
     ``files_new + files_changed`` is the number of files that were looked into; of those

@@ -267,8 +267,8 @@ def _check_catalog(store: Store) -> Iterator[Problem]:
         with store.catalog.read() as transaction:
             for wrong in row_checks.all_wrong_rows(transaction):
                 yield Problem("rows", str(wrong))
-            if not reading.image_ids_are_fresh(transaction):
-                yield Problem("rows", "the counter of pictures is behind them")
+            for table in reading.counters_behind(transaction):
+                yield Problem("rows", f"the counter of table {table} is behind its rows")
     except IndexDamagedError as error:
         yield Problem("catalog", str(error))
 

@@ -135,6 +135,26 @@ def _escape(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
+def degree_text(degree: float | None) -> str:
+    """Return a degree for people: four decimals, and never a claim of certainty."""
+    if degree is None:
+        return "-"
+    if degree >= 0.99995:
+        return ">0.9999"
+    if degree < 0.00005:
+        return "<0.0001"
+    return f"{degree:.4f}"
+
+
+def count_text(expected: float | None) -> str:
+    """Return an expected number for people: two digits, and never a plain zero."""
+    if expected is None:
+        return "-"
+    if expected < 0.01:
+        return "<0.01"
+    return f"{expected:.2g}" if expected < 100 else f"{expected:.0f}"
+
+
 def score_name(head: str) -> str:
     """Return what the scores of a similarity head are called.
 

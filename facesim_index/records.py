@@ -5,12 +5,14 @@ orientation applied), origin at its top left corner.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple, NewType
 
 import numpy as np
 from numpy.typing import NDArray
+
+from facesim_index.shown import Shown
 
 FaceId = NewType("FaceId", int)
 ImageId = NewType("ImageId", int)
@@ -255,7 +257,7 @@ class EngineIdentity:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class Match(Shown):
     """One indexed face, as similar to a query face as its degree says.
 
     Attributes
@@ -289,6 +291,13 @@ class Match:
     at_bound : bool
         The calibration's evidence ends before this cosine: the degree is as strong a claim as
         it supports, for or against.
+    person_id : int or None
+        Whose the face is; None when it is nobody's.
+    person : str or None
+        That person's name; None when it has none.
+    person_degree : float or None
+        Probability that the query face is that person's, from all faces of the person but
+        those of the query picture.
     """
 
     rank: int
@@ -306,6 +315,9 @@ class Match:
     fmr: float | None = None
     expected_strangers: float | None = None
     at_bound: bool = False
+    person_id: int | None = None
+    person: str | None = None
+    person_degree: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +342,7 @@ class FaceAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class QueryAnswer:
+class QueryAnswer(Shown):
     """The answer to a query.
 
     Attributes
@@ -356,6 +368,9 @@ class QueryAnswer:
         How many were not, because their segment is damaged.
     damaged_segments : tuple of str
         Files of the index whose faces were left out.
+    person_id : int or None
+    person : str or None
+        The person that was looked for, of which `query` is the most typical face.
     """
 
     query: str
@@ -370,6 +385,8 @@ class QueryAnswer:
     n_faces: int = 0
     n_left_out: int = 0
     damaged_segments: tuple[str, ...] = ()
+    person_id: int | None = None
+    person: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,7 +519,7 @@ class FailedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Shown):
     """How alike one face of a picture is to one face of another.
 
     Attributes
@@ -525,6 +542,8 @@ class Comparison:
         Why the degree is missing, when it is.
     degree_low, degree_high, fmr, at_bound
         As of a `Match`.
+    landmarks_a, landmarks_b : ndarray of shape (5, 2), float32, or None
+        Of the faces; left out of comparisons of comparisons.
     """
 
     path_a: str
@@ -546,3 +565,5 @@ class Comparison:
     degree_high: float | None = None
     fmr: float | None = None
     at_bound: bool = False
+    landmarks_a: Float32Array | None = field(default=None, compare=False, repr=False)
+    landmarks_b: Float32Array | None = field(default=None, compare=False, repr=False)

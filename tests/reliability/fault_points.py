@@ -55,6 +55,12 @@ PROTOCOL = frozenset(
         "sql INSERT INTO calibration",
         "sql INSERT INTO prior_estimate",
         "sql INSERT INTO ingest_run",
+        "sql INSERT INTO person",
+        "sql INSERT INTO face_person",
+        "sql INSERT INTO people_change",
+        "sql INSERT INTO people_change_face",
+        "sql INSERT INTO people_change_person",
+        "sql UPDATE person",
         "sql UPDATE index_state",
         "sql UPDATE calibration",
         "sql UPDATE alembic_version",
@@ -63,6 +69,9 @@ PROTOCOL = frozenset(
         "sql DELETE FROM face",
         "sql DELETE FROM image",
         "sql DELETE FROM file",
+        "sql DELETE FROM person",
+        "sql DELETE FROM face_person",
+        "sql DELETE FROM people_change",
     }
 )
 

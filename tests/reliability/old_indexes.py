@@ -15,12 +15,13 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
+from facesim_index.catalog import row_checks
 from facesim_index.catalog.connection import APPLICATION_ID, CATALOG_NAME
 from facesim_index.records import FaceId, Failure, FailureCode
 from tests.builders import commit_pictures, failed, new_store, picture, unit_vectors
 
 FOLDER = Path(__file__).parent / "old"
-RELEASED = ("0001", "0002", "0003")
+RELEASED = ("0001", "0002", "0003", "0006")
 EXPECTED_NAME = "expected.json"
 ASKED = (2, 5, 9)
 _NOT_COPIED = ("alembic_version", "sqlite_sequence", "row_check")
@@ -92,7 +93,20 @@ def old_schema(folder: Path, revision: str) -> None:
     database.execute(f"PRAGMA application_id={APPLICATION_ID}")
     database.execute("PRAGMA journal_mode=WAL")
     database.close()
+    if "row_check" in {table for (table,) in tables}:
+        _keep_checksums(old)
     old.rename(path)
+
+
+def _keep_checksums(path: Path) -> None:
+    """Give the rows of a catalog checksums, as every facesim does that knows of them."""
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        row_checks.register(raw)
+        row_checks.install(connection)
+    engine.dispose()
 
 
 def main() -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 import facesim_index.ingest
-from facesim_index import gallery, kept_calibrations, maintenance, vectors_coarse
+from facesim_index import gallery, kept_calibrations, maintenance, people_edits, vectors_coarse
 from facesim_index.calibration import Calibration, Evidence
 from facesim_index.catalog import reading
 from facesim_index.fake_engine import FAKE_IDENTITY
+from facesim_index.people import PeopleOptions, cluster_people
 from facesim_index.records import FaceId
 from facesim_index.store import Store
 from facesim_index.vectors import Segment
@@ -116,6 +117,45 @@ def _use(index: Path, photos: Path) -> None:
     kept_calibrations.use(index, CURVE.name)
 
 
+def _grouped(index: Path, photos: Path) -> None:
+    _base(index, photos)
+    kept_calibrations.keep(index, CURVE, use=True)
+    _cluster(index, photos)
+
+
+def _merged(index: Path, photos: Path) -> None:
+    _grouped(index, photos)
+    _merge(index, photos)
+
+
+def _to_group(index: Path, photos: Path) -> None:
+    """Prepare a grouping that renames, releases and keeps: some are named, others are new."""
+    _grouped(index, photos)
+    with Store(index, writable=True) as store:
+        people_edits.name_person(store, 1, "Ann")
+        people_edits.move_faces(store, [2], None)
+    make_photos(photos, 9, first=40)
+    _ingest(index, photos)
+
+
+def _cluster(index: Path, photos: Path) -> None:
+    with Store(index, writable=True) as store:
+        cluster_people(store, PeopleOptions(full=True, prior=0.1))
+
+
+def _merge(index: Path, photos: Path) -> None:
+    with Store(index, writable=True) as store:
+        if {row.person_id for row in people_edits.list_people(store)} >= {1, 2}:
+            people_edits.merge_people(store, [2, 1])
+
+
+def _undo(index: Path, photos: Path) -> None:
+    with Store(index, writable=True) as store:
+        if {row.person_id for row in people_edits.list_people(store)} >= {1, 2}:
+            return  # a run before took the merge back
+        people_edits.undo(store)
+
+
 def _upgrade(index: Path, photos: Path) -> None:
     Store(index, writable=True).close()
 
@@ -128,7 +168,28 @@ SCENARIOS = {
     "calibrate": Scenario(_base, _calibrate),
     "calibrate use": Scenario(_calibrated, _use),
     "migrations": Scenario(_old, _upgrade),
+    "people cluster": Scenario(_to_group, _cluster),
+    "people merge": Scenario(_grouped, _merge),
+    "people undo": Scenario(_merged, _undo),
 }
+
+
+def _people(rows: Callable[[str], list[tuple[object, ...]]]) -> Content:
+    """Return who is in an index, and what could be taken back, but for when it was said."""
+    if not rows("SELECT 1 FROM sqlite_master WHERE name = 'person'"):
+        return {"people": [], "log": []}  # an older schema, or one that was just made newer
+    log = "SELECT action, change_id, {} FROM people_change_{} JOIN people_change ON id = change_id"
+    return {
+        "people": rows(
+            "SELECT person_id, name, ignored, content_hash, ordinal, source FROM face_person "
+            "JOIN person ON person.id = person_id JOIN face ON face.id = face_id "
+            "JOIN image ON image.id = image_id ORDER BY person_id, content_hash, ordinal"
+        ),
+        "log": [
+            *rows(log.format("face_id, person_id, source", "face") + " ORDER BY 2, 3"),
+            *rows(log.format("person_id, name, ignored", "person") + " ORDER BY 2, 3"),
+        ],
+    }
 
 
 def copy_folder(source: Path, target: Path) -> None:
@@ -169,6 +230,7 @@ def content(index: Path) -> Content | None:
             "images": rows("SELECT content_hash, status FROM image ORDER BY content_hash"),
             "faces": [(*face[1:], vectors[int(str(face[0]))]) for face in faces],
             "calibrations": rows("SELECT name, document, active FROM calibration ORDER BY name"),
+            **_people(rows),
         }
     finally:
         connection.close()

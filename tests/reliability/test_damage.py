@@ -1,5 +1,6 @@
 """Damage is found, named and mended; `tests.reliability.damage` runs longer campaigns."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from facesim_index.catalog import reading, row_checks
+from facesim_index.calibration import to_json
+from facesim_index.catalog import calibrations, people, reading, row_checks
 from facesim_index.catalog.log_check import check_log
 from facesim_index.catalog.row_checks import Value, row_check
 from facesim_index.catalog.row_mending import former_values
@@ -25,7 +27,16 @@ from facesim_index.errors import (
     IndexDamagedError,
 )
 from facesim_index.index import FaceIndex
-from facesim_index.maintenance import repair, verify
+from facesim_index.maintenance import forget, repair, verify
+from facesim_index.people import PeopleOptions, cluster_people
+from facesim_index.people_edits import (
+    confirm_faces,
+    list_people,
+    move_faces,
+    person_faces,
+    undo,
+)
+from facesim_index.records import FaceId
 from facesim_index.row_sums import row_sums
 from facesim_index.store import Store
 from tests.builders import (
@@ -46,6 +57,7 @@ from tests.reliability.damage import (
     small_coarse_codes,
     whole_file_cases,
 )
+from tests.reliability.scenarios import CURVE
 
 N_FLIPS = 100
 
@@ -100,6 +112,30 @@ def test_changed_bytes_are_found_or_harmless(grounds: Grounds) -> None:
     assert n_found > N_FLIPS // 3
 
 
+def test_a_number_of_rows_that_asks_for_all_memory_is_damage(grounds: Grounds) -> None:
+    """Once, that was a MemoryError."""
+    outcome = grounds.run(Case("closed", "segments/000002.faiss", "flipped", 106, 3), mend=True)
+    assert outcome is not None
+    assert (outcome.verified, outcome.mended) == ("found", "as before")
+    assert outcome.asked in ("partial", "refused")
+
+
+def test_people_of_whom_an_index_of_the_catalog_lost_faces_are_not_told(grounds: Grounds) -> None:
+    """Once, the degree for a person was made of the faces that were left."""
+    catalog = grounds.known["closed"].folder / "catalog.sqlite3"
+    with closing(sqlite3.connect(catalog)) as database:
+        [page] = database.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'ix_face_person_person_id'"
+        ).fetchone()
+    cells = (page - 1) * 4096 + 8  # of a leaf: where each entry begins, two bytes each
+    outcomes = [
+        grounds.run(Case("closed", "catalog.sqlite3", "zeroed", cells + 2 * first), mend=True)
+        for first in (0, 8)
+    ]
+    assert [outcome.asked for outcome in outcomes if outcome] == ["refused"] * 2
+    assert [outcome.mended for outcome in outcomes if outcome] == ["as before"] * 2
+
+
 def places_of(data: bytes, wanted: bytes) -> list[int]:
     places, at = [], data.find(wanted)
     while at >= 0:
@@ -108,7 +144,9 @@ def places_of(data: bytes, wanted: bytes) -> list[int]:
     return places
 
 
-@pytest.mark.parametrize("value", ["path", "content hash", "landmark", "calibration", "segment"])
+@pytest.mark.parametrize(
+    "value", ["path", "content hash", "landmark", "calibration", "segment", "person", "former name"]
+)
 def test_a_byte_inside_a_value_is_found_and_put_back(grounds: Grounds, value: str) -> None:
     known = grounds.known["closed"]
     wanted = {
@@ -117,6 +155,8 @@ def test_a_byte_inside_a_value_is_found_and_put_back(grounds: Grounds, value: st
         "landmark": next(row[8] for row in known.dump["face"]),
         "calibration": b"a test",
         "segment": b"000002.faiss",
+        "person": b"Bertha Benz",
+        "former name": b"Ada Lovelace",
     }[value]
     assert isinstance(wanted, bytes)
     places = places_of((known.folder / "catalog.sqlite3").read_bytes(), wanted)[:4]
@@ -226,6 +266,158 @@ def test_rows_beyond_mending_are_taken_out_and_come_back(
     assert after == before
     commit_pictures(store, {"/p/new.jpg": picture("new", unit_vectors(2, 3))})
     assert not verify(store).problems
+
+
+# People
+
+
+@dataclasses.dataclass(frozen=True)
+class People:
+    """Who is in an index: names, faces that a human placed, and those that the machine did."""
+
+    names: dict[int, str | None]
+    said: dict[int, set[int]]
+    found: dict[int, set[int]]
+    apart: list[tuple[int, int]]
+
+
+def people_of(store: Store) -> People:
+    with store.catalog.read() as transaction:
+        found = people.assignments(transaction)
+        names = {row.person_id: row.name for row in people.persons(transaction)}
+        apart = people.faces_apart(transaction)
+    by_source: dict[bool, dict[int, set[int]]] = {True: {}, False: {}}
+    for face, who, said in zip(
+        found.face_ids.tolist(), found.person_ids.tolist(), found.confirmed.tolist(), strict=True
+    ):
+        by_source[said].setdefault(who, set()).add(face)
+    return People(names, by_source[True], by_source[False], apart)
+
+
+@pytest.fixture
+def grouped(store: Store) -> Store:
+    """Ann (1) and Bo (2) by a human; a face of Ann's and a person without a name by the machine."""
+    with store.catalog.write() as transaction:
+        calibrations.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
+        calibrations.activate(transaction, CURVE.name)
+    confirm_faces(store, {"Ann": [1, 2, 3], "Bo": [4, 5]})
+    with store.catalog.write() as transaction:
+        change = people.Change(transaction, "test")
+        nameless = change.new_person()
+        change.assign(np.array([6, 7, 8]), np.array([1, nameless, nameless]), people.MACHINE)
+        change.set_apart(1, 4)
+    return store
+
+
+WHOLE = People(
+    {1: "Ann", 2: "Bo", 3: None}, {1: {1, 2, 3}, 2: {4, 5}}, {1: {6}, 3: {7, 8}}, [(1, 4)]
+)
+
+
+@pytest.mark.parametrize(
+    ("statement", "left"),
+    [
+        (
+            "UPDATE person SET name = 'Eve', ignored = 1 WHERE id = 1",
+            dataclasses.replace(WHOLE, names={1: None, 2: "Bo", 3: None}, found={3: {7, 8}}),
+        ),
+        (
+            "DELETE FROM person WHERE id = 1",
+            dataclasses.replace(WHOLE, names={1: None, 2: "Bo", 3: None}, found={3: {7, 8}}),
+        ),
+        (
+            "DELETE FROM person WHERE id = 3",
+            dataclasses.replace(WHOLE, names={1: "Ann", 2: "Bo"}, found={1: {6}}),
+        ),
+        (
+            "UPDATE face_person SET person_id = 2, source = 'nobody' WHERE face_id = 1",
+            dataclasses.replace(WHOLE, said={1: {2, 3}, 2: {4, 5}}),
+        ),
+        (
+            "DELETE FROM face_person WHERE face_id IN (1, 7)",
+            dataclasses.replace(WHOLE, said={1: {2, 3}, 2: {4, 5}}, found={1: {6}, 3: {8}}),
+        ),
+        ("DELETE FROM faces_apart", dataclasses.replace(WHOLE, apart=[])),
+        ("UPDATE faces_apart SET face_b = 9", WHOLE),
+        ("UPDATE people_change_face SET person_id = 77, source = 'x' WHERE face_id = 6", WHOLE),
+        ("DELETE FROM people_change_face WHERE face_id = 6", WHOLE),
+        ("DELETE FROM people_change WHERE id = 1", WHOLE),
+        ("UPDATE people_change_person SET created_at = 'then', name = 'Eve'", WHOLE),
+        ("UPDATE sqlite_sequence SET seq = 1 WHERE name IN ('person', 'people_change')", WHOLE),
+        (
+            "DELETE FROM face WHERE id = 1",
+            dataclasses.replace(WHOLE, said={1: {3}, 2: {4, 5}}, apart=[]),
+        ),
+    ],
+)
+def test_people_keep_what_a_human_said_where_it_is_sound(
+    grouped: Store, photos: Path, statement: str, left: People
+) -> None:
+    assert people_of(grouped) == WHOLE
+    spoil(grouped, statement)
+    told = [problem.message for problem in verify(grouped).problems if problem.what == "rows"]
+    table = statement.split()[2 if statement.startswith("DELETE") else 1]
+    assert any(f"table {name}" in " ".join(told) for name in (table, "person")), told
+    repair(grouped, verify(grouped), read_here)
+    assert not verify(grouped).problems
+    assert people_of(grouped) == left
+    while undo(grouped):
+        pass
+    cluster_people(grouped, PeopleOptions(prior=0.01))
+    ingest(grouped, photos)
+    confirm_faces(grouped, {"Cleo": [9]})
+    assert not verify(grouped).problems
+
+
+@pytest.mark.parametrize(
+    ("statement", "ask"),
+    [
+        ("UPDATE person SET name = 'Ana' WHERE id = 1", list_people),
+        ("UPDATE person SET name = 'Ana' WHERE id = 1", lambda store: person_faces(store, 1)),
+        ("UPDATE face_person SET person_id = 2 WHERE face_id = 1", cluster_people),
+        (
+            "UPDATE face_person SET person_id = 2 WHERE face_id = 1",
+            lambda store: person_faces(store, 2),
+        ),
+        ("UPDATE faces_apart SET face_b = 9", cluster_people),
+        ("UPDATE people_change SET action = 'tesT' WHERE id = 2", undo),
+        ("UPDATE people_change_apart SET were_apart = 1", undo),
+    ],
+)
+def test_nothing_is_told_or_done_by_damaged_rows_of_people(
+    grouped: Store, statement: str, ask: Callable[[Store], object]
+) -> None:
+    spoil(grouped, statement)
+    before = rows_of_people(grouped)
+    with pytest.raises(IndexDamagedError, match=r"verify --repair"):
+        ask(grouped)
+    assert rows_of_people(grouped) == before
+    done = repair(grouped, verify(grouped), read_here)
+    assert (done.rows_mended, done.rows_taken_out) == (1, ()), "a byte is put back"
+    assert people_of(grouped) == WHOLE
+
+
+def rows_of_people(store: Store) -> list[tuple[object, ...]]:
+    with store.catalog.read() as transaction:
+        return [
+            tuple(row)
+            for table in ("person", "face_person", "faces_apart", "people_change")
+            for row in transaction.exec_driver_sql(f"SELECT '{table}', * FROM {table}")
+        ]
+
+
+def test_a_vacuum_keeps_the_rows_that_checksums_are_of(grouped: Store) -> None:
+    """SQLite promises that only of tables whose rows have numbers of their own."""
+    forget(grouped, [], [FaceId(2)])
+    move_faces(grouped, [6], 2)
+    numbers = "SELECT rowid, * FROM people_change_face"
+    with grouped.catalog.read() as transaction:
+        before = transaction.exec_driver_sql(numbers).all()
+    assert [row[0] for row in before] != list(range(1, len(before) + 1)), "there are gaps"
+    grouped.catalog.shrink()
+    with grouped.catalog.read() as transaction:
+        assert transaction.exec_driver_sql(numbers).all() == before
+    assert not verify(grouped).problems
 
 
 def paths_and_vectors(store: Store) -> set[tuple[str, bytes]]:

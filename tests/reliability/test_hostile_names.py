@@ -8,23 +8,28 @@ import json
 import logging
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
 import facesim_index
-from facesim_index.catalog import reading, row_checks
+from facesim_index.calibration import Calibration, Evidence, to_json
+from facesim_index.catalog import calibrations, reading, row_checks
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.errors import IndexDamagedError
+from facesim_index.fake_engine import FAKE_IDENTITY
 from facesim_index.index import FaceIndex
+from facesim_index.people_edits import confirm_faces
 from facesim_index.plain_text import (
     csv_line,
     json_text,
@@ -39,6 +44,13 @@ from tests.builders import FAKE, ingest, new_store
 from tests.pictures import fake_photo
 
 RED, GREEN, BLUE = (200, 20, 20), (20, 200, 20), (20, 20, 200)
+CURVE = Calibration(
+    "made up",
+    FAKE_IDENTITY.key,
+    "by hand",
+    ((0.15, -4.0), (0.45, 4.0)),
+    Evidence("made up", 2, 10, 10, "2026-01-01"),
+)
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs file names of any bytes")
 
@@ -93,6 +105,31 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def index(photos: Path) -> Path:
     """An index that no test changes."""
     return make_index(photos)
+
+
+#: Names that people may have, though no terminal, table, spreadsheet or shell should act on them.
+FORMULA, MARKUP = '=1+1;"$(touch pwned)"', "[red]x[ <&> \u0430\u4e2d\u05d0\U0001f600 %s{0}"
+
+
+@pytest.fixture(scope="module")
+def shared_people(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index with a calibration and two people of such names: one has all faces but five."""
+    folder = tmp_path_factory.mktemp("people") / index.name
+    shutil.copytree(index, folder)
+    with Store(folder, writable=True) as store:
+        with store.catalog.write() as transaction:
+            calibrations.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
+            calibrations.activate(transaction, CURVE.name)
+            faces = reading.face_ids(transaction).tolist()
+        confirm_faces(store, {FORMULA: faces[5:], MARKUP: faces[1:4]})
+    return folder
+
+
+@pytest.fixture
+def people_index(shared_people: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test."""
+    shutil.copytree(shared_people, tmp_path / shared_people.name)
+    return tmp_path / shared_people.name
 
 
 @pytest.fixture
@@ -199,6 +236,78 @@ COMMANDS: dict[str, Callable[[Path, Path], tuple[object, ...]]] = {
 }
 
 
+PEOPLE_COMMANDS: dict[str, Callable[[Path, Path], tuple[object, ...]]] = {
+    "people cluster": lambda _, __: ("people", "cluster", "--full"),
+    "people cluster json": lambda _, __: ("people", "cluster", "--json"),
+    "people list": lambda _, __: ("people", "list", "--all"),
+    "people list json": lambda _, __: ("people", "list", "--format", "json"),
+    "people list safe csv": lambda _, __: (
+        *("people", "list", "--format", "csv", "--spreadsheet-safe"),
+    ),
+    "people show": lambda _, __: ("people", "show", FORMULA),
+    "people show json": lambda _, __: ("people", "show", FORMULA, "--format", "json"),
+    "people show safe csv": lambda _, __: (
+        *("people", "show", FORMULA, "--format", "csv", "--spreadsheet-safe"),
+    ),
+    "people show nobody": lambda _, __: ("people", "show", STEERING),
+    "people name": lambda _, __: ("people", "name", FORMULA, f"{MARKUP}!"),
+    "people name with control characters": lambda _, __: ("people", "name", FORMULA, STEERING),
+    "people name with no text": lambda _, __: ("people", "name", FORMULA, NOT_UTF8),
+    "people name of somebody else": lambda _, __: ("people", "name", FORMULA, MARKUP),
+    "people merge": lambda _, __: ("people", "merge", MARKUP, FORMULA),
+    "people merge nobody": lambda _, __: ("people", "merge", STEERING, NOT_UTF8),
+    "people split": lambda _, __: ("people", "split", FORMULA, 6),
+    "people split nothing": lambda _, __: ("people", "split", FORMULA, STEERING),
+    "people move": lambda _, __: ("people", "move", 1, "--to", MARKUP),
+    "people move to nobody": lambda _, __: ("people", "move", 1, "--to", STEERING),
+    "people apart": lambda _, __: ("people", "apart", FORMULA, MARKUP),
+    "people apart nobody": lambda _, __: ("people", "apart", FORMULA, NOT_UTF8),
+    "people ignore": lambda _, __: ("people", "ignore", MARKUP),
+    "people undo": lambda _, __: ("people", "undo"),
+    "people review": lambda _, __: ("people", "review", "--prior", "0.5"),
+    "people review json": lambda _, __: ("people", "review", "--format", "json"),
+    "people review safe csv": lambda _, __: (
+        *("people", "review", "--format", "csv", "--spreadsheet-safe"),
+    ),
+    "query --person": lambda _, __: ("query", "--person", FORMULA, "--top", 40),
+    "query --person json": lambda _, __: ("query", "--person", MARKUP, "--format", "json"),
+    "query --person nobody": lambda _, __: ("query", "--person", STEERING),
+    "query finds people": lambda photos, _: ("query", photos / f"{STEERING}.png", "--top", 40),
+    "query finds people safe csv": lambda photos, _: (
+        *("query", photos / "+1.png", "--format", "csv", "--spreadsheet-safe"),
+    ),
+    "export people": lambda _, out: ("export", "people", out / f"{STEERING}.csv"),
+    "export safe people": lambda _, __: ("export", "people", "-", "--spreadsheet-safe"),
+    "export people to no folder": lambda _, out: ("export", "people", out / STEERING / "p.csv"),
+    "export sidecars": lambda _, out: ("export", "sidecars", out / STEERING),
+    "export sidecars into a file": lambda photos, _: (
+        *("export", "sidecars", photos / f"{STEERING}.png" / "names"),
+    ),
+    "export sidecars beside others": lambda photos, _: (
+        *("export", "sidecars", with_sidecars(photos)),
+    ),
+    "ingest --people": lambda _, out: ("ingest", "--people", folders_of_people(out)),
+    "status with people": lambda _, __: ("status",),
+}
+
+
+def with_sidecars(photos: Path) -> Path:
+    """Return a folder in which every sidecar would take the place of another program's."""
+    folder = photos.parent / "sidecars"
+    folder.mkdir(exist_ok=True)
+    for name in NAMES:
+        (folder / f"{name}.png.xmp").write_text("<x/>")
+    return folder
+
+
+def folders_of_people(out: Path) -> Path:
+    for number, name in enumerate((STEERING, NOT_UTF8, "=1+1")):
+        (out / "labelled" / name).mkdir(parents=True)
+        photo = out / "labelled" / name / f"{STEERING}.png"
+        photo.write_bytes(fake_photo([(20, 20 + 16 * number, 20)]))
+    return out / "labelled"
+
+
 def pair(photos: Path, suffix: str = "png") -> tuple[Path, Path]:
     return photos / f"{STEERING}.{suffix}", photos / f"{NOT_UTF8}.{suffix}"
 
@@ -237,9 +346,51 @@ def test_no_name_steers_the_terminal(
     assert_harmless(result.stderr)
 
 
+@pytest.mark.parametrize("command", PEOPLE_COMMANDS)
+def test_no_name_of_a_person_steers_the_terminal(
+    command: str, photos: Path, people_index: Path, tmp_path: Path
+) -> None:
+    result = facesim(people_index, *PEOPLE_COMMANDS[command](photos, tmp_path))
+    assert result.exit_code in (0, 1, 2)
+    assert result.stdout + result.stderr
+    assert_harmless(result.stdout)
+    assert_harmless(result.stderr)
+    failing = ("nobody", "nothing", "no folder", "with control", "no text", "else", "into a file")
+    expected = any(words in command for words in failing) or command == "ingest --people"
+    assert (result.exit_code != 0) == expected, result.stderr
+
+
 def test_every_command_is_tried() -> None:
-    tried = {words.split()[0] for words in COMMANDS}
-    assert set(main.commands) <= tried
+    every = [*COMMANDS, *PEOPLE_COMMANDS]
+    assert set(main.commands) <= {words.split()[0] for words in every}
+    people = main.commands["people"]
+    assert isinstance(people, click.Group)
+    for name in people.commands:
+        assert any(words.startswith(f"people {name}") for words in every), name
+
+
+def test_a_folder_whose_name_no_person_can_have_is_named(
+    people_index: Path, tmp_path: Path
+) -> None:
+    result = facesim(people_index, "ingest", "--people", folders_of_people(tmp_path))
+    assert result.exit_code == 2
+    assert "cannot be a person's name" in result.stderr
+    assert "give the folder of that name another" in result.stderr
+
+
+def test_the_csv_of_people_is_safe_for_a_spreadsheet_if_asked(people_index: Path) -> None:
+    plain = facesim(people_index, "export", "people", "-").stdout_bytes
+    safe = facesim(people_index, "export", "people", "-", "--spreadsheet-safe").stdout_bytes
+    kept = plain.decode("utf-8", "surrogateescape")
+    before = list(csv.DictReader(io.StringIO(kept, newline="")))
+    after = list(csv.DictReader(io.StringIO(safe.decode("utf-8"), newline="")))
+    assert {row["name"] for row in before} == {FORMULA, MARKUP}
+    assert len(after) == len(before) == len(NAMES) - 2
+    for row, plain_row in zip(after, before, strict=True):
+        for column in ("name", "path"):
+            assert original_text(row[column]) == plain_row[column]
+            assert row[column][0] not in "=+-@"
+    assert_harmless(safe.decode("utf-8"))
 
 
 def test_the_index_may_have_any_name_or_be_none(index: Path, photos: Path) -> None:
@@ -302,11 +453,16 @@ def test_what_is_logged_is_harmless(index: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("errors", "--format", "csv"), ("export", "faces", "-"), ("errors",), ("status",)]
+    "words",
+    [
+        *(("errors", "--format", "csv"), ("export", "faces", "-"), ("errors",), ("status",)),
+        *(("export", "people", "-"), ("people", "show", FORMULA)),
+        ("people", "show", FORMULA, "--format", "csv"),
+    ],
 )
-def test_on_a_real_terminal(index: Path, words: tuple[str, ...]) -> None:
+def test_on_a_real_terminal(shared_people: Path, words: tuple[str, ...]) -> None:
     """CSV too: a terminal is no program that wants the very bytes."""
-    command = [sys.executable, "-m", "facesim_index", "--index", str(index), *words]
+    command = [sys.executable, "-m", "facesim_index", "--index", str(shared_people), *words]
     leader, follower = os.openpty()
     with subprocess.Popen(command, stdout=follower, stderr=follower, stdin=follower) as process:
         os.close(follower)

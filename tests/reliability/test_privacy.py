@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 
 from facesim_index.appearances import find_person
 from facesim_index.calibration import to_json
-from facesim_index.catalog import audit, calibrations, reading, writing
+from facesim_index.catalog import audit, calibrations, people, reading, writing
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.curves import Calibration, Evidence
@@ -28,7 +28,16 @@ from facesim_index.doctor import check_privacy
 from facesim_index.engine import load_engine
 from facesim_index.errors import CalibrationError, IndexDamagedError, StorageError, UsageError
 from facesim_index.fake_engine import FAKE_IDENTITY
+from facesim_index.index import FaceIndex
 from facesim_index.maintenance import forget, repair, verify
+from facesim_index.people_edits import (
+    confirm_faces,
+    merge_people,
+    move_faces,
+    name_person,
+    split_person,
+    undo,
+)
 from facesim_index.private import open_to_others
 from facesim_index.records import (
     Box,
@@ -228,6 +237,36 @@ def test_an_export_follows_the_umask(tmp_path: Path, photos: Path, mask: int, mo
     assert stat.S_IMODE(out.stat().st_mode) == mode
 
 
+@posix
+def test_who_is_in_which_picture_is_for_the_owner_alone(tmp_path: Path, photos: Path) -> None:
+    """Exports of people; beside a picture a sidecar is for those who may read the picture."""
+    index, out = tmp_path / "i", tmp_path / "out"
+    (photos / "red.png").chmod(0o640)
+    (photos / "red copy.png").chmod(0o600)
+    (photos / "couple.png").chmod(0o666)
+    assert facesim(index, "ingest", photos, "--workers", "1").exit_code == 0
+    with FaceIndex.open(index) as opened:
+        opened.people.confirm({"Rosa": opened.face_ids().tolist()})
+    out.mkdir(mode=0o755)
+    with umask(0o022):
+        assert facesim(index, "export", "people", out / "people.csv").exit_code == 0
+        assert facesim(index, "export", "sidecars", out / "new" / "names").exit_code == 0
+        assert facesim(index, "export", "sidecars", "--beside").exit_code == 0
+        assert facesim(index, "people", "list").exit_code == 0
+    assert stat.S_IMODE((out / "people.csv").stat().st_mode) == 0o600
+    assert_private(out / "new")
+    assert len(list((out / "new" / "names").glob("*.xmp"))) == 4
+    assert stat.S_IMODE(out.stat().st_mode) == 0o755, "what was there stays as it was"
+    beside = {name: mode for name, mode in modes(photos).items() if name.endswith(".xmp")}
+    assert beside == {
+        **{"red.png.xmp": 0o640, "red copy.png.xmp": 0o600},
+        **{"couple.png.xmp": 0o644, "blue.png.xmp": 0o644},
+    }
+    with umask(0o077):
+        assert facesim(index, "export", "sidecars", "--beside").exit_code == 0
+    assert modes(photos)["couple.png.xmp"] == 0o600, "the umask counts, too"
+
+
 # Nothing leaves the machine
 
 
@@ -311,7 +350,10 @@ def test_the_whole_job_needs_no_network(job: Watched) -> None:
         pytest.skip("no network namespace can be made here")
     assert job.code == 0, job.output
     assert job.output.rstrip().endswith("all done")
-    for word in ("ingest", "query", "export matrix", "calibrate --people", "evaluate", "--secure"):
+    for word in (
+        *("ingest", "query", "export matrix", "calibrate --people", "evaluate", "--secure"),
+        *("people cluster", "query --person", "export people", "export sidecars"),
+    ):
         assert re.search(rf"^0 .*{word}", job.output, re.MULTILINE), word
 
 
@@ -506,6 +548,73 @@ def test_a_secure_forget_leaves_no_trace(told: Store, tmp_path: Path) -> None:
         summaries = transaction.exec_driver_sql("SELECT options, summary FROM ingest_run").all()
     assert (line.files, line.faces, line.secure, line.finished) == (1, 2, True, True)
     assert summaries == [("{}", '{"files_seen": 9, "warnings": []}')]
+
+
+NAMES = ("Xanthippe Unmistakable", "Xanthippe Before", "Xanthippe Ümläut", "Quetzal Someoneelse")
+
+
+def remember_people(store: Store) -> dict[str, bytes]:
+    """Say who everybody is, in every table that can hold a name; return the names to search for.
+
+    The faces 10 and 11 are those to forget.
+    """
+    confirm_faces(store, {NAMES[1]: [10, 11], "Ordinary Other": [1, 2, 3], "Third": [4, 12]})
+    name_person(store, NAMES[1], NAMES[0])
+    move_faces(store, [11], None)
+    name_person(store, 4, NAMES[3])
+    merge_people(store, [NAMES[0], NAMES[3]])
+    name_person(store, NAMES[0], None)
+    undo(store)
+    name_person(store, NAMES[0], NAMES[2])
+    split_person(store, NAMES[2], [11])
+    with store.catalog.write() as transaction:
+        change = people.Change(transaction, "apart")
+        change.set_apart(3, 10)
+        change.set_apart(11, 12)
+    return {name: name.encode() for name in NAMES}
+
+
+@pytest.mark.parametrize("by", ["picture", "faces"])
+def test_a_secure_forget_leaves_no_name_of_whom_nothing_is_left(told: Store, by: str) -> None:
+    index, names = told.folder, remember_people(told)
+    assert set(traces(index, names)) == set(NAMES), "all of it can be found before"
+    whole = {"other": b"Ordinary Other", "third": b"Third"}
+
+    if by == "picture":
+        forget(told, [Path(FORGOTTEN.path)], [], secure=True)
+    else:
+        forget(told, [], [FaceId(10), FaceId(11)], secure=True)
+
+    assert traces(index, names) == {}, "while open"
+    told.close()
+    assert traces(index, names) == {}
+    assert set(traces(index, whole)) == set(whole), "the names of others stay"
+    with contextlib.closing(sqlite3.connect(index / "catalog.sqlite3")) as database:
+        assert database.execute("PRAGMA freelist_count").fetchone() == (0,)
+        for table, columns in (
+            *(("face_person", "face_id"), ("people_change_face", "face_id")),
+            *(("faces_apart", "face_a, face_b"), ("people_change_apart", "face_a, face_b")),
+        ):
+            rows = database.execute(f"SELECT {columns} FROM {table}").fetchall()
+            assert not {face for row in rows for face in row} & {10, 11}, table
+        people_left = database.execute("SELECT name FROM person ORDER BY id").fetchall()
+    assert people_left == [("Ordinary Other",), ("Third",)]
+    with Store(index, writable=True) as store:
+        assert not verify(store).problems
+        while undo(store):
+            pass
+        assert not verify(store).problems
+    assert traces(index, names) == {}
+
+
+def test_a_name_stays_as_long_as_a_face_of_the_person_does(told: Store) -> None:
+    names = remember_people(told)
+    forget(told, [], [FaceId(11)], secure=True)
+    left = traces(told.folder, names)
+    assert NAMES[2] in left
+    assert NAMES[3] not in left, "who had only that face"
+    forget(told, [], [FaceId(10)], secure=True)
+    assert traces(told.folder, names) == {}
 
 
 def test_a_secure_forget_removes_a_kept_log_and_names_the_snapshots(

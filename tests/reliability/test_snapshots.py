@@ -89,6 +89,33 @@ def test_restoring_gives_identical_answers(index: Path, tmp_path: Path, copy: bo
     assert len(segments(tmp_path / "s")) == 5
 
 
+@pytest.mark.parametrize("copy", [False, True])
+def test_a_snapshot_keeps_people_and_what_can_be_taken_back(
+    index: Path, tmp_path: Path, copy: bool
+) -> None:
+    def who(folder: Path) -> list[tuple[object, ...]]:
+        with FaceIndex.open(folder, engine=FAKE) as opened:
+            return [*opened.people.table(ignored=True)]
+
+    with FaceIndex.open(index, engine=FAKE) as opened:
+        opened.people.confirm({"Ann": [1, 2], "Bo": [3, 4, 5]})
+        opened.people.ignore("Bo")
+    before = who(index)
+    assert [row[1] for row in before] == ["Ann"] * 2 + ["Bo"] * 3
+    take_snapshot(index, tmp_path / "s", copy=copy)
+    with FaceIndex.open(index, engine=FAKE) as opened:
+        opened.people.merge("Ann", "Bo")
+        opened.forget(face_ids=[1])
+    assert who(tmp_path / "s") == before
+    restore_snapshot(tmp_path / "s", index, force=True, copy=copy)
+    assert who(index) == before
+    with FaceIndex.open(index, engine=FAKE) as opened:
+        assert opened.people.undo() == "ignore"
+        assert opened.people.undo() == "ingest --people"
+        assert opened.people.everyone() == []
+        assert not opened.verify().problems
+
+
 WRITER = """
 import sys
 from pathlib import Path

@@ -52,6 +52,12 @@ def fake(folder: Path) -> list[list[str]]:
         [*index, "ingest", people, "--workers", "1"],
         [*index, "calibrate", "--people", people, "--name", "own", "--method", "logistic"],
         [*index, "calibrate", "check"],
+        [*index, "people", "cluster", "--prior", "0.05"],
+        [*index, "people", "name", "1", "Ann"],
+        [*index, "query", "--person", "Ann"],
+        [*index, "people", "review"],
+        [*index, "export", "people", str(folder / "people.csv")],
+        [*index, "export", "sidecars", str(folder / "sidecars")],
         [*index, "evaluate", str(folder / "pairs.txt"), "--images", people, *report],
     ]
 
