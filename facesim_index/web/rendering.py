@@ -4,7 +4,6 @@ import functools
 import importlib.resources
 import shlex
 from collections.abc import Callable
-from datetime import datetime
 
 import jinja2
 
@@ -64,22 +63,8 @@ def _shell(path: str) -> str:
     return shlex.quote(printable(path))
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:].rstrip(".") + "." if text else ""
-
-
 def _words(code: str) -> str:
     return code.replace("_", " ")
-
-
-def _moment(iso: str) -> str:
-    """Return a point in time for people; text that is none is shown as it is."""
-    try:
-        moment = datetime.fromisoformat(iso)
-    except ValueError:
-        return iso
-    zone = " UTC" if moment.tzinfo else ""
-    return f"{moment.day} {moment:%B %Y, %H:%M}{zone}"
 
 
 _FILTERS: dict[str, Callable[..., object]] = {
@@ -87,11 +72,11 @@ _FILTERS: dict[str, Callable[..., object]] = {
     "count": wording.count_text,
     "file_name": wording.file_name,
     "frequency": wording.frequency_text,
-    "moment": _moment,
+    "moment": wording.moment_text,
     "percent": wording.percent_text,
     "person": wording.person_text,
     "prior": wording.prior_text,
-    "sentence": _sentence,
+    "sentence": wording.sentence,
     "shell": _shell,
     "strangers": wording.strangers_text,
     "verdict": wording.verdict_text,

@@ -1,11 +1,12 @@
 """How the pages put numbers into words: few digits, and never a claim of certainty."""
 
 import math
-from collections.abc import Mapping
+from datetime import datetime
 from pathlib import PurePath
 
 from facesim_index.calibration import support_phrase
 from facesim_index.plain_text import printable
+from facesim_index.records import Comparison
 
 _SURE, _NEVER = 0.99995, 0.00005  # Beyond these two decimals of a percentage say nothing.
 
@@ -105,34 +106,22 @@ def verdict_text(log10_lr: float | None) -> str:
     return f"{strength[0].upper()}{strength[1:]} that they show {whom}"
 
 
-def comparison_sentence(comparison: Mapping[str, object]) -> str:
-    """Return what a comparison says, as one plain sentence.
-
-    Parameters
-    ----------
-    comparison : mapping
-        As `facesim compare --format json` writes it.
-
-    Returns
-    -------
-    str
-        Empty without a calibration.
-    """
-    degree, prior = _number(comparison, "degree"), _number(comparison, "prior")
-    if degree is None or prior is None:
+def comparison_sentence(comparison: Comparison) -> str:
+    """Return what a comparison says, as one plain sentence; empty without a calibration."""
+    if comparison.degree is None:
         return ""
-    interval = interval_text(_number(comparison, "degree_low"), _number(comparison, "degree_high"))
-    shows = "show" if prior > 0.5 else "shows"
+    shows = "show" if comparison.prior > 0.5 else "shows"
     sentence = (
-        f"If {prior_text(prior)} {shows} one person, such a pair does so in "
-        f"{_in_sentence(percent_text(degree))} of cases"
+        f"If {prior_text(comparison.prior)} {shows} one person, such a pair does so in "
+        f"{_in_sentence(percent_text(comparison.degree))} of cases"
     )
+    interval = interval_text(comparison.degree_low, comparison.degree_high)
     if interval:
         sentence += f" ({_in_sentence(interval)})"
-    rate = _number(comparison, "fmr")
-    if rate is not None:
-        verb = "look" if rate >= 0.1 else "looks"
-        sentence += f"; of pairs of strangers {frequency_text(rate)} {verb} as much alike"
+    if comparison.fmr is not None:
+        verb = "look" if comparison.fmr >= 0.1 else "looks"
+        rate = frequency_text(comparison.fmr)
+        sentence += f"; of pairs of strangers {rate} {verb} as much alike"
     return sentence + "."
 
 
@@ -153,6 +142,11 @@ def count_text(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def sentence(text: str) -> str:
+    """Return a message as a sentence: with a capital, and a full stop."""
+    return text[:1].upper() + text[1:].rstrip(".") + "." if text else ""
+
+
 def size_text(n_bytes: int) -> str:
     """Return a size for people: ``1.5 MB``."""
     size = float(n_bytes)
@@ -163,10 +157,15 @@ def size_text(n_bytes: int) -> str:
     return f"{size:.3g} GB"
 
 
+def moment_text(iso: str) -> str:
+    """Return a point in time for people; text that is none is shown as it is."""
+    try:
+        moment = datetime.fromisoformat(iso)
+    except ValueError:
+        return iso
+    zone = " UTC" if moment.tzinfo else ""
+    return f"{moment.day} {moment:%B %Y, %H:%M}{zone}"
+
+
 def _in_sentence(text: str) -> str:
     return text.replace("> ", "more than ").replace("< ", "less than ")
-
-
-def _number(document: Mapping[str, object], key: str) -> float | None:
-    value = document[key]
-    return float(value) if isinstance(value, int | float) else None

@@ -64,9 +64,9 @@ async function follow(job, id) {
   const words = make("p", { class: "faded", role: "status" }, "Grouping faces …");
   job.replaceChildren(words, bar);
   for (;;) {
-    const { state, stage, done, total, result, error } = await call("GET", `/v1/jobs/${id}`);
+    const { state, stage, done, total, result, problem } = await call("GET", `/v1/jobs/${id}`);
     if (state === "done") return result;
-    if (state === "failed") throw new Error(error?.detail || error || "Grouping did not finish.");
+    if (state === "failed") throw new Error(problem?.detail || "Grouping did not finish.");
     if (total) bar.value = done / total;
     words.textContent = `Grouping faces${stage ? `: ${stage}` : ""} …`;
     await wait(400);

@@ -119,7 +119,7 @@ function watchDrags() {
 let picks;
 
 if (list && one("#picks")) {
-  picks = watchPicks((number) => (number === 1 ? "person" : "people"));
+  picks = watchPicks(list, (number) => (number === 1 ? "person" : "people"));
   watchNames(list, (field) => person(field.closest(".card")));
   watchDrags();
   one("#picks").addEventListener("picked", (event) => {

@@ -95,8 +95,8 @@ if (one(".name", head)) {
   const button = one("[data-ignored]");
   button.addEventListener("click", () => setIgnored(button.dataset.ignored === "true"));
 }
-if (one("#picks") && one("#list")) {
-  picks = watchPicks(noun);
+if (one("#picks")) {
+  picks = watchPicks(one("#all"), noun);
   one("[data-split]").addEventListener("click", split);
   one("[data-move]").addEventListener("click", openMove);
   one("[data-find]").addEventListener("input", showChoices);

@@ -3,9 +3,8 @@
 import { all, call, make, one, toast, undo } from "./dom.js";
 
 /** Watch the ticks in the list; return what gives the ticked cards, and what clears them. */
-export function watchPicks(noun) {
+export function watchPicks(list, noun) {
   const bar = one("#picks");
-  const list = one("#list");
   const chosen = () => all(".card", list).filter((card) => one(".pick input", card)?.checked);
   function update() {
     const cards = chosen();

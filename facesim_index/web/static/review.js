@@ -1,8 +1,8 @@
 // The queue of questions: one at a time, answered by a button or a key.
 
-import { all, call, mayEdit, one, toast } from "./dom.js";
+import { all, call, mayEdit, one, page, replaceWithin, tell, toast } from "./dom.js";
 
-const questions = all(".question");
+let questions = [];
 let at = 0;
 let busy = false;
 const answered = [];
@@ -86,7 +86,9 @@ function typed(event) {
   event.preventDefault();
 }
 
-if (questions.length) {
+function begin() {
+  questions = all(".question");
+  if (!questions.length) return;
   for (const question of questions) {
     question.addEventListener("click", (event) => {
       const button = event.target.closest("[data-answer]");
@@ -96,3 +98,13 @@ if (questions.length) {
   document.addEventListener("keydown", typed);
   show(0, false);
 }
+
+const queue = one("#queue");
+if (one(".busy", queue)) {
+  try {
+    replaceWithin("queue", await page(queue.dataset.address));
+  } catch (error) {
+    tell(queue, error);
+  }
+}
+begin();
