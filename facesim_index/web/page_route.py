@@ -1,14 +1,14 @@
 """What all pages have in common: the frame around them, and errors that are pages, too."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated
 
-from fastapi import Depends, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 
 from facesim_index.errors import FacesimError
 from facesim_index.web import wording
+from facesim_index.web.api import service_of
 from facesim_index.web.problems import ProblemError, problem_of
 from facesim_index.web.rendering import render
 from facesim_index.web.service import Service
@@ -33,16 +33,6 @@ class PageRoute(APIRoute):
                 return page("problem.html", service_of(request), "", problem.status, **shown)
 
         return handle_page
-
-
-def service_of(request: Request) -> Service:
-    """Return the service of the application that a request came to."""
-    service = request.app.state.service
-    assert isinstance(service, Service)
-    return service
-
-
-Asked = Annotated[Service, Depends(service_of)]
 
 
 def page(

@@ -1,20 +1,20 @@
 """The pages for people: each is HTML from a template, and asks the same `Service` as the API."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from facesim_index.errors import CalibrationError
 from facesim_index.web import search_pages, wording
-from facesim_index.web.cards import FaceCard, ServerStatus
+from facesim_index.web.api import Asks
+from facesim_index.web.asked import Cursor, Id
+from facesim_index.web.cards import ServerStatus
 from facesim_index.web.cursors import cursor_of, place_of
-from facesim_index.web.page_route import Asked, PageRoute, page
-from facesim_index.web.service import Service
+from facesim_index.web.page_route import PageRoute, page
 from facesim_index.web.shown import questions
 
 Show = Literal["", "named", "unnamed", "ignored"]
-Cursor = Annotated[str | None, Query(max_length=10_000)]
 
 _PEOPLE_AT_ONCE = 60
 _FACES_AT_ONCE = 120
@@ -27,7 +27,7 @@ router.include_router(search_pages.router)
 
 
 @router.get("/people")
-def people_page(service: Asked, show: Show = "", cursor: Cursor = None) -> HTMLResponse:
+def people_page(service: Asks, show: Show = "", cursor: Cursor = None) -> HTMLResponse:
     """Show who there is, those with most faces first."""
     after = None if cursor is None else place_of(cursor, (int, int))
     found = service.people(
@@ -49,7 +49,7 @@ def people_page(service: Asked, show: Show = "", cursor: Cursor = None) -> HTMLR
 
 
 @router.get("/people/review")
-def review_page(service: Asked, ask: bool = False) -> HTMLResponse:
+def review_page(service: Asks, ask: bool = False) -> HTMLResponse:
     """Show the questions on people; the page first, as finding them takes time."""
     found = questions(service.review(top=_QUESTIONS), service.some_faces_of) if ask else []
     return page(
@@ -63,7 +63,7 @@ def review_page(service: Asked, ask: bool = False) -> HTMLResponse:
 
 
 @router.get("/people/{person_id}")
-def person_page(service: Asked, person_id: int, cursor: Cursor = None) -> HTMLResponse:
+def person_page(service: Asks, person_id: Id, cursor: Cursor = None) -> HTMLResponse:
     """Show the faces of a person, the doubtful ones first."""
     after = None if cursor is None else int(place_of(cursor, (int,))[0])
     found = service.person_faces(person_id, limit=_FACES_AT_ONCE, after=after)
@@ -81,21 +81,21 @@ def person_page(service: Asked, person_id: int, cursor: Cursor = None) -> HTMLRe
 
 
 @router.get("/faces/{face_id}")
-def face_page(service: Asked, face_id: int) -> Response:
+def face_page(service: Asks, face_id: Id) -> Response:
     """Lead from a face to its photo."""
     image_id = service.face(face_id).face.image_id
     return RedirectResponse(f"/photos/{image_id}#face-{face_id}", 303)
 
 
 @router.get("/photos/{image_id}")
-def photo_page(service: Asked, image_id: int) -> HTMLResponse:
+def photo_page(service: Asks, image_id: Id) -> HTMLResponse:
     """Show a photo, and who is in it."""
     card = service.image(image_id)
     return page("photo.html", service, "/people", picture=card.picture, faces=card.faces)
 
 
 @router.get("/index")
-def index_page(service: Asked, cursor: Cursor = None) -> HTMLResponse:
+def index_page(service: Asks, cursor: Cursor = None) -> HTMLResponse:
     """Show what is in the index, and what could not be used."""
     after = None if cursor is None else place_of(cursor, (str, str))
     place = None if after is None else (str(after[0]), str(after[1]))
@@ -115,7 +115,7 @@ def index_page(service: Asked, cursor: Cursor = None) -> HTMLResponse:
 
 
 @router.get("/index/calibration")
-def calibration_page(service: Asked) -> HTMLResponse:
+def calibration_page(service: Asks) -> HTMLResponse:
     """Show whether the degrees fit the pictures of the index."""
     shown: dict[str, object] = {"error": None, "check": None, "levels": (), "diagram": None}
     try:
@@ -129,7 +129,7 @@ def calibration_page(service: Asked) -> HTMLResponse:
 
 @router.get("/login")
 def login_page(
-    service: Asked, next: str = "/", wrong: bool = False
+    service: Asks, next: str = "/", wrong: bool = False
 ) -> HTMLResponse:
     """Ask for the token."""
     return page("login.html", service, "", next=next, wrong=wrong)

@@ -1,146 +1,134 @@
 """The pages that take pictures: searching and comparing."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Form, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, Field, ValidationError
+from starlette.concurrency import run_in_threadpool
 
 from facesim_index.errors import FacesimError
-from facesim_index.search import QueryOptions
 from facesim_index.web import wording
-from facesim_index.web.page_route import Asked, PageRoute, page
+from facesim_index.web.api import Asks
+from facesim_index.web.asked import MOST_IDS, MOST_MATCHES, CompareAsked, UploadAsked
+from facesim_index.web.forms import Form, read_form
+from facesim_index.web.page_route import PageRoute, page
 from facesim_index.web.problems import ProblemError, problem_of
 from facesim_index.web.replies import data_url
 from facesim_index.web.service import Service
 from facesim_index.web.shown import boxed_picture
 
-router = APIRouter(route_class=PageRoute, include_in_schema=False)
+Fields = TypeVar("Fields", bound=BaseModel)
 
-Prior = Literal["gallery", "0.5"]
-PairPrior = Literal["0.5", "0.1", "0.01", "0.001", "0.0001", "0.000001"]
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 _TO_START_FROM = 18
 
 
-@dataclass(frozen=True, slots=True)
-class SearchOptions:
-    """What can be chosen on the page of searches."""
+class SearchAsked(UploadAsked):
+    """What can be chosen on the page of searches; more matches fit on it than in a terminal."""
 
-    top: int = 12
-    prior: Prior = "gallery"
-    exclude_same_image: bool = False
+    top: int = Field(12, ge=1, le=MOST_MATCHES)
 
     @property
-    def open(self) -> bool:
-        """Whether something was chosen."""
-        return self != SearchOptions()
+    def chosen(self) -> bool:
+        """Something was chosen."""
+        return self != SearchAsked()
 
-    def query(self) -> QueryOptions:
-        """Return what is asked of the index."""
-        prior = "gallery" if self.prior == "gallery" else float(self.prior)
-        return QueryOptions(self.top, None, None, prior, self.exclude_same_image)
+
+class PageAsked(SearchAsked):
+    """What an address of the page of searches asks for."""
+
+    face: int | None = Field(None, ge=1, le=MOST_IDS, description="A face of the index.")
+    person: int | None = Field(None, ge=1, le=MOST_IDS)
 
 
 @dataclass(frozen=True, slots=True)
 class AskedFor:
-    """The face or person of the index that was searched for."""
+    """The face of the index by which was searched, and where more of it is."""
 
     face_id: int | None
     address: str
 
 
 @router.get("/")
-def search_page(
-    service: Asked,
-    face: Annotated[int | None, Query(ge=1)] = None,
-    person: Annotated[int | None, Query(ge=1)] = None,
-    top: Annotated[int, Query(ge=1, le=1000)] = 12,
-    prior: Prior = "gallery",
-    exclude_same_image: bool = False,
-) -> HTMLResponse:
+def search_page(service: Asks, asked: Annotated[PageAsked, Query()]) -> HTMLResponse:
     """Show where to choose a picture, or the answer to a search for a face or a person."""
-    options = SearchOptions(top, prior, exclude_same_image)
-    if face is not None:
-        return _face_answer(service, face, options)
-    if person is not None:
-        return _person_answer(service, person, options)
+    options = SearchAsked(
+        top=asked.top, prior=asked.prior, exclude_same_image=asked.exclude_same_image
+    )
+    if asked.face is not None:
+        return _face_answer(service, asked.face, options)
+    if asked.person is not None:
+        return _person_answer(service, asked.person, options)
     people = service.people(limit=_TO_START_FROM).people
     faces = () if people else service.sample_faces(_TO_START_FROM)
     return _search_page(service, options, people=people, faces=faces)
 
 
 @router.post("/")
-def search_picture(
-    service: Asked,
-    picture: Upload,
-    top: Annotated[int, Form(ge=1, le=1000)] = 12,
-    prior: Annotated[Prior, Form()] = "gallery",
-    exclude_same_image: Annotated[bool, Form()] = False,
-) -> HTMLResponse:
+async def search_picture(request: Request, service: Asks) -> HTMLResponse:
     """Show the faces that are most like those of a picture."""
-    options = SearchOptions(top, prior, exclude_same_image)
+    options = SearchAsked()
     try:
-        found = service.query_upload(picture, options.query(), pictures=True)
+        async with request.app.state.uploads:
+            form = await read_form(request, service.limits, ("picture",))
+            options = _checked(SearchAsked, form)
+            return await run_in_threadpool(_picture_answer, service, form, options)
     except (ProblemError, FacesimError) as error:
-        problem = problem_of(error)
-        return _search_page(service, options, problem=problem)
-    answer = found.answer
-    seen = wording.count_text(len(answer.faces), "face")
+        return await run_in_threadpool(
+            _search_page, service, options, problem=problem_of(error)
+        )
+
+
+@router.get("/compare")
+def compare_page(service: Asks) -> HTMLResponse:
+    """Show where to choose two pictures."""
+    return _compare_page(service, 0.5)
+
+
+@router.post("/compare")
+async def compare_pictures(request: Request, service: Asks) -> HTMLResponse:
+    """Show how surely two pictures show one person."""
+    asked = CompareAsked()
+    try:
+        async with request.app.state.uploads:
+            form = await read_form(request, service.limits, ("a", "b"))
+            asked = _checked(CompareAsked, form)
+            return await run_in_threadpool(_comparison, service, form, asked)
+    except (ProblemError, FacesimError) as error:
+        return _compare_page(service, asked.prior, problem=problem_of(error))
+
+
+def _picture_answer(service: Service, form: Form, options: SearchAsked) -> HTMLResponse:
+    found = service.query_upload(form.files["picture"], options.options(), pictures=True)
+    seen = wording.count_text(len(found.answer.faces), "face")
     return _search_page(
         service,
         options,
-        answer=answer,
+        answer=found.answer,
         heading=f"{seen} in your picture",
         picture=None if found.preview is None else boxed_picture(found.preview),
         crops={face: data_url(jpeg) for face, jpeg in found.crops.items()},
     )
 
 
-@router.get("/compare")
-def compare_page(service: Asked) -> HTMLResponse:
-    """Show where to choose two pictures."""
-    return _compare_page(service, "0.5")
-
-
-@router.post("/compare")
-def compare_pictures(
-    service: Asked,
-    a: Upload,
-    b: Upload,
-    face_a: Annotated[int | None, Form(ge=0)] = None,
-    face_b: Annotated[int | None, Form(ge=0)] = None,
-    prior: Annotated[PairPrior, Form()] = "0.5",
-) -> HTMLResponse:
-    """Show how surely two pictures show one person."""
-    try:
-        found = service.compare_uploads(
-            a, b, face_a=face_a, face_b=face_b, prior=float(prior), pictures=True
-        )
-    except (ProblemError, FacesimError) as error:
-        return _compare_page(service, prior, problem=problem_of(error))
-    previews = {"a": found.preview_a, "b": found.preview_b}
-    pictures = {
-        side: boxed_picture(preview) for side, preview in previews.items() if preview is not None
-    }
-    return _compare_page(service, prior, answer=found.comparison, pictures=pictures)
-
-
-def _face_answer(service: Service, face_id: int, options: SearchOptions) -> HTMLResponse:
-    answer = service.face_matches(face_id, options.query())
+def _face_answer(service: Service, face_id: int, options: SearchAsked) -> HTMLResponse:
+    answer = service.face_matches(face_id, options.options())
     owner = service.face(face_id)
-    whose = wording.person_text(owner.person, owner.person_id)
+    whose = f" of {wording.person_text(owner.person, owner.person_id)}" if owner.person_id else ""
     return _search_page(
         service,
         options,
         answer=answer,
-        heading=f"Faces like this one of {whose}" if owner.person_id else "Faces like this one",
+        heading=f"Faces like this one{whose}",
         asked=AskedFor(face_id, f"/faces/{face_id}"),
     )
 
 
-def _person_answer(service: Service, person_id: int, options: SearchOptions) -> HTMLResponse:
-    answer = service.person_matches(person_id, options.query())
+def _person_answer(service: Service, person_id: int, options: SearchAsked) -> HTMLResponse:
+    answer = service.person_matches(person_id, options.options())
     person = service.person(person_id)
     who = wording.person_text(person.row.name, person_id)
     return _search_page(
@@ -153,9 +141,34 @@ def _person_answer(service: Service, person_id: int, options: SearchOptions) -> 
     )
 
 
+def _comparison(service: Service, form: Form, asked: CompareAsked) -> HTMLResponse:
+    found = service.compare_uploads(
+        form.files["a"],
+        form.files["b"],
+        face_a=asked.face_a,
+        face_b=asked.face_b,
+        prior=asked.prior,
+        pictures=True,
+    )
+    previews = {"a": found.preview_a, "b": found.preview_b}
+    pictures = {
+        side: boxed_picture(preview) for side, preview in previews.items() if preview is not None
+    }
+    return _compare_page(service, asked.prior, answer=found.comparison, pictures=pictures)
+
+
+def _checked(kind: type[Fields], form: Form) -> Fields:
+    try:
+        return kind.model_validate(form.fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ProblemError(422, "validation", f"{where}: {first['msg']}") from None
+
+
 def _search_page(
     service: Service,
-    options: SearchOptions,
+    options: SearchAsked,
     *,
     problem: ProblemError | None = None,
     **shown: object,
@@ -172,7 +185,7 @@ def _search_page(
 
 def _compare_page(
     service: Service,
-    prior: str,
+    prior: float,
     *,
     problem: ProblemError | None = None,
     **shown: object,

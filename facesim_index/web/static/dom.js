@@ -59,6 +59,8 @@ export async function page(address, options = {}) {
 export function replaceWithin(id, other) {
   const fresh = other.getElementById(id);
   const here = document.getElementById(id);
+  const told = one(".error", other);
+  if (!fresh && told) throw new Problem(told.textContent);
   if (!fresh || !here) throw new Problem("The server answered with something else.");
   here.replaceChildren(...fresh.childNodes);
   watchImages(here);
@@ -99,11 +101,14 @@ export function toast(text, undo) {
   fading = setTimeout(() => (box.hidden = true), undo ? 12000 : 6000);
 }
 
+/** Say what an undo took back. */
+export const tookBack = (action) => (action === null ? "There is nothing to undo." : `Took back: ${action}.`);
+
 /** Take the newest change back; the page is loaded anew, as much may be different. */
 export async function undo() {
   try {
-    const { undone } = await call("POST", "/v1/people/undo");
-    sessionStorage.setItem("said", `Took back: ${undone}.`);
+    const { action } = await call("POST", "/v1/people/undo");
+    sessionStorage.setItem("said", tookBack(action));
     location.reload();
   } catch (error) {
     toast(error.message);

@@ -1,6 +1,6 @@
 // The queue of questions: one at a time, answered by a button or a key.
 
-import { all, call, mayEdit, one, page, replaceWithin, tell, toast } from "./dom.js";
+import { all, call, mayEdit, one, page, replaceWithin, tell, toast, tookBack } from "./dom.js";
 
 let questions = [];
 let at = 0;
@@ -64,8 +64,8 @@ async function answer(question, what) {
 
 async function takeBack() {
   try {
-    const { undone } = await call("POST", "/v1/people/undo");
-    toast(`Took back: ${undone}.`);
+    const { action } = await call("POST", "/v1/people/undo");
+    toast(tookBack(action));
     const { at: place, gone } = answered.pop() ?? { at, gone: null };
     became.delete(gone);
     show(place);
