@@ -336,18 +336,21 @@ class Store:
                 yield View(transaction, segments, left_out=left_out, partial=partial)
                 return
 
-    def calibration(self) -> Calibration | None:
+    def calibration(self, view: View | None = None) -> Calibration | None:
         """Return the calibration that this index's degrees are made with.
 
         The one chosen for the index, else the one shipped for its engine, else None.
-        """
-        with self.catalog.read() as transaction:
-            row_checks.require_whole(transaction, "calibration")
-            document = reading.active_calibration(transaction)
-        if document is not None:
-            return from_json(document)
-        return shipped_calibration(self.identity.key)
 
+        Parameters
+        ----------
+        view : View, optional
+            Of this store; the calibration is that of its moment, and no second transaction is
+            needed.
+        """
+        if view is not None:
+            return self._calibration(view.transaction)
+        with self.catalog.read() as transaction:
+            return self._calibration(transaction)
     def segment_path(self, segment: SegmentInfo) -> Path:
         """Return where a segment's file is.
 
@@ -571,6 +574,13 @@ class Store:
     def strangers(self) -> list[Path]:
         """Return what is in the index's folder and is none of its files."""
         return sorted(set(self.folder.iterdir()) - {self.folder / name for name in OURS})
+
+    def _calibration(self, transaction: Transaction) -> Calibration | None:
+        row_checks.require_whole(transaction, "calibration")
+        document = reading.active_calibration(transaction)
+        if document is not None:
+            return from_json(document)
+        return shipped_calibration(self.identity.key)
 
     def _write_faces(
         self, segment_id: SegmentId, ids: Int64Array, faces: Sequence[EmbeddedFace]

@@ -110,6 +110,20 @@ def assignments_of(connection: Connection, person_ids: Iterable[int]) -> Assignm
     return _assignments(connection, query.order_by(FacePerson.face_id))
 
 
+def assignments_among(connection: Connection, face_ids: Iterable[int]) -> Assignments:
+    """Return whose some faces are; those that are nobody's are left out."""
+    query = select(*_ASSIGNMENT).where(among(FacePerson.face_id, face_ids))
+    return _assignments(connection, query.order_by(FacePerson.face_id))
+
+
+def names(connection: Connection, person_ids: Iterable[int]) -> dict[int, str | None]:
+    """Return the names of people; None for one without."""
+    rows = connection.execute(
+        select(Person.id, Person.name).where(among(Person.id, person_ids))
+    )
+    return {person_id: name for person_id, name in rows}  # noqa: C416 - rows are no pairs
+
+
 def whose(connection: Connection, face_ids: Iterable[int]) -> dict[int, int]:
     """Return the person of each of some faces that has one."""
     rows = connection.execute(

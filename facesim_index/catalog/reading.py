@@ -271,7 +271,7 @@ def faces(connection: Connection, ids: Int64Array) -> list[FaceRecord]:
         row.id: row
         for row in connection.execute(select(*Face.__table__.columns).where(among(Face.id, ids)))
     }
-    paths = _paths_of_images(connection, sorted({row.image_id for row in rows.values()}))
+    paths = paths_of_images(connection, sorted({row.image_id for row in rows.values()}))
     return [
         FaceRecord(
             face_id=FaceId(row.id),
@@ -317,7 +317,7 @@ def failed_files(connection: Connection) -> Iterator[FailedFile]:
         .order_by(Folder.path, File.name)
     )
     for folder, name, failure, message in rows:
-        yield FailedFile(_joined(folder, name), FailureCode(failure), message)
+        yield FailedFile(joined(folder, name), FailureCode(failure), message)
 
 
 def counts(connection: Connection) -> dict[str, int]:
@@ -427,9 +427,10 @@ def image_ids_are_fresh(connection: Connection) -> bool:
     return last is None or (counter[0] == 1 and counter[1] >= last)
 
 
-def _paths_of_images(
+def paths_of_images(
     connection: Connection, image_ids: Sequence[int]
 ) -> dict[int | None, tuple[str, ...]]:
+    """Return the files of images; those that were there at the last ingest first."""
     rows = connection.execute(
         select(File.image_id, Folder.path, File.name, File.id, Folder.id)
         .join(Folder, Folder.id == File.folder_id)
@@ -440,11 +441,12 @@ def _paths_of_images(
     row_checks.require_whole(connection, "folder", {row[4] for row in rows})
     paths: dict[int | None, list[str]] = {}
     for image_id, folder, name, *_ in rows:
-        paths.setdefault(image_id, []).append(_joined(folder, name))
+        paths.setdefault(image_id, []).append(joined(folder, name))
     return {image_id: tuple(names) for image_id, names in paths.items()}
 
 
-def _joined(folder: str, name: str) -> str:
+def joined(folder: str, name: str) -> str:
+    """Return the path of a file in a folder."""
     return f"{folder.rstrip(os.sep)}{os.sep}{name}"
 
 
