@@ -74,6 +74,14 @@ class Merge(BaseModel):
     people: list[BodyId] = Field(min_length=2, max_length=1000)
 
 
+class Faces(BaseModel):
+    """Faces that are where they belong."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    faces: list[BodyId] = Field(min_length=1, max_length=100_000)
+
+
 class Split(BaseModel):
     """Faces that are somebody else's."""
 

@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from facesim_index.web import models, replies
 from facesim_index.web.api import Asks, service_of
-from facesim_index.web.asked import Apart, Cluster, Id, Merge, Move, PersonChange, Split
+from facesim_index.web.asked import Apart, Cluster, Faces, Id, Merge, Move, PersonChange, Split
 from facesim_index.web.openapi import problems
 from facesim_index.web.problems import ProblemError
 from facesim_index.web.replies import json_response, person_card_document
@@ -54,6 +54,13 @@ def post_split(service: Asks, person_id: Id, split: Split) -> Response:
 def post_move(service: Asks, move: Move) -> Response:
     """Say whose faces are."""
     return json_response(person_card_document(service.move_faces(move.faces, move.person_id)))
+
+
+@router.post("/people/confirm", status_code=204, response_class=Response, responses=_PROBLEMS)
+def post_confirm(service: Asks, confirm: Faces) -> Response:
+    """Say that faces are those of the people they are with."""
+    service.keep_faces(confirm.faces)
+    return Response(None, 204)
 
 
 @router.post("/people/apart", response_model=models.KeptApart, responses=_PROBLEMS)

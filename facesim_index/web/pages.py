@@ -12,6 +12,7 @@ from facesim_index.web.asked import Cursor, Id
 from facesim_index.web.cards import ServerStatus
 from facesim_index.web.cursors import cursor_of, place_of
 from facesim_index.web.page_route import PageRoute, page
+from facesim_index.web.reliability import diagram_of
 from facesim_index.web.shown import questions
 
 Show = Literal["", "named", "unnamed", "ignored"]
@@ -20,7 +21,7 @@ _PEOPLE_AT_ONCE = 60
 _FACES_AT_ONCE = 120
 _FILES_AT_ONCE = 100
 _QUESTIONS = 20
-_MOST_DOUBTFUL = 60
+_DOUBTFUL, _MOST_DOUBTFUL = 0.9, 60
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 router.include_router(search_pages.router)
@@ -41,7 +42,7 @@ def people_page(service: Asks, show: Show = "", cursor: Cursor = None) -> HTMLRe
         service,
         "/people",
         n_faces=service.n_faces(),
-        counts=service.people_counts(),
+        counts=service.status().people,
         people=found.people,
         next=None if found.next is None else cursor_of(*found.next),
         show=show,
@@ -58,7 +59,7 @@ def review_page(service: Asks, ask: bool = False) -> HTMLResponse:
         "/people",
         questions=found,
         asked=ask,
-        counts=service.people_counts(),
+        counts=service.status().people,
     )
 
 
@@ -67,7 +68,7 @@ def person_page(service: Asks, person_id: Id, cursor: Cursor = None) -> HTMLResp
     """Show the faces of a person, the doubtful ones first."""
     after = None if cursor is None else int(place_of(cursor, (int,))[0])
     found = service.person_faces(person_id, limit=_FACES_AT_ONCE, after=after)
-    doubtful = service.doubtful_faces(person_id, most=_MOST_DOUBTFUL)
+    doubtful = service.doubtful_faces(person_id, below=_DOUBTFUL)[:_MOST_DOUBTFUL]
     apart = {card.face.face_id for card, _ in doubtful}
     return page(
         "person.html",
@@ -117,13 +118,13 @@ def index_page(service: Asks, cursor: Cursor = None) -> HTMLResponse:
 @router.get("/index/calibration")
 def calibration_page(service: Asks) -> HTMLResponse:
     """Show whether the degrees fit the pictures of the index."""
-    shown: dict[str, object] = {"error": None, "check": None, "levels": (), "diagram": None}
+    shown: dict[str, object] = {"error": None, "check": None, "diagram": None}
     try:
         found = service.calibration()
     except CalibrationError as error:
         shown["error"] = wording.sentence(str(error))
     else:
-        shown |= {"check": found.check, "levels": found.check.across}
+        shown |= {"check": found.check, "diagram": diagram_of(found.check.across)}
     return page("calibration.html", service, "/index", **shown)
 
 

@@ -15,9 +15,10 @@ from facesim_index.catalog.connection import Transaction
 from facesim_index.catalog.people import PersonRow
 from facesim_index.cores import usable_cores
 from facesim_index.engine import EngineSettings
+from facesim_index.errors import CalibrationError
 from facesim_index.lock import is_held
 from facesim_index.people_book import PeopleBook
-from facesim_index.people_review import Review, review_people
+from facesim_index.people_review import Review, doubtful_faces, review_people
 from facesim_index.people_search import query_person
 from facesim_index.prior import Prior
 from facesim_index.records import FaceId, FaceRecord, ImageId, Int64Array, QueryAnswer
@@ -106,6 +107,18 @@ class Service:
         }
         return ServerStatus(status, self.edit, is_held(self.folder), counts, undo)
 
+    def n_faces(self) -> int:
+        """Return how many faces there are."""
+        with self._reading() as transaction:
+            return reading.counts(transaction)["faces"]
+
+    def sample_faces(self, most: int) -> list[FaceCard]:
+        """Return some faces from all over the index."""
+        with self._reading() as transaction:
+            ids = reading.face_ids(transaction)
+            chosen = ids[:: max(1, len(ids) // most)][:most]
+            return self._cards(transaction, reading.faces(transaction, chosen))
+
     def query_upload(
         self, data: bytes, options: QueryOptions | None = None, *, pictures: bool = False
     ) -> UploadAnswer:
@@ -193,6 +206,7 @@ class Service:
         *,
         min_faces: int = 1,
         ignored: bool = False,
+        only_ignored: bool = False,
         named: bool | None = None,
         limit: int = 100,
         after: tuple[int, int] | None = None,
@@ -204,6 +218,8 @@ class Service:
         min_faces : int, default=1
         ignored : bool, default=False
             Also those who are ignored.
+        only_ignored : bool, default=False
+            Nobody else.
         named : bool, optional
             Only those with a name, or only those without.
         limit : int, default=100
@@ -215,7 +231,7 @@ class Service:
                 row
                 for row in catalog.persons(transaction)
                 if row.n_faces >= min_faces
-                and (ignored or not row.ignored)
+                and (row.ignored if only_ignored else ignored or not row.ignored)
                 and (named is None or named == (row.name is not None))
                 and (after is None or (-row.n_faces, row.person_id) > (-after[0], after[1]))
             ]
@@ -250,6 +266,28 @@ class Service:
             records = reading.faces(transaction, ids[:limit])
             cards = tuple(self._cards(transaction, records))
         return PersonFacesPage(cards, int(ids[limit - 1]) if len(ids) > limit else None)
+
+    def doubtful_faces(self, person_id: int, *, below: float) -> list[tuple[FaceCard, float]]:
+        """Return the faces of a person that are hardly like the others, with their degrees.
+
+        Those that a human confirmed are not among them; without a usable calibration none is.
+        """
+        with self._searching() as store:
+            try:
+                found = doubtful_faces(store, person_id)
+            except CalibrationError:
+                return []
+            degrees = {face_id: degree for face_id, degree in found if degree < below}
+            with store.catalog.read() as transaction:
+                records = reading.faces(transaction, np.array(list(degrees), dtype=np.int64))
+                cards = self._cards(transaction, records)
+        return [(card, degrees[card.face.face_id]) for card in cards]
+
+    def some_faces_of(self, person_id: int, most: int) -> tuple[int, ...]:
+        """Return the first faces of a person."""
+        with self._reading() as transaction:
+            ids = catalog.assignments_of(transaction, [person_id]).face_ids
+        return tuple(ids[:most].tolist())
 
     def person_matches(self, person_id: int, options: QueryOptions | None = None) -> QueryAnswer:
         """Return the faces that are most likely a person's, those it has among them."""
@@ -315,6 +353,11 @@ class Service:
         """Say whose faces are; None makes a new person of them."""
         with self._editing(*(() if person_id is None else (person_id,))) as people:
             return self._card(people.move(face_ids, person_id))
+
+    def keep_faces(self, face_ids: Sequence[int]) -> None:
+        """Say that faces are those of the people they are with."""
+        with self._editing() as people:
+            people.keep(face_ids)
 
     def set_apart(self, one: int, other: int) -> tuple[int, int]:
         """Say that two people are not one; return the faces by which that is remembered."""
