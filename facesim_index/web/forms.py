@@ -69,6 +69,7 @@ async def read_form(request: Request, limits: Limits, names: tuple[str, ...]) ->
             files[name] = await value.read()
         elif value != "":
             fields[name] = value
+    await parsed.close()
     _check_files(files, names, limits)
     return Form(files, fields)
 

@@ -52,14 +52,16 @@ def people_page(service: Asks, show: Show = "", cursor: Cursor = None) -> HTMLRe
 @router.get("/people/review")
 def review_page(service: Asks, ask: bool = False) -> HTMLResponse:
     """Show the questions on people; the page first, as finding them takes time."""
-    found = questions(service.review(top=_QUESTIONS), service.some_faces_of) if ask else []
+    counts = service.status().people
+    there = counts["people"] > 0
+    found = questions(service.review(top=_QUESTIONS), service.some_faces_of) if ask and there else []
     return page(
         "review.html",
         service,
         "/people",
         questions=found,
-        asked=ask,
-        counts=service.status().people,
+        asked=ask or not there,
+        counts=counts,
     )
 
 

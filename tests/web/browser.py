@@ -29,6 +29,13 @@ PHONE, DESKTOP, WIDE = (360, 740), (1280, 800), (1920, 1080)
 STRANGE_NAME = "group <b>&'1' \u202e\u00fc.jpg"
 
 _SERVING = re.compile(r"Serving .* at (http://\S+)")
+_SERVE_FAKE = """
+import pathlib, sys
+from facesim_index.engine import EngineSettings
+from facesim_index.web.server import serve
+tell = lambda address: print(f"Serving it at {address}", file=sys.stderr, flush=True)
+serve(pathlib.Path(sys.argv[1]), port=0, engine=EngineSettings(model=None), on_ready=tell)
+"""
 _VIOLATIONS = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) => {
@@ -82,12 +89,21 @@ def make_album(folder: Path, *, grouped: bool = True) -> Path:
     return index
 
 
-@contextlib.contextmanager
-def server(index: Path, *options: str) -> Iterator[str]:
+def server(index: Path, *options: str) -> contextlib.AbstractContextManager[str]:
     """Run ``facesim serve`` on a free port; give its address."""
-    command = [sys.executable, "-m", "facesim_index", "--index", str(index), "serve"]
+    command = ["-m", "facesim_index", "--index", str(index), "serve", "--port", "0", *options]
+    return _running(command)
+
+
+def fake_server(index: Path) -> contextlib.AbstractContextManager[str]:
+    """Serve an index of the fake engine likewise."""
+    return _running(["-c", _SERVE_FAKE, str(index)])
+
+
+@contextlib.contextmanager
+def _running(command: list[str]) -> Iterator[str]:
     process = subprocess.Popen(
-        [*command, "--port", "0", *options], stderr=subprocess.PIPE, text=True, errors="replace"
+        [sys.executable, *command], stderr=subprocess.PIPE, text=True, errors="replace"
     )
     assert process.stderr is not None
     try:
@@ -96,7 +112,7 @@ def server(index: Path, *options: str) -> Iterator[str]:
             said.append(line)
             found = _SERVING.search(line)
             if found:
-                yield found[1]
+                yield found[1].rstrip("/")
                 return
         pytest.fail("the server did not start:\n" + "".join(said))
     finally:
@@ -148,12 +164,14 @@ class Visit:
 
         What has `expected` in it, such as a status that a test asks for, is no fault.
         """
+        if self.page.is_closed():
+            return
         self.look()
         self._context.close()
         faults = [error for error in self.errors if not (self.expected and self.expected in error)]
-        assert faults == []
-        assert self.violations == []
-        assert self.strangers == []
+        assert not faults, faults
+        assert not self.violations, self.violations
+        assert not self.strangers, self.strangers
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

@@ -18,6 +18,7 @@ from tests.web.browser import (
     WIDE,
     Visit,
     chromium_path,
+    fake_server,
     make_album,
     overflowing,
     picture_bytes,
@@ -25,7 +26,7 @@ from tests.web.browser import (
 )
 from tests.web.test_pages import make_index, photos
 
-PAGES = ("/", "/?face=1", "/?person=1", "/compare", "/people", "/people/1", "/people/review", "/photos/1", "/index")
+PAGES = ("/", "/?face=1", "/?person=1", "/compare", "/people", "/people/1", "/people/review", "/faces/1", "/index")
 
 Open = Callable[..., Visit]
 
@@ -96,7 +97,7 @@ def test_search_by_a_picture_then_by_a_face_of_it(reading: str, visit: Open) -> 
     expect(cards.first).to_contain_text("95 % interval")
     expect(cards.first).to_contain_text("strangers expected")
     expect(page.locator("#picture .box")).to_have_count(1)
-    expect(page.locator("#picture img")).to_have_js_property("naturalWidth", 230)
+    expect(page.locator("#picture img")).to_have_js_property("naturalWidth", 233)
 
     cards.first.locator("a.crop").click()
     expect(page.locator("#answer h2")).to_contain_text("Faces like this one")
@@ -140,10 +141,11 @@ def test_from_a_match_to_its_photo_and_to_a_person(reading: str, visit: Open) ->
 
 
 def test_a_box_of_a_photo_searches_for_the_face(reading: str, visit: Open) -> None:
-    page = visit(reading).go("/photos/1")
+    page = visit(reading).go("/faces/1")
     box = page.locator(".picture .box").nth(2)
     box.hover()
-    expect(page.locator(".row.chosen")).to_have_count(1)
+    face = box.get_attribute("data-face")
+    expect(page.locator(f'.row[data-face="{face}"]')).to_have_class(re.compile("chosen"))
     box.locator("rect").last.click()
     expect(page.locator(".matches .card")).to_have_count(12)
 
@@ -181,7 +183,7 @@ def test_a_file_that_is_no_picture_is_told_where_it_was_chosen(reading: str, vis
     page = here.go("/")
     file = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
     page.locator("input[name=picture]").set_input_files(file)  # type: ignore[arg-type]
-    expect(page.locator("#answer [role=alert]")).to_contain_text("unsupported")
+    expect(page.locator("#answer [role=alert]")).to_contain_text("in a format that can be read")
     choose(page, "picture", "yaoming.jpg")
     expect(page.locator(".matches .card")).to_have_count(12)
 
@@ -315,7 +317,7 @@ def test_group_faces_from_the_page(browser: Browser, tmp_path: Path, visit: Open
         page.get_by_role("button", name="Group the faces").click()
         expect(page.locator("#toast")).to_contain_text("people,", timeout=60_000)
         expect(page.locator("#list .card").first).to_contain_text("3 faces in 3 photos")
-        here.look()
+        here.leave()
 
 
 def test_a_server_that_only_reads_offers_no_change(reading: str, visit: Open) -> None:
@@ -391,7 +393,7 @@ def test_a_picture_that_is_gone_is_a_neutral_figure(tmp_path: Path, visit: Open)
         expect(page.locator(".crop img.gone").first).to_be_visible()
         sources = {image.get_attribute("src") for image in page.locator("img:visible").all()}
         assert sources == {"/static/gone.svg"}
-        here.look()
+        here.leave()
 
 
 def test_the_index_page_checks_the_calibration_and_lists_errors(reading: str, visit: Open) -> None:
@@ -406,7 +408,7 @@ def test_a_list_grows_as_one_scrolls(tmp_path: Path, visit: Open) -> None:
     index = make_index(tmp_path / "i", photos(range(150), 2))
     with FaceIndex.open(index) as opened:
         opened.people.cluster(PeopleOptions(prior=0.001))
-    with server(index) as address:
+    with fake_server(index) as address:
         here = visit(address)
         here.expected = "404"  # its pictures do not exist
         page = here.go("/people")
@@ -416,7 +418,7 @@ def test_a_list_grows_as_one_scrolls(tmp_path: Path, visit: Open) -> None:
         page.mouse.wheel(0, 100_000)
         expect(cards).to_have_count(150)
         expect(page.locator("[data-more]")).to_have_count(0)
-        here.look()
+        here.leave()
 
 
 def test_dark_and_light(reading: str, visit: Open) -> None:
@@ -438,4 +440,4 @@ def test_a_token_is_asked_for_once(album: Path, visit: Open) -> None:
         page.get_by_role("button", name="Log in").click()
         expect(page).to_have_url(f"{address}/people")
         expect(page.locator("#list .card").first).to_be_visible()
-        here.look()
+        here.leave()
