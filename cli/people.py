@@ -20,6 +20,7 @@ from .output import (
     format_option,
     printable,
     shown_path,
+    spreadsheet_option,
     write_csv,
     write_json,
     write_table,
@@ -111,15 +112,19 @@ def cluster(
 @click.option("--all", "with_ignored", is_flag=True, help="Also those who are ignored.")
 @click.option("--min-faces", type=click.IntRange(1), default=1, help="Only with so many faces.")
 @format_option
+@spreadsheet_option
 @pass_state
-def list_(state: State, with_ignored: bool, min_faces: int, output_format: str) -> None:
+def list_(
+    state: State, with_ignored: bool, min_faces: int, output_format: str, spreadsheet_safe: bool
+) -> None:
     """List the people, those with most faces first."""
     with state.open() as index:
         rows = index.people.everyone(ignored=with_ignored, min_faces=min_faces)
     if output_format == "json":
         write_json([person_document(row) for row in rows])
     elif output_format == "csv":
-        write_csv(LIST_COLUMNS, [_list_row(row) for row in rows])
+        cells_of_rows = [_list_row(row) for row in rows]
+        write_csv(LIST_COLUMNS, cells_of_rows, spreadsheet_safe=spreadsheet_safe)
     elif rows:
         columns = LIST_COLUMNS if with_ignored else LIST_COLUMNS[:-1]
         cells = [
@@ -141,8 +146,9 @@ def list_(state: State, with_ignored: bool, min_faces: int, output_format: str) 
 @people.command(epilog="Example: facesim people show Anna")
 @person_argument
 @format_option
+@spreadsheet_option
 @pass_state
-def show(state: State, person: str, output_format: str) -> None:
+def show(state: State, person: str, output_format: str, spreadsheet_safe: bool) -> None:
     """Show the faces of a person."""
     with state.open() as index:
         found, faces = index.people.show(who(person))
@@ -151,7 +157,8 @@ def show(state: State, person: str, output_format: str) -> None:
         listed = [person_face_document(face) for face in faces]
         write_json({**person_document(found), "list": listed})
     elif output_format == "csv":
-        write_csv(FACE_COLUMNS, [(row[0], str(row[1]).lower(), *row[2:]) for row in rows])
+        cells_of_rows = [(row[0], str(row[1]).lower(), *row[2:]) for row in rows]
+        write_csv(FACE_COLUMNS, cells_of_rows, spreadsheet_safe=spreadsheet_safe)
     else:
         click.echo(f"{_named(found)}: {found.n_faces} faces in {found.n_pictures} pictures")
         cells = [(str(row[0]), "yes" if row[1] else "", shown_path(str(row[2]))) for row in rows]
@@ -238,15 +245,18 @@ def undo(state: State) -> None:
 )
 @gallery_prior_option
 @format_option
+@spreadsheet_option
 @pass_state
-def review(state: State, top: int, prior: "Prior", output_format: str) -> None:
+def review(
+    state: State, top: int, prior: "Prior", output_format: str, spreadsheet_safe: bool
+) -> None:
     """List what is most doubtful: faces that may be wrong, people who may be one."""
     with state.open() as index:
         found = index.people.review(top=top, prior=prior)
     if output_format == "json":
         write_json(review_document(found))
     elif output_format == "csv":
-        write_csv(REVIEW_COLUMNS, review_rows(found))
+        write_csv(REVIEW_COLUMNS, review_rows(found), spreadsheet_safe=spreadsheet_safe)
     else:
         _write_review(found)
 

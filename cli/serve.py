@@ -1,13 +1,16 @@
 """``facesim serve``: a local page and an HTTP API over an index."""
 
 import logging
+import os
 import secrets
 import sys
+import threading
 
 import click
 
 from facesim_index.errors import UsageError
 
+from .output import printable
 from .state import State, pass_state
 
 _NEEDS = ("fastapi", "uvicorn", "python_multipart", "swagger_ui_bundle")
@@ -64,7 +67,7 @@ def serve(
         state.notice_licence(index.model)
 
     def tell(address: str) -> None:
-        click.echo(f"Serving {folder} at {address}", err=True)
+        click.echo(f"Serving {printable(str(folder))} at {address}", err=True)
         if generate_token:
             click.echo(f"Token: {token}", err=True)
 
@@ -78,6 +81,7 @@ def serve(
         engine=state.engine,
         on_ready=tell,
     )
+    _leave_threads_behind()
 
 
 def _require_extra() -> None:
@@ -90,6 +94,15 @@ def _require_extra() -> None:
             f"facesim serve needs more packages ({', '.join(missing)} is missing): "
             "pip install 'facesim-index[serve]'"
         )
+
+
+def _leave_threads_behind() -> None:
+    """End now, even when a thread is at a long answer that nobody waits for any more."""
+    here = threading.current_thread()
+    if any(thread is not here and not thread.daemon for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _log_to_stderr() -> None:

@@ -110,7 +110,7 @@ def find_person(
         own = reading.faces_of_images(view.transaction, [same.image_id] if same else [])
         judged = judge(cosines[found], curve, prior=resolved.value, scores=scores[found])
         near = Neighbours(ids[found], cosines[found])
-        matches = matches_of(view, near, judged, own, len(ids), None)
+        matches = matches_of(view, near, judged, own, len(ids), None, {})
     return Appearances(str(path), number, min_degree, resolved, len(ids), matches)
 
 

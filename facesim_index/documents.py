@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from facesim_index.calibration_check import CalibrationCheck
     from facesim_index.catalog.people import PersonRow
     from facesim_index.people import PeopleSummary
     from facesim_index.people_edits import PersonFace
@@ -172,3 +173,8 @@ def _side_cells(side: "Side") -> tuple[int | None, str | None, int | None]:
 def grouping_document(summary: "PeopleSummary") -> Document:
     """Return what came of grouping faces into people."""
     return dataclasses.asdict(summary)
+
+
+def check_document(check: "CalibrationCheck") -> Document:
+    """Return whether a calibration fits the pictures of an index."""
+    return dataclasses.asdict(check)

@@ -259,9 +259,7 @@ def compare_readings(
     ------
     PictureError, NoFaceError, UsageError, CalibrationError
     """
-    a, b = (
-        require_faces(picture, name) for picture, name in zip(pictures, names, strict=True)
-    )
+    a, b = (require_faces(picture, name) for picture, name in zip(pictures, names, strict=True))
     number_a, number_b = (
         _largest(picture) if face is None else check_face(name, picture, face)
         for picture, name, face in zip(pictures, names, faces, strict=True)

@@ -11,6 +11,7 @@
 import contextlib
 import dataclasses
 import logging
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,6 +206,7 @@ class Store:
 
     def __init__(self, folder: Path, *, writable: bool = False) -> None:
         self.folder = folder
+        self._opening = threading.Lock()  # many threads may read from one store
         self._open_segments: dict[str, Segment] = {}
         self._checked_generation = -1
         path = folder / CATALOG_NAME
@@ -351,6 +353,7 @@ class Store:
             return self._calibration(view.transaction)
         with self.catalog.read() as transaction:
             return self._calibration(transaction)
+
     def segment_path(self, segment: SegmentInfo) -> Path:
         """Return where a segment's file is.
 
@@ -631,15 +634,16 @@ class Store:
         """
         opened = {}
         left_out = []
-        for info in infos:
-            try:
-                opened[info.name] = self._open_segment(info, sure=sure)
-            except DamagedSegmentError as error:
-                if not partial:
-                    raise
-                logger.warning("%s; its faces are left out", error)
-                left_out.append(info.name)
-        self._open_segments = opened
+        with self._opening:
+            for info in infos:
+                try:
+                    opened[info.name] = self._open_segment(info, sure=sure)
+                except DamagedSegmentError as error:
+                    if not partial:
+                        raise
+                    logger.warning("%s; its faces are left out", error)
+                    left_out.append(info.name)
+            self._open_segments = opened
         return tuple(opened.values()), tuple(left_out)
 
     def _open_segment(self, info: SegmentInfo, *, sure: bool) -> Segment:

@@ -118,9 +118,7 @@ def assignments_among(connection: Connection, face_ids: Iterable[int]) -> Assign
 
 def names(connection: Connection, person_ids: Iterable[int]) -> dict[int, str | None]:
     """Return the names of people; None for one without."""
-    rows = connection.execute(
-        select(Person.id, Person.name).where(among(Person.id, person_ids))
-    )
+    rows = connection.execute(select(Person.id, Person.name).where(among(Person.id, person_ids)))
     return {person_id: name for person_id, name in rows}  # noqa: C416 - rows are no pairs
 
 

@@ -1,16 +1,18 @@
 """The routes of /v1 that only read."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from facesim_index.documents import answer_document
+from facesim_index.records import QueryAnswer
 from facesim_index.web import models, replies
 from facesim_index.web.asked import Asked, CompareAsked, Cursor, Id, Limit, UploadAsked
 from facesim_index.web.cursors import place_of
-from facesim_index.web.forms import read_form
+from facesim_index.web.forms import read_form, upload_turn
 from facesim_index.web.openapi import form_of, problems
 from facesim_index.web.problems import ProblemError
 from facesim_index.web.replies import jpeg_response, json_response
@@ -31,7 +33,10 @@ def service_of(request: Request) -> Service:
 Asks = Annotated[Service, Depends(service_of)]
 Pictures = Annotated[bool, Query(description="Also give reduced pictures and crops.")]
 Known = Annotated[str | None, Header(alias="If-None-Match")]
-JPEG = {200: {"content": {"image/jpeg": {}}}, 304: {"description": "Unchanged."}}
+JPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {}}},
+    304: {"description": "Unchanged."},
+}
 
 
 @router.get("/status", response_model=models.Status, responses=problems(503))
@@ -48,7 +53,7 @@ def get_status(service: Asks) -> Response:
 )
 async def post_query(request: Request, service: Asks, pictures: Pictures = False) -> Response:
     """The indexed faces most similar to those of an uploaded picture; nothing of it is kept."""
-    async with request.app.state.uploads:
+    async with upload_turn(request, service.limits):
         form = await read_form(request, service.limits, ("picture",))
         asked = _checked(UploadAsked, form.fields)
         found = await run_in_threadpool(
@@ -68,7 +73,7 @@ async def post_query(request: Request, service: Asks, pictures: Pictures = False
 )
 async def post_compare(request: Request, service: Asks, pictures: Pictures = False) -> Response:
     """How surely two uploaded pictures show one person; nothing of them is kept."""
-    async with request.app.state.uploads:
+    async with upload_turn(request, service.limits):
         form = await read_form(request, service.limits, ("a", "b"))
         asked = _checked(CompareAsked, form.fields)
         found = await run_in_threadpool(
@@ -207,6 +212,16 @@ def get_calibration(service: Asks) -> Response:
     return json_response(replies.calibration_document(service.calibration()))
 
 
+@router.get(
+    "/calibration/reliability.svg",
+    response_class=Response,
+    responses={200: {"content": {"image/svg+xml": {}}}, **problems(404, 409, 503)},
+)
+def get_reliability(service: Asks) -> Response:
+    """What degrees claim, and what the faces that a human confirmed show."""
+    return replies.svg_response(service.calibration().plot())
+
+
 def _skipped(cursor: str | None) -> int:
     skip = 0 if cursor is None else int(place_of(cursor, (int,))[0])
     if not 0 <= skip <= replies.MOST_SKIPPED:
@@ -214,9 +229,9 @@ def _skipped(cursor: str | None) -> int:
     return skip
 
 
-def _matches_response(answer: replies.QueryAnswer, skip: int, top: int) -> Response:
+def _matches_response(answer: QueryAnswer, skip: int, top: int) -> Response:
     part, cursor = replies.part_of(answer, skip=skip, top=top)
-    return json_response({**replies.answer_document(part), "next": cursor})
+    return json_response({**answer_document(part), "next": cursor})
 
 
 def _checked(kind: type[Fields], fields: dict[str, str]) -> Fields:

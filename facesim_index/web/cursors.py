@@ -34,9 +34,12 @@ def place_of(cursor: str, kinds: Sequence[type[Place]]) -> list[Place]:
     except (ValueError, binascii.Error, RecursionError):
         place = None
     fits = isinstance(place, list) and len(place) == len(kinds)
-    if not fits or any(
-        type(part) is not kind or (kind is int and not -(2**62) < part < 2**62)
-        for part, kind in zip(place, kinds, strict=True)
-    ):
+    if not fits or not all(map(_is_part, place, kinds)):
         raise ProblemError(422, "cursor", "the cursor is none that this list gave; begin anew")
     return list(place)
+
+
+def _is_part(part: object, kind: type[Place]) -> bool:
+    if type(part) is not kind:
+        return False
+    return not isinstance(part, int) or -(2**62) < part < 2**62

@@ -31,5 +31,5 @@ _PAGE = f"""\
 
 @router.get("/docs")
 def get_docs() -> HTMLResponse:
-    """The page."""
+    """Show the page."""
     return HTMLResponse(_PAGE)

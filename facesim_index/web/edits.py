@@ -4,7 +4,7 @@ from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from facesim_index.web import models, replies
-from facesim_index.web.api import Asks, service_of
+from facesim_index.web.api import Asks
 from facesim_index.web.asked import Apart, Cluster, Faces, Id, Merge, Move, PersonChange, Split
 from facesim_index.web.openapi import problems
 from facesim_index.web.problems import ProblemError
@@ -28,8 +28,8 @@ _PROBLEMS = problems(404, 409, 503)
 def patch_person(service: Asks, person_id: Id, change: PersonChange) -> Response:
     """Name a person, or leave them out of lists."""
     given = change.model_fields_set
-    if not given:
-        raise ProblemError(422, "validation", "give a name or ignored to change")
+    if not given or ("ignored" in given and change.ignored is None):
+        raise ProblemError(422, "validation", "give a name, or ignored as true or false")
     card = service.person(person_id)
     if "name" in given:
         card = service.name_person(person_id, change.name)
@@ -75,9 +75,7 @@ def post_undo(service: Asks) -> Response:
     return json_response({"action": service.undo()})
 
 
-@router.post(
-    "/people/cluster", status_code=202, response_model=models.Job, responses=_PROBLEMS
-)
+@router.post("/people/cluster", status_code=202, response_model=models.Job, responses=_PROBLEMS)
 def post_cluster(service: Asks, cluster: Cluster) -> Response:
     """Begin to group the faces into people; ask after it with its job_id."""
     return json_response(replies.job_document(service.start_cluster(full=cluster.full)), 202)
@@ -87,6 +85,3 @@ def post_cluster(service: Asks, cluster: Cluster) -> Response:
 def get_job(service: Asks, job_id: str) -> Response:
     """How far a job is."""
     return json_response(replies.job_document(service.job(job_id)))
-
-
-__all__ = ["jobs_router", "may_edit", "router", "service_of"]

@@ -1,11 +1,12 @@
 """Multipart forms with pictures, read into memory only and no further than the limits allow."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from facesim_index.web.limits import Limits
@@ -37,6 +38,28 @@ class Form:
     fields: dict[str, str]
 
 
+@contextlib.asynccontextmanager
+async def upload_turn(request: Request, limits: Limits) -> AsyncGenerator[None, None]:
+    """Let few uploads be in memory at a time; the others wait, and are told when it is long.
+
+    Raises
+    ------
+    ProblemError
+        It took too long.
+    """
+    turns = request.app.state.uploads
+    assert isinstance(turns, asyncio.Semaphore)
+    try:
+        async with asyncio.timeout(limits.wait_s):
+            await turns.acquire()
+    except TimeoutError:
+        raise ProblemError(503, "busy", "too many pictures are being sent; try again") from None
+    try:
+        yield
+    finally:
+        turns.release()
+
+
 async def read_form(request: Request, limits: Limits, names: tuple[str, ...]) -> Form:
     """Read a form that must have files of these names.
 
@@ -52,9 +75,7 @@ async def read_form(request: Request, limits: Limits, names: tuple[str, ...]) ->
     if declared.isascii() and declared.isdigit() and int(declared) > most_bytes:
         raise _too_large(limits)
     stream = _bounded(request, most_bytes, limits)
-    parser = _InMemoryParser(
-        request.headers, stream, max_files=len(names), max_fields=_MOST_FIELDS
-    )
+    parser = _InMemoryParser(request.headers, stream, max_files=len(names), max_fields=_MOST_FIELDS)
     try:
         async with asyncio.timeout(limits.upload_s):
             parsed = await parser.parse()
@@ -63,15 +84,22 @@ async def read_form(request: Request, limits: Limits, names: tuple[str, ...]) ->
         raise ProblemError(408, "slow_upload", detail) from None
     except MultiPartException as error:
         raise ProblemError(422, "form", f"the form cannot be read: {error.message}") from error
+    try:
+        files, fields = await _parts(parsed)
+    finally:
+        await parsed.close()
+    _check_files(files, names, limits)
+    return Form(files, fields)
+
+
+async def _parts(parsed: FormData) -> tuple[dict[str, bytes], dict[str, str]]:
     files, fields = {}, {}
     for name, value in parsed.multi_items():
         if isinstance(value, UploadFile):
             files[name] = await value.read()
         elif value != "":
             fields[name] = value
-    await parsed.close()
-    _check_files(files, names, limits)
-    return Form(files, fields)
+    return files, fields
 
 
 def _check_files(files: dict[str, bytes], names: tuple[str, ...], limits: Limits) -> None:

@@ -247,13 +247,33 @@ class Level(BaseModel):
 
     rate: float
     expected: float
-    score: float
+    score: float | None = Field(description="null where no pair can reach it.")
     n_pairs: int
     n_found: int
+    observed: float | None
+    low: float | None
+    high: float | None
+    says: Literal["fits", "too many", "fewer", "unclear", "too few pairs"]
+
+
+class ReliabilityBin(BaseModel):
+    """Pairs of about one degree, at prior 0.5, and how many of them are genuine."""
+
+    claimed: float
     observed: float
     low: float
     high: float
-    says: Literal["fits", "too many", "fewer", "unclear", "too few pairs"]
+    genuine: int
+    impostor: int
+
+
+class ConfirmedPairs(BaseModel):
+    """What the faces that a human confirmed say of the degrees."""
+
+    n_people: int
+    n_genuine: int
+    n_impostor: int
+    bins: list[ReliabilityBin]
 
 
 class Calibration(BaseModel):
@@ -275,6 +295,7 @@ class Calibration(BaseModel):
     prior: float = Field(description="Share of genuine pairs in this index.")
     prior_low: float
     prior_high: float
+    confirmed: ConfirmedPairs | None = Field(description="null when too few are confirmed.")
 
 
 class Job(BaseModel):

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import math
 from collections.abc import Mapping
 
 from starlette.responses import Response
@@ -10,6 +11,7 @@ from facesim_index.documents import (
     Document,
     answer_document,
     box_document,
+    check_document,
     comparison_document,
     error_document,
     person_document,
@@ -18,7 +20,7 @@ from facesim_index.documents import (
 )
 from facesim_index.plain_text import json_text
 from facesim_index.records import QueryAnswer
-from facesim_index.web.calibration_page import CalibrationPage
+from facesim_index.web.calibration_page import CalibrationPage, ConfirmedPairs
 from facesim_index.web.cards import (
     ErrorsPage,
     FaceCard,
@@ -36,13 +38,14 @@ from facesim_index.web.cursors import cursor_of
 from facesim_index.web.jobs import Job
 from facesim_index.web.picture_worker import Preview
 
+SVG_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
 MOST_SKIPPED = 10_000
 """Matches beyond this one are not paged through."""
 
 
 def json_response(document: object, status: int = 200) -> Response:
     """Return a document as JSON; names that are not UTF-8 are escapes, as on the command line."""
-    return Response(json_text(document), status, media_type="application/json")
+    return Response(json_text(document, allow_nan=False), status, media_type="application/json")
 
 
 def jpeg_response(jpeg: Jpeg, known: str | None) -> Response:
@@ -190,8 +193,42 @@ def review_page_document(page: ReviewPage) -> Document:
 
 def calibration_document(page: CalibrationPage) -> Document:
     """Return how well the calibration fits."""
-    prior = {"prior": page.prior, "prior_low": page.prior_low, "prior_high": page.prior_high}
-    return {**dataclasses.asdict(page.check), **prior}
+    return {
+        **_finite(check_document(page.check)),
+        "prior": page.prior,
+        "prior_low": page.prior_low,
+        "prior_high": page.prior_high,
+        "confirmed": None if page.confirmed is None else _confirmed_document(page.confirmed),
+    }
+
+
+def _finite(document: Document) -> Document:
+    """Say null of a number that is none, or is infinite: JSON has no word for it."""
+
+    def clean(part: object) -> object:
+        if isinstance(part, dict):
+            return {name: clean(value) for name, value in part.items()}
+        if isinstance(part, list | tuple):
+            return [clean(value) for value in part]
+        return None if isinstance(part, float) and not math.isfinite(part) else part
+
+    return {name: clean(value) for name, value in document.items()}
+
+
+def _confirmed_document(pairs: ConfirmedPairs) -> Document:
+    names = ("claimed", "observed", "low", "high", "genuine", "impostor")
+    columns = [getattr(pairs.reliability, name).tolist() for name in names]
+    return {
+        "n_people": pairs.n_people,
+        "n_genuine": pairs.n_genuine,
+        "n_impostor": pairs.n_impostor,
+        "bins": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)],
+    }
+
+
+def svg_response(svg: bytes) -> Response:
+    """Return a drawing of ours: it brings its styles along, and is sealed for itself."""
+    return Response(svg, 200, {"Content-Security-Policy": SVG_CSP}, "image/svg+xml")
 
 
 def job_document(job: Job) -> Document:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -37,10 +38,15 @@ _HEADERS = {
     "Content-Security-Policy": CSP,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # With "no-referrer" a browser says of our own forms, too, that they come from nowhere.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+UPLOAD_PATHS = frozenset({"/v1/query", "/v1/compare"})
+MOST_BODY_BYTES = 2_000_000
+"""Of every other request."""
+
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _OURS = frozenset({"same-origin", "none"})
 _MOST_FORM_BYTES = 8192
@@ -89,12 +95,18 @@ class Guard:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("Cache-Control", "no-store")
+                    headers.setdefault(name, value)
+                kept = scope["path"].startswith(STATIC_PATH)
+                headers.setdefault("Cache-Control", "no-cache" if kept else "no-store")
             await send(message)
 
         response = await self._refusal(scope, receive)
-        await (response or self._app)(scope, receive, sealed)
+        if response is not None:
+            await response(scope, receive, sealed)
+        elif scope["path"] in UPLOAD_PATHS:  # which have limits of their own
+            await self._app(scope, receive, sealed)
+        else:
+            await self._app(scope, _bounded(receive), sealed)
 
     async def _refusal(self, scope: Scope, receive: Receive) -> Response | None:
         headers = Headers(scope=scope)
@@ -120,9 +132,8 @@ class Guard:
         if len(hosts) != 1 or not self._is_ours(hosts[0], scope):
             detail = "this server does not go by that name; use the address that it printed"
             return ProblemError(421, "host", detail)
-        if scope["method"] in _SAFE_METHODS and headers.get("sec-fetch-mode") == "navigate":
-            if headers.get("sec-fetch-dest", "document") == "document":
-                return None
+        if _only_opens(scope, headers):
+            return None
         origins = headers.getlist("origin")
         foreign = any(not _same(origin, hosts[0]) for origin in origins)
         if foreign or headers.get("sec-fetch-site", "none") not in _OURS:
@@ -184,6 +195,13 @@ def _own_address(scope: Scope) -> str | None:
         return None
 
 
+def _only_opens(scope: Scope, headers: Headers) -> bool:
+    """Tell whether a browser asks for a page to show by itself, as when a link is followed."""
+    opens = headers.get("sec-fetch-mode") == "navigate"
+    whole = headers.get("sec-fetch-dest", "document") == "document"
+    return scope["method"] in _SAFE_METHODS and opens and whole
+
+
 def _same(origin: str, host: str) -> bool:
     scheme, separator, rest = origin.partition("://")
     return bool(separator) and scheme in ("http", "https") and rest.lower() == host.lower()
@@ -202,6 +220,21 @@ def _safe_target(target: str) -> str:
     """Return a path of this server; anything else becomes the first page."""
     inside = target.startswith("/") and not target.startswith(("//", "/\\"))
     return target if inside and target.isprintable() else "/"
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Return what receives a body that is not too large for what it can be."""
+    n_bytes = 0
+
+    async def bounded() -> Message:
+        nonlocal n_bytes
+        message = await receive()
+        n_bytes += len(message.get("body", b""))
+        if n_bytes > MOST_BODY_BYTES:
+            raise HTTPException(413, f"a request may have {MOST_BODY_BYTES:,} bytes at most")
+        return message
+
+    return bounded
 
 
 async def _body(receive: Receive) -> bytes:

@@ -76,8 +76,11 @@ def serve(
             timeout_graceful_shutdown=_PATIENCE_S,
         )
         on_ready(address)
-        with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            app.state.service.close()
 
 
 def check_address(host: str, token: str | None) -> None:
@@ -88,7 +91,9 @@ def check_address(host: str, token: str | None) -> None:
     UsageError
     """
     if token is not None and len(token) < LEAST_TOKEN:
-        raise UsageError(f"a token needs {LEAST_TOKEN} characters or more; --generate-token makes one")
+        raise UsageError(
+            f"a token needs {LEAST_TOKEN} characters or more; --generate-token makes one"
+        )
     if token is None and not is_loopback(host):
         raise UsageError(
             f"{host} can be reached from other machines: give --token or --generate-token, or "
@@ -119,10 +124,10 @@ def _listening(host: str, port: int) -> socket.socket:
         except OSError:
             listener.close()
             raise
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise StorageError(
-            f"cannot listen at {host} port {port}: {error.strerror or error}; choose another "
-            "with --host and --port"
+            f"cannot listen at {host} port {port}: {reason}; choose another with --host and --port"
         ) from error
     return listener
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from facesim_index import people_edits as edits
 from facesim_index import search
 from facesim_index.catalog import browsing, reading
 from facesim_index.catalog import people as catalog
@@ -15,25 +14,18 @@ from facesim_index.catalog.connection import Transaction
 from facesim_index.catalog.people import PersonRow
 from facesim_index.cores import usable_cores
 from facesim_index.engine import EngineSettings
-from facesim_index.errors import CalibrationError
+from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.lock import is_held
 from facesim_index.people_book import PeopleBook
-from facesim_index.people_review import Review, doubtful_faces, review_people
+from facesim_index.people_review import doubtful_faces, review_people
 from facesim_index.people_search import query_person
 from facesim_index.prior import Prior
-from facesim_index.records import FaceId, FaceRecord, ImageId, Int64Array, QueryAnswer
+from facesim_index.records import FaceId, FaceRecord, ImageId, QueryAnswer
 from facesim_index.search import QueryOptions
 from facesim_index.status import index_status
 from facesim_index.store import Store
 from facesim_index.vectors_search import one_thread
 from facesim_index.web.calibration_page import CalibrationPage, CalibrationPages
-from facesim_index.web.crops import Crops, Jpeg
-from facesim_index.web.jobs import Job, Jobs
-from facesim_index.web.limits import Limits
-from facesim_index.web.opened import OpenIndex
-from facesim_index.web.picture_worker import CropTask
-from facesim_index.web.problems import NotFoundError, ProblemError
-from facesim_index.web.uploads import Uploads
 from facesim_index.web.cards import (
     ErrorsPage,
     FaceCard,
@@ -46,6 +38,13 @@ from facesim_index.web.cards import (
     UploadAnswer,
     UploadComparison,
 )
+from facesim_index.web.crops import Crops, Jpeg
+from facesim_index.web.jobs import Job, Jobs
+from facesim_index.web.limits import Limits
+from facesim_index.web.opened import OpenIndex
+from facesim_index.web.picture_worker import CropTask
+from facesim_index.web.problems import NotFoundError, ProblemError
+from facesim_index.web.uploads import Uploads
 
 
 class Service:
@@ -82,6 +81,7 @@ class Service:
         self._jobs = Jobs(folder)
         self._calibration = CalibrationPages()
         self._turns = threading.BoundedSemaphore(usable_cores())
+        self._studies = threading.Lock()
         self._edits = threading.Lock()
 
     def close(self) -> None:
@@ -171,10 +171,12 @@ class Service:
     def face_matches(self, face_id: int, options: QueryOptions | None = None) -> QueryAnswer:
         """Return the faces most similar to one of the index."""
         with self._searching() as store:
-            with store.catalog.read() as transaction:
-                if not len(_known(transaction, [face_id])):
-                    raise self._no_face(face_id)
-            return search.query_face(store, FaceId(face_id), options)
+            try:
+                return search.query_face(store, FaceId(face_id), options)
+            except UsageError:
+                with store.catalog.read() as transaction:
+                    self._face(transaction, face_id)  # is it that there is none?
+                raise
 
     def face_crop(self, face_id: int, side_px: int = 160) -> Jpeg:
         """Return the upright crop of a face as a JPEG."""
@@ -298,8 +300,8 @@ class Service:
 
     def review(self, *, top: int = 20, prior: Prior = "gallery") -> ReviewPage:
         """Return the most doubtful faces and the most likely merges."""
-        with self._searching() as store:
-            found: Review = review_people(store, top=top, prior=prior)
+        with self._studying() as store:
+            found = review_people(store, top=top, prior=prior)
             asked = {item.person_id for item in found.doubtful}
             asked |= {
                 side.person_id
@@ -326,7 +328,7 @@ class Service:
 
     def calibration(self) -> CalibrationPage:
         """Return how well the calibration in force fits the pictures of the index."""
-        with self._searching() as store:
+        with self._studying() as store:
             return self._calibration.page(store)
 
     def name_person(self, person_id: int, name: str | None) -> PersonCard:
@@ -396,6 +398,12 @@ class Service:
             yield store
 
     @contextlib.contextmanager
+    def _studying(self) -> Iterator[Store]:
+        """Give the store for what looks at every face: one at a time, beside the searches."""
+        with self._studies, self._index.store() as store:
+            yield store
+
+    @contextlib.contextmanager
     def _editing(self, *person_ids: int) -> Iterator[PeopleBook]:
         self.require_edit()
         with self._edits, self._index.store() as store:
@@ -448,8 +456,3 @@ class Service:
             name = None if person_id is None else names.get(person_id)
             cards.append(FaceCard(face, person_id, name, confirmed))
         return cards
-
-
-def _known(transaction: Transaction, face_ids: Sequence[int]) -> Int64Array:
-    ids = np.array(face_ids, dtype=np.int64)
-    return np.array([face.face_id for face in reading.faces(transaction, ids)], dtype=np.int64)

@@ -1,7 +1,9 @@
 """Worker processes that many requests share: whatever a picture does, only its request fails."""
 
+import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -15,6 +17,7 @@ Settings = TypeVar("Settings")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+_LOOK_S = 0.25  # between looks whether the server is stopping
 _CODES = {
     "timeout": FailureCode.TIMEOUT,
     "crash": FailureCode.DECODER_CRASH,
@@ -70,19 +73,26 @@ class Workers(Generic[Task, Result]):
         PipelineError
             Workers cannot be started.
         """
+        pool = self._borrowed()
         try:
-            pool = self._idle.get(timeout=self._wait_s)
-        except queue.Empty:
-            raise ProblemError(503, "busy", "too many pictures are being read; try again") from None
-        try:
-            if self._closed.is_set():
-                raise PipelineError("the server is stopping")
             [(_, outcome)] = list(pool.map_ordered([task]))
         finally:
             self._idle.put(pool)
         if isinstance(outcome, ItemFailed):
-            raise PictureError(_CODES[outcome.reason], f"the picture was given up: {outcome.message}")
+            raise PictureError(
+                _CODES[outcome.reason], f"the picture was given up: {outcome.message}"
+            )
         return outcome
+
+    def _borrowed(self) -> WorkerPool[Task, Result]:
+        deadline = time.monotonic() + self._wait_s
+        while not self._closed.is_set():
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise ProblemError(503, "busy", "too many pictures are being read; try again")
+            with contextlib.suppress(queue.Empty):
+                return self._idle.get(timeout=min(left_s, _LOOK_S))
+        raise PipelineError("the server is stopping")
 
     def close(self) -> None:
         """Stop the workers at once, whatever they are at."""
