@@ -1,6 +1,7 @@
 """What all pages have in common: the frame around them, and errors that are pages, too."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
@@ -19,7 +20,7 @@ _TITLES = {403: "Not allowed", 404: "Not found", 503: "The index cannot be read"
 class PageRoute(APIRoute):
     """A route whose errors are pages."""
 
-    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return a handler that tells on a page what went wrong."""
         handle = super().get_route_handler()
 

@@ -54,7 +54,9 @@ def review_page(service: Asks, ask: bool = False) -> HTMLResponse:
     """Show the questions on people; the page first, as finding them takes time."""
     counts = service.status().people
     there = counts["people"] > 0
-    found = questions(service.review(top=_QUESTIONS), service.some_faces_of) if ask and there else []
+    found = []
+    if ask and there:
+        found = questions(service.review(top=_QUESTIONS), service.some_faces_of)
     return page(
         "review.html",
         service,
@@ -120,20 +122,19 @@ def index_page(service: Asks, cursor: Cursor = None) -> HTMLResponse:
 @router.get("/index/calibration")
 def calibration_page(service: Asks) -> HTMLResponse:
     """Show whether the degrees fit the pictures of the index."""
-    shown: dict[str, object] = {"error": None, "check": None, "diagram": None}
+    shown: dict[str, object] = {"error": None, "check": None, "diagram": None, "confirmed": None}
     try:
         found = service.calibration()
     except CalibrationError as error:
         shown["error"] = wording.sentence(str(error))
     else:
         shown |= {"check": found.check, "diagram": diagram_of(found.check.across)}
+        shown["confirmed"] = found.confirmed
     return page("calibration.html", service, "/index", **shown)
 
 
 @router.get("/login")
-def login_page(
-    service: Asks, next: str = "/", wrong: bool = False
-) -> HTMLResponse:
+def login_page(service: Asks, next: str = "/", wrong: bool = False) -> HTMLResponse:
     """Ask for the token."""
     return page("login.html", service, "", next=next, wrong=wrong)
 

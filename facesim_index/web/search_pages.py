@@ -34,7 +34,10 @@ class SearchAsked(UploadAsked):
     @property
     def chosen(self) -> bool:
         """Something was chosen."""
-        return self != SearchAsked()
+        return self != _NOTHING_CHOSEN
+
+
+_NOTHING_CHOSEN = SearchAsked.model_validate({})
 
 
 class PageAsked(SearchAsked):
@@ -55,9 +58,7 @@ class AskedFor:
 @router.get("/")
 def search_page(service: Asks, asked: Annotated[PageAsked, Query()]) -> HTMLResponse:
     """Show where to choose a picture, or the answer to a search for a face or a person."""
-    options = SearchAsked(
-        top=asked.top, prior=asked.prior, exclude_same_image=asked.exclude_same_image
-    )
+    options = SearchAsked.model_validate(asked.model_dump(exclude={"face", "person"}))
     if asked.face is not None:
         return _face_answer(service, asked.face, options)
     if asked.person is not None:
@@ -70,16 +71,14 @@ def search_page(service: Asks, asked: Annotated[PageAsked, Query()]) -> HTMLResp
 @router.post("/")
 async def search_picture(request: Request, service: Asks) -> HTMLResponse:
     """Show the faces that are most like those of a picture."""
-    options = SearchAsked()
+    options = _NOTHING_CHOSEN
     try:
         async with request.app.state.uploads:
             form = await read_form(request, service.limits, ("picture",))
             options = _checked(SearchAsked, form)
             return await run_in_threadpool(_picture_answer, service, form, options)
     except (ProblemError, FacesimError) as error:
-        return await run_in_threadpool(
-            _search_page, service, options, problem=problem_of(error)
-        )
+        return await run_in_threadpool(_search_page, service, options, problem=problem_of(error))
 
 
 @router.get("/compare")
@@ -91,7 +90,7 @@ def compare_page(service: Asks) -> HTMLResponse:
 @router.post("/compare")
 async def compare_pictures(request: Request, service: Asks) -> HTMLResponse:
     """Show how surely two pictures show one person."""
-    asked = CompareAsked()
+    asked = CompareAsked.model_validate({})
     try:
         async with request.app.state.uploads:
             form = await read_form(request, service.limits, ("a", "b"))

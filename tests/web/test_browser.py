@@ -26,7 +26,10 @@ from tests.web.browser import (
 )
 from tests.web.test_pages import make_index, photos
 
-PAGES = ("/", "/?face=1", "/?person=1", "/compare", "/people", "/people/1", "/people/review", "/faces/1", "/index")
+PAGES = (
+    *("/", "/?face=1", "/?person=1", "/compare", "/people", "/people/1", "/people/review"),
+    *("/faces/1", "/index", "/index/calibration", "/people/404", "/photos/1"),
+)
 
 Open = Callable[..., Visit]
 
@@ -153,7 +156,9 @@ def test_a_box_of_a_photo_searches_for_the_face(reading: str, visit: Open) -> No
 def test_strange_names_are_shown_and_harmless(reading: str, visit: Open) -> None:
     page = visit(reading).go("/?face=1")
     shown = STRANGE_NAME.replace("\u202e", r"\u202e")
-    expect(page.locator(f'.where:text-is("{shown}")').or_(page.get_by_text(shown)).first).to_be_visible()
+    expect(
+        page.locator(f'.where:text-is("{shown}")').or_(page.get_by_text(shown)).first
+    ).to_be_visible()
     assert page.locator(".where b").count() == 0
 
 
@@ -217,7 +222,8 @@ def test_merge_by_ticking_and_take_it_back(editing: str, visit: Open) -> None:
         cards.nth(place).locator(".pick").click()
     expect(page.locator("#picked")).to_have_text("2 people selected")
     page.get_by_role("button", name="They are one person").click()
-    expect(page.get_by_role("dialog")).to_contain_text("2 people become one, Person 1, with 6 faces.")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("2 people become one, Person 1, with 6 faces.")
     page.get_by_role("button", name="Yes, merge").click()
     expect(cards).to_have_count(number - 1)
     expect(cards.first).to_contain_text("6 faces in 3 photos")
@@ -333,10 +339,9 @@ def test_a_server_that_only_reads_offers_no_change(reading: str, visit: Open) ->
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP, WIDE])
-def test_no_page_is_wider_than_the_window(
-    editing: str, visit: Open, size: tuple[int, int]
-) -> None:
+def test_no_page_is_wider_than_the_window(editing: str, visit: Open, size: tuple[int, int]) -> None:
     here = visit(editing, size)
+    here.expected = "404"
     for path in PAGES:
         page = here.go(path)
         assert overflowing(page) == [], path
