@@ -77,4 +77,4 @@ def diagram_of(levels: Sequence[Level]) -> Diagram | None:
 
 
 def _label(decade: int) -> str:
-    return "all" if decade == 0 else frequency_text(10.0**-decade).replace("10 in 100", "1 in 10")
+    return "all" if decade == 0 else frequency_text(10.0**-decade)

@@ -4,12 +4,16 @@ import functools
 import importlib.resources
 import shlex
 from collections.abc import Callable
+from typing import ParamSpec
 
 import jinja2
+from markupsafe import Markup, escape
 
 from facesim_index import __version__
 from facesim_index.plain_text import printable
 from facesim_index.web import wording
+
+P = ParamSpec("P")
 
 _TEMPLATES = "templates"
 
@@ -50,13 +54,23 @@ def _surroundings() -> jinja2.Environment:
         auto_reload=False,
     )
     surroundings.filters |= _FILTERS
-    surroundings.globals["interval"] = wording.interval_text
+    surroundings.globals["interval"] = _unbroken(wording.interval_text)
     return surroundings
 
 
 def _source(name: str) -> str:
     here = importlib.resources.files(__package__)
     return here.joinpath(_TEMPLATES, name).read_text(encoding="utf-8")
+
+
+def _unbroken(words: Callable[P, str]) -> Callable[P, Markup]:
+    """Return a filter whose numbers are not parted from their percent signs at the end of a line."""
+
+    @functools.wraps(words)
+    def unbroken(*args: P.args, **kwargs: P.kwargs) -> Markup:
+        return Markup(escape(words(*args, **kwargs)).replace(" %", Markup("&nbsp;%")))
+
+    return unbroken
 
 
 def _shell(path: str) -> str:
@@ -68,12 +82,12 @@ def _words(code: str) -> str:
 
 
 _FILTERS: dict[str, Callable[..., object]] = {
-    "comparison": wording.comparison_sentence,
+    "comparison": _unbroken(wording.comparison_sentence),
     "count": wording.count_text,
     "file_name": wording.file_name,
     "frequency": wording.frequency_text,
     "moment": wording.moment_text,
-    "percent": wording.percent_text,
+    "percent": _unbroken(wording.percent_text),
     "person": wording.person_text,
     "prior": wording.prior_text,
     "sentence": wording.sentence,

@@ -10,7 +10,7 @@ from facesim_index.records import Box
 from facesim_index.web.cards import ReviewPage
 from facesim_index.web.picture_worker import Preview
 from facesim_index.web.replies import data_url
-from facesim_index.web.wording import person_text
+from facesim_index.web.wording import file_name, person_text
 
 _THUMBNAILS = 4
 
@@ -126,7 +126,7 @@ def _face_question(item: DoubtfulFace, covers: dict[int, int], faces_of: FacesOf
     who = person_text(item.name, item.person_id)
     more = tuple(face for face in others if face != cover)[:_THUMBNAILS]
     person = Side(item.person_id, None, cover, who, _whose(who), 0, more)
-    return Question("face", item.degree, person, _face(item.face_id))
+    return Question("face", item.degree, person, _face(item.face_id, item.path))
 
 
 def _merge_question(item: LikelyMerge, covers: dict[int, int], faces_of: FacesOf) -> Question:
@@ -138,7 +138,7 @@ def _merge_question(item: LikelyMerge, covers: dict[int, int], faces_of: FacesOf
 
 def _side(side: ReviewSide, covers: dict[int, int], faces_of: FacesOf) -> Side:
     if side.person_id is None:
-        return _face(side.face_id or 0)
+        return _face(side.face_id or 0, side.path)
     found = faces_of(side.person_id, _THUMBNAILS + 1)
     cover = covers.get(side.person_id, found[0] if found else 0)
     more = tuple(face for face in found if face != cover)[:_THUMBNAILS]
@@ -146,8 +146,9 @@ def _side(side: ReviewSide, covers: dict[int, int], faces_of: FacesOf) -> Side:
     return Side(side.person_id, None, cover, who, _whose(who), side.n_faces, more)
 
 
-def _face(face_id: int) -> Side:
-    return Side(None, face_id, face_id, f"Face {face_id}", f"face {face_id}’s", 1)
+def _face(face_id: int, path: str) -> Side:
+    name = file_name(path)
+    return Side(None, face_id, face_id, name, _whose(name), 1)
 
 
 def _whose(who: str) -> str:

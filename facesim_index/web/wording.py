@@ -45,8 +45,9 @@ def interval_text(low: float | None, high: float | None) -> str:
         return ""
     ends = percent_text(low), percent_text(high)
     if ends[0] == ends[1]:
-        return f"95 % interval: {ends[0]}"
-    return f"95 % interval {ends[0]} to {ends[1]}"
+        return f"95 % interval {ends[0]}"
+    first = ends[0] if ends[0].startswith("<") else ends[0].removesuffix(" %")
+    return f"95 % interval {first} to {ends[1]}"
 
 
 def frequency_text(rate: float) -> str:
@@ -68,9 +69,11 @@ def frequency_text(rate: float) -> str:
     """
     if rate <= 0.0:
         return "none"
-    if rate >= 0.1:
+    if rate >= 0.5:
         return f"{min(round(100 * rate), 99)} in 100"
     cases = 1.0 / rate
+    if cases < 9.95:
+        return f"1 in {cases:.1f}".removesuffix(".0")
     digits = max(0, math.floor(math.log10(cases)) - 1)
     return f"1 in {round(cases / 10**digits) * 10**digits:,}"
 
@@ -78,7 +81,7 @@ def frequency_text(rate: float) -> str:
 def strangers_text(expected: float) -> str:
     """Return how many faces of strangers are expected to be as much alike: never a plain zero."""
     if expected < 0.01:
-        return "less than 0.01 strangers expected"
+        return "< 0.01 strangers expected"
     number = f"{expected:.2g}" if expected < 100 else f"{expected:,.0f}"
     return f"{number} {'stranger' if number == '1' else 'strangers'} expected"
 
@@ -119,7 +122,7 @@ def comparison_sentence(comparison: Comparison) -> str:
     if interval:
         sentence += f" ({_in_sentence(interval)})"
     if comparison.fmr is not None:
-        verb = "look" if comparison.fmr >= 0.1 else "looks"
+        verb = "look" if comparison.fmr >= 0.5 else "looks"
         rate = frequency_text(comparison.fmr)
         sentence += f"; of pairs of strangers {rate} {verb} as much alike"
     return sentence + "."

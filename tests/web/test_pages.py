@@ -52,7 +52,7 @@ class Outline(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data.strip())
+        self.words.append(data.replace("\xa0", " ").strip())
 
     def all(self, name: str) -> list[dict[str, str | None]]:
         return [attributes for tag, attributes in self.tags if tag == name]
@@ -184,7 +184,7 @@ def test_names_cannot_steer_a_page(site: Site) -> None:
 
 def test_people_are_listed_with_covers_and_counts(site: Site) -> None:
     page = site.get("/people")
-    assert "2 people, 1 name" in page.text
+    assert "2 people, 1 named" in page.text
     assert "5 faces in 5 photos" in page.text
     assert "4 faces in 4 photos" in page.text
     assert page.having("data-person") == ["1", "2"]

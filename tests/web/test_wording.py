@@ -49,8 +49,8 @@ def _value(text: str) -> float:
 
 
 def test_intervals() -> None:
-    assert wording.interval_text(0.991, 0.999) == "95 % interval 99.1 % to 99.9 %"
-    assert wording.interval_text(0.99999, 1.0) == "95 % interval: > 99.99 %"
+    assert wording.interval_text(0.991, 0.999) == "95 % interval 99.1 to 99.9 %"
+    assert wording.interval_text(0.99999, 1.0) == "95 % interval > 99.99 %"
     assert wording.interval_text(None, 0.9) == ""
 
 
@@ -60,7 +60,9 @@ def test_intervals() -> None:
         (5e-5, "1 in 20,000"),
         (1.4e-6, "1 in 710,000"),
         (0.0303, "1 in 33"),
-        (0.11, "11 in 100"),
+        (0.1, "1 in 10"),
+        (0.18, "1 in 5.6"),
+        (0.2, "1 in 5"),
         (0.68, "68 in 100"),
         (1.0, "99 in 100"),
         (0.0, "none"),
@@ -71,7 +73,7 @@ def test_rates_as_cases(rate: float, text: str) -> None:
 
 
 def test_strangers_are_never_none() -> None:
-    assert wording.strangers_text(1e-9) == "less than 0.01 strangers expected"
+    assert wording.strangers_text(1e-9) == "< 0.01 strangers expected"
     assert wording.strangers_text(0.17) == "0.17 strangers expected"
     assert wording.strangers_text(1.0) == "1 stranger expected"
     assert wording.strangers_text(12345.6) == "12,346 strangers expected"
@@ -95,7 +97,7 @@ def test_a_comparison_as_one_sentence() -> None:
     said = wording.comparison_sentence(known)
     assert said == (
         "If one pair in two shows one person, such a pair does so in 99.7 % of cases "
-        "(95 % interval 99 % to 99.9 %); of pairs of strangers 1 in 20,000 looks as much alike."
+        "(95 % interval 99 to 99.9 %); of pairs of strangers 1 in 20,000 looks as much alike."
     )
 
 
