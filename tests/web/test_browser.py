@@ -95,7 +95,7 @@ def test_search_by_a_picture_then_by_a_face_of_it(reading: str, visit: Open) -> 
     expect(page.locator("#answer h2")).to_have_text("1 face in your picture")
     cards = page.locator(".matches .card")
     expect(cards).to_have_count(12)
-    expect(cards.first.locator(".degree")).to_have_text(re.compile(r"^(> )?\d\d(\.\d+)? %$"))
+    expect(cards.first.locator(".degree")).to_have_text(re.compile(r"^(> )?\d\d(\.\d+)? %( \*)?$"))
     expect(cards.first.locator(".where")).to_have_text("team.jpg")
     expect(cards.first).to_contain_text("95 % interval")
     expect(cards.first).to_contain_text("strangers expected")
