@@ -55,27 +55,36 @@ def whose_faces(
     prior : float
     """
     person_of = catalog.whose(view.transaction, face_ids.tolist())
-    people = {}
-    for row in catalog.persons(view.transaction, set(person_of.values())):
-        degree = _degree(view, query, row.person_id, own, curve, prior)
-        people[row.person_id] = Whose(row.person_id, row.name, degree)
+    if not person_of:
+        return {}
+    names = catalog.names(view.transaction, set(person_of.values()))
+    degrees = _degrees(view, query, sorted(names), own, curve, prior)
+    people = {
+        person_id: Whose(person_id, name, degrees.get(person_id))
+        for person_id, name in names.items()
+    }
     return {face_id: people[person_id] for face_id, person_id in person_of.items()}
 
 
-def _degree(
+def _degrees(
     view: View,
     query: Float32Array,
-    person_id: int,
+    person_ids: list[int],
     own: Int64Array,
     curve: Calibration | None,
     prior: float,
-) -> float | None:
+) -> dict[int, float]:
+    """Return the degree for each person that has a face which says something of it."""
     if curve is None or curve.head.kind == "weighted-l1":
-        return None
-    faces = np.setdiff1d(catalog.assignments_of(view.transaction, [person_id]).face_ids, own)
-    if not len(faces):
-        return None
-    total = summed(faces, view, curve)
-    mean = total @ curve.head.transform(query[None])[0].astype(np.float64) / len(faces)
-    n_pairs = np.array([len(faces)], dtype=np.float64)
-    return float(person_degree(np.array([mean]), n_pairs, curve, prior=prior)[0])
+        return {}
+    found = catalog.assignments_of(view.transaction, person_ids)
+    others = ~np.isin(found.face_ids, own)
+    faces, owners = found.face_ids[others], found.person_ids[others]
+    vector = curve.head.transform(query[None])[0].astype(np.float64)
+    told, counts = np.unique(owners, return_counts=True)
+    means = [
+        summed(faces[owners == person_id], view, curve) @ vector / count
+        for person_id, count in zip(told.tolist(), counts.tolist(), strict=True)
+    ]
+    degrees = person_degree(np.array(means), counts.astype(np.float64), curve, prior=prior)
+    return dict(zip(told.tolist(), degrees.tolist(), strict=True))

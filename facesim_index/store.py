@@ -120,6 +120,7 @@ class View:
     def __init__(
         self,
         transaction: Transaction,
+        generation: int,
         segments: tuple[Segment, ...],
         *,
         left_out: tuple[str, ...] = (),
@@ -129,7 +130,7 @@ class View:
         self.segments = segments
         self.left_out = left_out
         self._partial = partial
-        self.generation = reading.state(transaction).generation
+        self.generation = generation
         self.removed = reading.tombstones(transaction)
 
     def search(
@@ -335,7 +336,7 @@ class Store:
                     # A writer may have merged it away between our two looks: look again.
                     before = generation
                     continue
-                yield View(transaction, segments, left_out=left_out, partial=partial)
+                yield View(transaction, generation, segments, left_out=left_out, partial=partial)
                 return
 
     def calibration(self, view: View | None = None) -> Calibration | None:

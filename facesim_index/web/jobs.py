@@ -21,6 +21,8 @@ from facesim_index.worker_process import start_python
 
 logger = logging.getLogger(__name__)
 
+STATEMENT = "from facesim_index.web.job_process import main; main()"
+
 _KEPT = 20
 _END_S = 5.0
 
@@ -82,8 +84,7 @@ class Jobs:
         with self._lock:
             if any(job.state == "running" for job in self._jobs.values()):
                 raise ProblemError(409, "job_running", "wait until the running job is done")
-            statement = "from facesim_index.web.job_process import main; main()"
-            process = start_python(statement, stderr=subprocess.DEVNULL, environment={})
+            process = start_python(STATEMENT, stderr=subprocess.DEVNULL, environment={})
             job = Job(secrets.token_hex(8))
             self._jobs[job.job_id] = job
             while len(self._jobs) > _KEPT:

@@ -44,6 +44,7 @@ from facesim_index.web.limits import Limits
 from facesim_index.web.opened import OpenIndex
 from facesim_index.web.picture_worker import CropTask
 from facesim_index.web.problems import NotFoundError, ProblemError
+from facesim_index.web.turns import Turns
 from facesim_index.web.uploads import Uploads
 
 
@@ -80,7 +81,7 @@ class Service:
         self._crops = Crops(self.limits)
         self._jobs = Jobs(folder)
         self._calibration = CalibrationPages()
-        self._turns = threading.BoundedSemaphore(usable_cores())
+        self._turns = Turns(usable_cores())
         self._studies = threading.Lock()
         self._edits = threading.Lock()
 
@@ -394,7 +395,7 @@ class Service:
     @contextlib.contextmanager
     def _searching(self) -> Iterator[Store]:
         """Give the store to as many threads as there are cores: more would only wait inside."""
-        with self._turns, self._index.store() as store, one_thread():
+        with self._turns.turn(), self._index.store() as store, one_thread():
             yield store
 
     @contextlib.contextmanager

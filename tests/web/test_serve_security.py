@@ -231,8 +231,7 @@ def test_without_a_token_there_is_no_login(client: TestClient) -> None:
 
 # Edit
 
-
-EDITS = (
+EDITS: tuple[tuple[str, str, dict[str, object]], ...] = (
     ("PATCH", "/v1/people/1", {"name": "Rosa"}),
     ("POST", "/v1/people/merge", {"people": [1, 2]}),
     ("POST", "/v1/people/1/split", {"faces": [2]}),
