@@ -64,7 +64,7 @@ def _source(name: str) -> str:
 
 
 def _unbroken(words: Callable[P, str]) -> Callable[P, Markup]:
-    """Return a filter whose numbers are not parted from their percent signs at the end of a line."""
+    """Return a filter that keeps numbers and their percent signs on one line."""
 
     @functools.wraps(words)
     def unbroken(*args: P.args, **kwargs: P.kwargs) -> Markup:

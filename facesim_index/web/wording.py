@@ -46,8 +46,11 @@ def interval_text(low: float | None, high: float | None) -> str:
     ends = percent_text(low), percent_text(high)
     if ends[0] == ends[1]:
         return f"95 % interval {ends[0]}"
-    first = ends[0] if ends[0].startswith("<") else ends[0].removesuffix(" %")
-    return f"95 % interval {first} to {ends[1]}"
+    if ends[0].startswith("<") and not ends[1].startswith(">"):
+        return f"95 % interval up to {ends[1]}"
+    if ends[1].startswith(">") and not ends[0].startswith("<"):
+        return f"95 % interval from {ends[0]}"
+    return f"95 % interval {ends[0].removesuffix(' %')} to {ends[1]}"
 
 
 def frequency_text(rate: float) -> str:

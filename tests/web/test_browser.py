@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from facesim_index.index import FaceIndex
 from facesim_index.people import PeopleOptions
+from facesim_index.store import Store
 from tests.web.browser import (
     ARGUMENTS,
     DESKTOP,
@@ -95,7 +96,7 @@ def test_search_by_a_picture_then_by_a_face_of_it(reading: str, visit: Open) -> 
     expect(page.locator("#answer h2")).to_have_text("1 face in your picture")
     cards = page.locator(".matches .card")
     expect(cards).to_have_count(12)
-    expect(cards.first.locator(".degree")).to_have_text(re.compile(r"^(> )?\d\d(\.\d+)? %( \*)?$"))
+    expect(cards.first.locator(".degree")).to_have_text(re.compile(r"^(> )?\d\d(\.\d+)?\s%( \*)?$"))
     expect(cards.first.locator(".where")).to_have_text("team.jpg")
     expect(cards.first).to_contain_text("95 % interval")
     expect(cards.first).to_contain_text("strangers expected")
@@ -105,6 +106,26 @@ def test_search_by_a_picture_then_by_a_face_of_it(reading: str, visit: Open) -> 
     cards.first.locator("a.crop").click()
     expect(page.locator("#answer h2")).to_contain_text("Faces like this one")
     expect(page.locator(".matches .card").first).to_contain_text("team.jpg")
+
+
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_a_picture_can_be_dropped_or_pasted(reading: str, visit: Open, way: str) -> None:
+    page = visit(reading).go("/")
+    page.evaluate(
+        """([bytes, way]) => {
+          const files = new DataTransfer();
+          const type = { type: "image/jpeg" };
+          files.items.add(new File([Uint8Array.from(bytes)], "me.jpg", type));
+          const options = { bubbles: true, cancelable: true };
+          const event = way === "drop"
+            ? new DragEvent("drop", { ...options, dataTransfer: files })
+            : new ClipboardEvent("paste", { ...options, clipboardData: files });
+          document.querySelector(".drop").dispatchEvent(event);
+        }""",
+        [list(picture_bytes("yaoming.jpg")), way],
+    )
+    expect(page.locator("[data-chosen]")).to_have_text("me.jpg")
+    expect(page.locator(".matches .card")).to_have_count(12)
 
 
 def test_the_slider_filters_at_once_and_says_what_is_left(reading: str, visit: Open) -> None:
@@ -407,6 +428,20 @@ def test_the_index_page_checks_the_calibration_and_lists_errors(reading: str, vi
     expect(page.locator("#list")).to_contain_text("broken.jpg")
     page.get_by_role("link", name="Check the calibration").click()
     expect(page.locator("#check")).to_contain_text("calibration 'lfw-dev'")
+
+
+def test_the_index_page_tells_that_somebody_writes(
+    album: Path, tmp_path: Path, visit: Open
+) -> None:
+    copy = tmp_path / "copy.facesim"
+    shutil.copytree(album, copy)
+    with server(copy) as address:
+        here = visit(address)
+        with Store(copy, writable=True):
+            page = here.go("/index")
+            expect(page.locator("#writer")).to_be_visible()
+        expect(page.locator("#writer")).to_be_hidden(timeout=10_000)
+        here.leave()
 
 
 def test_a_list_grows_as_one_scrolls(tmp_path: Path, visit: Open) -> None:

@@ -236,6 +236,7 @@ EDITS: tuple[tuple[str, str, dict[str, object]], ...] = (
     ("POST", "/v1/people/merge", {"people": [1, 2]}),
     ("POST", "/v1/people/1/split", {"faces": [2]}),
     ("POST", "/v1/people/move", {"faces": [1], "person_id": 1}),
+    ("POST", "/v1/people/confirm", {"faces": [1]}),
     ("POST", "/v1/people/apart", {"one": 1, "other": 2}),
     ("POST", "/v1/people/undo", {}),
     ("POST", "/v1/people/cluster", {"full": True}),

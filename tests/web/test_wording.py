@@ -51,6 +51,9 @@ def _value(text: str) -> float:
 def test_intervals() -> None:
     assert wording.interval_text(0.991, 0.999) == "95 % interval 99.1 to 99.9 %"
     assert wording.interval_text(0.99999, 1.0) == "95 % interval > 99.99 %"
+    assert wording.interval_text(0.00001, 0.0002) == "95 % interval up to 0.02 %"
+    assert wording.interval_text(0.999, 0.99999) == "95 % interval from 99.9 %"
+    assert wording.interval_text(0.0, 1.0) == "95 % interval < 0.01 to > 99.99 %"
     assert wording.interval_text(None, 0.9) == ""
 
 

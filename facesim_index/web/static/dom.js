@@ -118,7 +118,7 @@ export async function undo() {
 /** Show a neutral figure where a picture cannot be had any more. */
 export function watchImages(root) {
   for (const image of all("img", root)) {
-    if (image.complete && image.src && image.naturalWidth === 0 && image.loading !== "lazy") gone(image);
+    if (image.complete && image.src && image.naturalWidth === 0) gone(image);
   }
 }
 
