@@ -140,3 +140,13 @@ def newest_change(connection: Connection) -> str | None:
     """Return what made the newest change to the people, which `undo` would take back."""
     query = select(PeopleChange.action).order_by(PeopleChange.id.desc()).limit(1)
     return connection.execute(query).scalar()
+
+
+def living_faces(connection: Connection, face_ids: Iterable[int]) -> set[int]:
+    """Return those of some faces that are still there."""
+    return set(connection.execute(select(Face.id).where(among(Face.id, face_ids))).scalars())
+
+
+def living_images(connection: Connection, image_ids: Iterable[int]) -> set[int]:
+    """Return those of some pictures that are still there."""
+    return set(connection.execute(select(Image.id).where(among(Image.id, image_ids))).scalars())

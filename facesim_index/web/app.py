@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from facesim_index import __version__
 from facesim_index.engine import EngineSettings
+from facesim_index.errors import FacesimError
 from facesim_index.web import api, docs_page, edits, pages
 from facesim_index.web.limits import Limits
 from facesim_index.web.openapi import describe
@@ -22,6 +24,7 @@ STATIC_FOLDER = Path(__file__).parent / "static"
 TEMPLATES_FOLDER = Path(__file__).parent / "templates"
 
 _UPLOADS_AT_ONCE = 4
+_TIDY_S = 5.0
 _ABOUT = (
     "Which faces in an index of photos are alike, and how sure that is. Every path names things "
     "by the ids that other answers give; errors are problem documents (RFC 9457)."
@@ -71,9 +74,11 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        tidying = asyncio.create_task(_tidy(service))
         try:
             yield
         finally:
+            tidying.cancel()
             service.close()
 
     app = FacesimApp(
@@ -95,3 +100,10 @@ def create_app(
     app.mount(docs_page.SWAGGER_PATH, StaticFiles(directory=docs_page.SWAGGER_FOLDER))
     app.mount("/static", StaticFiles(directory=STATIC_FOLDER))
     return app
+
+
+async def _tidy(service: Service) -> None:
+    while True:
+        await asyncio.sleep(_TIDY_S)
+        with contextlib.suppress(FacesimError):  # the next request tells what is wrong
+            await run_in_threadpool(service.refresh)

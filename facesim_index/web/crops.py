@@ -96,6 +96,11 @@ class Crops:
             for key in [key for key in self._kept if key[:2] == (kind, number)]:
                 self._n_bytes -= len(self._kept.pop(key))
 
+    def kept(self, kind: str) -> set[int]:
+        """Return the ids of one kind of which something is kept."""
+        with self._lock:
+            return {number for known, number, _ in self._kept if known == kind}
+
     def close(self) -> None:
         """Stop the workers."""
         self._workers.close()

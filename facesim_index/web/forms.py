@@ -88,7 +88,7 @@ async def read_form(request: Request, limits: Limits, names: tuple[str, ...]) ->
         files, fields = await _parts(parsed)
     finally:
         await parsed.close()
-    _check_files(files, names, limits)
+    _check_files(files, names)
     return Form(files, fields)
 
 
@@ -102,12 +102,10 @@ async def _parts(parsed: FormData) -> tuple[dict[str, bytes], dict[str, str]]:
     return files, fields
 
 
-def _check_files(files: dict[str, bytes], names: tuple[str, ...], limits: Limits) -> None:
+def _check_files(files: dict[str, bytes], names: tuple[str, ...]) -> None:
     for name in names:
         if name not in files:
             raise ProblemError(422, "form", f"the form has no picture called {name}")
-        if len(files[name]) > limits.upload_bytes:
-            raise _too_large(limits)
 
 
 async def _bounded(

@@ -92,6 +92,20 @@ class Service:
         self._jobs.close()
         self._index.close()
 
+    def refresh(self) -> None:
+        """Let go of what is gone: files that a writer has removed, crops of forgotten faces.
+
+        To be called now and then, for nobody may ask anything for a long time.
+        """
+        with self._index.store() as store, store.view(partial=True) as view:
+            for kind, living in (
+                ("face", browsing.living_faces),
+                ("image", browsing.living_images),
+            ):
+                kept = self._crops.kept(kind)
+                for number in kept - living(view.transaction, kept):
+                    self._crops.drop(kind, number)
+
     def status(self) -> ServerStatus:
         """Return what is in the index, and what goes on."""
         with self._index.store() as store:

@@ -1,4 +1,6 @@
 import base64
+import contextlib
+import gc
 import io
 import json
 import os
@@ -351,6 +353,31 @@ def test_a_forgotten_face_is_gone_at_once(index: Path, client: TestClient) -> No
     assert service_of(client)._crops.n_bytes < kept
     for gone in (f"/v1/faces/{face_id}", f"/v1/faces/{face_id}/matches"):
         assert get(client, gone, 404)["code"] == "not_found"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks into /proc")
+def test_nothing_forgotten_is_held_until_somebody_asks(index: Path, client: TestClient) -> None:
+    [blue] = face_ids(client, "blue.png")
+    for path in (f"/v1/faces/{blue}/crop", "/v1/faces/2/crop", f"/v1/faces/{blue}/matches"):
+        assert client.get(path).status_code == 200
+    service = service_of(client)
+    with Store(index, writable=True) as store:
+        forget(store, [], [FaceId(blue)])
+        store.compact()
+    assert held_deleted_files(index)
+    service.refresh()
+    assert service._crops.kept("face") == {2}
+    assert held_deleted_files(index) == []
+
+
+def held_deleted_files(index: Path) -> list[str]:
+    """Return the removed files of an index that this process still holds open."""
+    gc.collect()
+    targets = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            targets.append(str(descriptor.readlink()))
+    return [target for target in targets if str(index) in target and "(deleted)" in target]
 
 
 def test_a_file_that_changed_is_not_shown(photos: Path, client: TestClient) -> None:
