@@ -43,7 +43,7 @@ def run(options: Options) -> list[Row]:
     seconds = QUICK_SECONDS if options.quick else SECONDS
     return [
         *_rows(f"{N_FACES:,} faces", bare, seconds),
-        *_rows(f"{N_FACES:,} faces, each somebody's", _grouped(bare), seconds),
+        *_rows(f"{N_FACES:,} faces, each somebody's", grouped(bare), seconds),
     ]
 
 
@@ -72,7 +72,7 @@ def _rows(what: str, folder: Path, seconds: float) -> list[Row]:
     ]
 
 
-def _grouped(bare: Path) -> Path:
+def grouped(bare: Path) -> Path:
     """Return a copy of an index in which the faces are those of people, made when needed."""
     folder = bare.with_name(bare.name.replace("cli-", "serve-"))
     if not folder.exists():

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, func, literal, select, tuple_
 from sqlalchemy.sql.functions import coalesce
 
 from facesim_index.catalog import row_checks
+from facesim_index.catalog.people import HUMAN, PersonRow, persons
 from facesim_index.catalog.reading import (
     among,
     faces,
@@ -22,6 +23,7 @@ from facesim_index.catalog.schema import (
     Image,
     PathText,
     PeopleChange,
+    Person,
 )
 from facesim_index.records import FaceRecord, FailedFile, FailureCode, ImageId, ImageStatus
 
@@ -57,6 +59,24 @@ class IndexedPicture:
     status: ImageStatus
     failure: str | None
     faces: tuple[FaceRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleWanted:
+    """Which people are asked for.
+
+    Attributes
+    ----------
+    min_faces : int, default=1
+    ignored : bool or None, default=False
+        Only those who are ignored, or only those who are not; None for both.
+    named : bool or None, default=None
+        Only those with a name, or only those without; None for both.
+    """
+
+    min_faces: int = 1
+    ignored: bool | None = False
+    named: bool | None = None
 
 
 def picture(connection: Connection, image_id: ImageId) -> IndexedPicture | None:
@@ -116,6 +136,54 @@ def failed_files_after(
         ((folder, name), FailedFile(joined(folder, name), FailureCode(failure), message))
         for folder, name, failure, message in connection.execute(query)
     ]
+
+
+def people_after(
+    connection: Connection, wanted: PeopleWanted, after: tuple[int, int] | None, limit: int
+) -> list[PersonRow]:
+    """Return some of the people, those with most faces first.
+
+    Only those are looked at closely: counting the pictures of everybody takes long.
+
+    Parameters
+    ----------
+    connection : Connection
+    wanted : PeopleWanted
+    after : tuple of int, optional
+        Faces and number of the last one that is known already.
+    limit : int
+        Most to return.
+    """
+    count = select(func.count()).where(FacePerson.person_id == Person.id).scalar_subquery()
+    sized = select(Person.id, Person.name, Person.ignored, count.label("n_faces")).subquery()
+    query = select(sized.c.id).where(sized.c.n_faces >= wanted.min_faces)
+    if wanted.ignored is not None:
+        query = query.where(sized.c.ignored.is_(wanted.ignored))
+    if wanted.named is not None:
+        query = query.where(sized.c.name.is_not(None) == wanted.named)
+    if after is not None:
+        place = tuple_(literal(-after[0]), literal(after[1]))
+        query = query.where(tuple_(-sized.c.n_faces, sized.c.id) > place)
+    query = query.order_by(sized.c.n_faces.desc(), sized.c.id).limit(limit)
+    return persons(connection, connection.execute(query).scalars().all())
+
+
+def people_counts(connection: Connection) -> dict[str, int]:
+    """Return how many people there are, how many named and ignored, and how many faces."""
+    people = connection.execute(
+        select(
+            func.count().filter(Person.ignored.is_(False)),
+            func.count(Person.name),
+            func.count().filter(Person.ignored.is_(True)),
+        ).select_from(Person)
+    ).one()
+    faces_of = connection.execute(
+        select(func.count(), func.count().filter(FacePerson.source == HUMAN)).select_from(
+            FacePerson
+        )
+    ).one()
+    names = ("people", "named", "ignored", "faces", "confirmed")
+    return dict(zip(names, (*people, *faces_of), strict=True))
 
 
 def covers(connection: Connection, person_ids: Iterable[int]) -> dict[int, int]:

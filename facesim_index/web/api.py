@@ -157,7 +157,11 @@ def get_people(
     place = None if cursor is None else place_of(cursor, (int, int))
     after = None if place is None else (int(place[0]), int(place[1]))
     page = service.people(
-        min_faces=min_faces, ignored=ignored, named=named, limit=limit, after=after
+        min_faces=min_faces,
+        ignored=None if ignored else False,
+        named=named,
+        limit=limit,
+        after=after,
     )
     return json_response(replies.people_document(page))
 

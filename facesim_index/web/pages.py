@@ -33,7 +33,7 @@ def people_page(service: Asks, show: Show = "", cursor: Cursor = None) -> HTMLRe
     after = None if cursor is None else place_of(cursor, (int, int))
     found = service.people(
         named={"named": True, "unnamed": False}.get(show),
-        only_ignored=show == "ignored",
+        ignored=show == "ignored",
         limit=_PEOPLE_AT_ONCE,
         after=None if after is None else (int(after[0]), int(after[1])),
     )

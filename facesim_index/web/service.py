@@ -111,15 +111,8 @@ class Service:
         with self._index.store() as store:
             status = index_status(store)
             with store.catalog.read() as transaction:
-                people = catalog.persons(transaction)
+                counts = browsing.people_counts(transaction)
                 undo = browsing.newest_change(transaction)
-        counts = {
-            "people": sum(not row.ignored for row in people),
-            "named": sum(row.name is not None for row in people),
-            "ignored": sum(row.ignored for row in people),
-            "faces": sum(row.n_faces for row in people),
-            "confirmed": sum(row.n_confirmed for row in people),
-        }
         return ServerStatus(status, self.edit, is_held(self.folder), counts, undo)
 
     def n_faces(self) -> int:
@@ -222,8 +215,7 @@ class Service:
         self,
         *,
         min_faces: int = 1,
-        ignored: bool = False,
-        only_ignored: bool = False,
+        ignored: bool | None = False,
         named: bool | None = None,
         limit: int = 100,
         after: tuple[int, int] | None = None,
@@ -233,25 +225,17 @@ class Service:
         Parameters
         ----------
         min_faces : int, default=1
-        ignored : bool, default=False
-            Also those who are ignored.
-        only_ignored : bool, default=False
-            Nobody else.
+        ignored : bool or None, default=False
+            Only those who are ignored, or only those who are not; None for both.
         named : bool, optional
             Only those with a name, or only those without.
         limit : int, default=100
         after : tuple of int, optional
             `PeoplePage.next` of the page before.
         """
+        wanted = browsing.PeopleWanted(min_faces, ignored, named)
         with self._reading() as transaction:
-            rows = [
-                row
-                for row in catalog.persons(transaction)
-                if row.n_faces >= min_faces
-                and (row.ignored if only_ignored else ignored or not row.ignored)
-                and (named is None or named == (row.name is not None))
-                and (after is None or (-row.n_faces, row.person_id) > (-after[0], after[1]))
-            ]
+            rows = browsing.people_after(transaction, wanted, after, limit + 1)
             page = rows[:limit]
             covers = browsing.covers(transaction, [row.person_id for row in page])
         cards = tuple(PersonCard(row, covers.get(row.person_id)) for row in page)
