@@ -4,6 +4,7 @@ Decoders are native code on bytes of strangers; here they can only harm a proces
 replaced.  Bytes come in and small JPEGs without metadata go out, nothing is written to disk.
 """
 
+import functools
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -132,6 +133,22 @@ class CropTask:
     landmarks: Float32Array | None = None
 
 
+class _DecodedOnce:
+    """A picture that keeps what was decoded of it: many faces are cut out of the same pixels."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self._pixels = pixels
+        self.view = functools.cache(pixels.view)
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        return self._pixels.size_px
+
+    @property
+    def reductions(self) -> tuple[int, ...]:
+        return self._pixels.reductions
+
+
 def make_upload_reader(settings: UploadSettings) -> Callable[[UploadTask], UploadReading]:
     """Load the engine and return what reads uploads with it."""
     engine = load_engine(settings.engine)
@@ -142,7 +159,7 @@ def make_upload_reader(settings: UploadSettings) -> Callable[[UploadTask], Uploa
         reading = read_content(task.data, stamp, engine, max_pixels=settings.max_pixels)
         if not task.pictures or reading.failure is not None:
             return UploadReading(reading)
-        picture = open_picture(task.data, max_pixels=settings.max_pixels)
+        picture = _DecodedOnce(open_picture(task.data, max_pixels=settings.max_pixels))
         crops = tuple(_crop(picture, face.landmarks, CROP_PX) for face in reading.faces)
         return UploadReading(reading, _preview(picture, reading.faces), crops)
 
