@@ -42,14 +42,7 @@ QUERY = "lfw_dev/images/Aaron_Peirsol/Aaron_Peirsol_0001.jpg"
 
 def run(options: Options) -> list[Row]:
     """Return the times of whole processes, the medians of some rounds."""
-    settings, name = settings_for(None, "cpu")
-    # An index of another engine could not be asked.
-    folder = options.work / f"cli-{N_FACES}-{engine_identity(settings).key[:8]}.facesim"
-    if not folder.exists():
-        unfinished = folder.with_suffix(".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        _make_index(unfinished, engine_identity(settings), name)
-        unfinished.rename(folder)
+    folder = generated_index(options)
     query = ("-m", "facesim_index", "--index", str(folder), "query", str(options.data / QUERY))
     _seconds(*query)  # so that bytecode is there
     times = interleaved(
@@ -79,6 +72,19 @@ def run(options: Options) -> list[Row]:
             met=query_s <= TARGET_QUERY_S,
         ),
     ]
+
+
+def generated_index(options: Options) -> Path:
+    """Return an index of generated faces for the default engine, made when there is none."""
+    settings, name = settings_for(None, "cpu")
+    # An index of another engine could not be asked.
+    folder = options.work / f"cli-{N_FACES}-{engine_identity(settings).key[:8]}.facesim"
+    if not folder.exists():
+        unfinished = folder.with_suffix(".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        _make_index(unfinished, engine_identity(settings), name)
+        unfinished.rename(folder)
+    return folder
 
 
 def _seconds(*words: str) -> float:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from facesim_index.documents import check_document
+
 from .calibration_text import (
     LIST_COLUMNS,
     LIST_NUMERIC,
@@ -318,7 +320,7 @@ def check(
             share = gallery_prior(store, view, curve).share
             result = check_index(view, curve, share, labelled)
     if as_json:
-        write_json(dataclasses.asdict(result))
+        write_json(check_document(result))
     else:
         write_check(result)
     if result.verdict == "claims_too_much":

@@ -12,7 +12,19 @@ import click
 from facesim_index import __version__
 from facesim_index.errors import FacesimError, UsageError
 
-from . import calibrate, evaluate, export, forget, ingest, models, people, query, snapshots, upkeep
+from . import (
+    calibrate,
+    evaluate,
+    export,
+    forget,
+    ingest,
+    models,
+    people,
+    query,
+    serve,
+    snapshots,
+    upkeep,
+)
 from .interrupts import INTERRUPTED_EXIT_CODE
 from .output import printable
 from .state import TYPED, State
@@ -103,6 +115,7 @@ main.add_command(ingest.ingest)
 main.add_command(query.query)
 main.add_command(query.compare)
 main.add_command(people.people)
+main.add_command(serve.serve)
 main.add_command(export.export)
 main.add_command(calibrate.calibrate)
 main.add_command(evaluate.evaluate)

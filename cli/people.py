@@ -4,6 +4,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from facesim_index.documents import (
+    FACE_COLUMNS,
+    REVIEW_COLUMNS,
+    grouping_document,
+    person_document,
+    person_face_document,
+    person_face_row,
+    review_document,
+    review_rows,
+)
+
 from .output import (
     degree_text,
     format_option,
@@ -21,16 +32,10 @@ from .state import State, pass_state
 if TYPE_CHECKING:
     from facesim_index.catalog.people import PersonRow
     from facesim_index.people import PeopleSummary
-    from facesim_index.people_edits import PersonFace
     from facesim_index.people_review import Review, Side
     from facesim_index.prior import Prior
 
 LIST_COLUMNS = ("person", "name", "faces", "pictures", "confirmed", "ignored")
-FACE_COLUMNS = ("face_id", "confirmed", "path", "x", "y", "w", "h")
-REVIEW_COLUMNS = (
-    *("question", "degree", "person", "name", "face_id"),
-    *("other_person", "other_name", "other_face_id"),
-)
 
 person_argument = click.argument("person", metavar="PERSON")
 
@@ -94,9 +99,7 @@ def cluster(
     with state.open() as index, progress_bar(quiet=state.quiet) as progress:
         summary = index.people.cluster(options, progress=progress)
     if as_json:
-        import dataclasses
-
-        write_json(dataclasses.asdict(summary))
+        write_json(grouping_document(summary))
     else:
         _tell_summary(summary)
     for name in summary.names_lost:
@@ -118,9 +121,9 @@ def list_(
     with state.open() as index:
         rows = index.people.everyone(ignored=with_ignored, min_faces=min_faces)
     if output_format == "json":
-        write_json([_person_document(row) for row in rows])
+        write_json([person_document(row) for row in rows])
     elif output_format == "csv":
-        cells_of_rows = [tuple(_person_document(row).values()) for row in rows]
+        cells_of_rows = [_list_row(row) for row in rows]
         write_csv(LIST_COLUMNS, cells_of_rows, spreadsheet_safe=spreadsheet_safe)
     elif rows:
         columns = LIST_COLUMNS if with_ignored else LIST_COLUMNS[:-1]
@@ -149,10 +152,10 @@ def show(state: State, person: str, output_format: str, spreadsheet_safe: bool) 
     """Show the faces of a person."""
     with state.open() as index:
         found, faces = index.people.show(who(person))
-    rows = [_face_row(face) for face in faces]
+    rows = [person_face_row(face) for face in faces]
     if output_format == "json":
-        listed = [dict(zip(FACE_COLUMNS, row, strict=True)) for row in rows]
-        write_json({**_person_document(found), "list": listed})
+        listed = [person_face_document(face) for face in faces]
+        write_json({**person_document(found), "list": listed})
     elif output_format == "csv":
         cells_of_rows = [(row[0], str(row[1]).lower(), *row[2:]) for row in rows]
         write_csv(FACE_COLUMNS, cells_of_rows, spreadsheet_safe=spreadsheet_safe)
@@ -250,34 +253,12 @@ def review(
     """List what is most doubtful: faces that may be wrong, people who may be one."""
     with state.open() as index:
         found = index.people.review(top=top, prior=prior)
-    rows = _review_rows(found)
     if output_format == "json":
-        listed = [dict(zip(REVIEW_COLUMNS, row, strict=True)) for row in rows]
-        write_json({"prior": found.prior, "questions": listed})
+        write_json(review_document(found))
     elif output_format == "csv":
-        write_csv(REVIEW_COLUMNS, rows, spreadsheet_safe=spreadsheet_safe)
+        write_csv(REVIEW_COLUMNS, review_rows(found), spreadsheet_safe=spreadsheet_safe)
     else:
         _write_review(found)
-
-
-def _face_row(known: "PersonFace") -> tuple[int, bool, str, float, float, float, float]:
-    box = known.face.box
-    return (
-        known.face.face_id,
-        known.confirmed,
-        known.face.path,
-        *(round(box.x, 1), round(box.y, 1), round(box.w, 1), round(box.h, 1)),
-    )
-
-
-def _review_rows(found: "Review") -> list[tuple[str | int | float | None, ...]]:
-    doubtful: list[tuple[str | int | float | None, ...]] = [
-        ("face", item.degree, item.person_id, item.name, item.face_id, None, None, None)
-        for item in found.doubtful
-    ]
-    return doubtful + [
-        ("merge", item.degree, *_side_cells(item.a), *_side_cells(item.b)) for item in found.merges
-    ]
 
 
 def _write_review(found: "Review") -> None:
@@ -315,10 +296,6 @@ def _write_review(found: "Review") -> None:
     )
 
 
-def _side_cells(side: "Side") -> tuple[int | None, str | None, int | None]:
-    return side.person_id, side.name, side.face_id
-
-
 def _side_text(side: "Side") -> str:
     if side.person_id is None:
         return f"face {side.face_id}"
@@ -338,12 +315,9 @@ def _tell_summary(summary: "PeopleSummary") -> None:
     )
 
 
-def _person_document(row: "PersonRow") -> dict[str, str | int | None]:
-    values = (
-        *(row.person_id, row.name, row.n_faces, row.n_pictures, row.n_confirmed),
-        str(row.ignored).lower(),
-    )
-    return dict(zip(LIST_COLUMNS, values, strict=True))
+def _list_row(row: "PersonRow") -> tuple[int | str | None, ...]:
+    counts = row.n_faces, row.n_pictures, row.n_confirmed
+    return row.person_id, row.name, *counts, str(row.ignored).lower()
 
 
 def _tell(row: "PersonRow") -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from facesim_index.documents import answer_document, box_document, comparison_document
 from facesim_index.plain_text import Cell
 
 from .engine_options import augment_option, numerics_option
@@ -25,7 +26,7 @@ from .state import Augment, Numerics, State, pass_state
 
 if TYPE_CHECKING:
     from facesim_index.prior import Prior
-    from facesim_index.records import Box, Comparison, FaceAnswer, Match, QueryAnswer
+    from facesim_index.records import Comparison, Match, QueryAnswer
 
 CSV_COLUMNS = (
     *("face", "rank", "degree", "log10_lr", "cosine", "face_id", "same_image", "path"),
@@ -219,93 +220,11 @@ def compare(
         engine=state.engine,
     )
     if output_format == "json":
-        write_json(_comparison_document(comparison))
+        write_json(comparison_document(comparison))
     else:
         _write_comparison(comparison)
     if comparison.note:
         state.say(f"Note: {comparison.note}")
-
-
-def answer_document(answer: "QueryAnswer") -> dict[str, object]:
-    """Return an answer as the JSON that scripts rely on."""
-    return {
-        "engine": answer.engine,
-        "calibration": answer.calibration,
-        "prior": answer.prior,
-        "prior_source": answer.prior_source,
-        "prior_low": answer.prior_low,
-        "prior_high": answer.prior_high,
-        "faces_searched": answer.n_faces,
-        "faces_left_out": answer.n_left_out,
-        "damaged_segments": list(answer.damaged_segments),
-        "query": answer.query,
-        "person_id": answer.person_id,
-        "person": answer.person,
-        "note": answer.note,
-        "faces": [_face_document(face) for face in answer.faces],
-    }
-
-
-def _face_document(face: "FaceAnswer") -> dict[str, object]:
-    return {
-        "face": face.face,
-        "box": _box(face.box),
-        "detection": round(face.detection, 4),
-        "matches": [
-            {
-                "rank": match.rank,
-                "face_id": match.face_id,
-                "path": match.path,
-                "paths": list(match.paths),
-                "box": _box(match.box),
-                "cosine": round(match.cosine, 6),
-                "degree": match.degree,
-                "log10_lr": None if match.log10_lr is None else round(match.log10_lr, 4),
-                "same_image": match.same_image,
-                "degree_low": match.degree_low,
-                "degree_high": match.degree_high,
-                "fmr": match.fmr,
-                "expected_strangers": match.expected_strangers,
-                "at_bound": match.at_bound,
-                "person_id": match.person_id,
-                "person": match.person,
-                "person_degree": match.person_degree,
-            }
-            for match in face.matches
-        ],
-    }
-
-
-def _comparison_document(comparison: "Comparison") -> dict[str, object]:
-    return {
-        "engine": comparison.engine,
-        "calibration": comparison.calibration,
-        "prior": comparison.prior,
-        "degree": comparison.degree,
-        "degree_low": comparison.degree_low,
-        "degree_high": comparison.degree_high,
-        "fmr": comparison.fmr,
-        "at_bound": comparison.at_bound,
-        "log10_lr": None if comparison.log10_lr is None else round(comparison.log10_lr, 4),
-        "cosine": round(comparison.cosine, 6),
-        "a": {
-            "path": comparison.path_a,
-            "face": comparison.face_a,
-            "faces": comparison.n_faces_a,
-            "box": _box(comparison.box_a),
-        },
-        "b": {
-            "path": comparison.path_b,
-            "face": comparison.face_b,
-            "faces": comparison.n_faces_b,
-            "box": _box(comparison.box_b),
-        },
-        "note": comparison.note,
-    }
-
-
-def _box(box: "Box") -> list[float]:
-    return [round(value, 1) for value in (box.x, box.y, box.w, box.h)]
 
 
 def _csv_rows(answer: "QueryAnswer") -> Iterator[tuple[Cell, ...]]:
@@ -320,7 +239,7 @@ def _csv_rows(answer: "QueryAnswer") -> Iterator[tuple[Cell, ...]]:
                 match.face_id,
                 str(match.same_image).lower(),
                 match.path,
-                *_box(match.box),
+                *box_document(match.box),
                 match.degree_low,
                 match.degree_high,
                 match.fmr,
@@ -334,7 +253,7 @@ def _csv_rows(answer: "QueryAnswer") -> Iterator[tuple[Cell, ...]]:
 
 def _write_tables(answer: "QueryAnswer") -> None:
     for face in answer.faces:
-        x, y, w, h = (round(value) for value in _box(face.box))
+        x, y, w, h = (round(value) for value in box_document(face.box))
         asked = "" if answer.person_id is None else f"{person_text(answer)}, for instance "
         click.echo(
             f"{asked}face {face.face} of {shown_path(answer.query)} "

@@ -5,6 +5,8 @@ import sys
 
 import click
 
+from facesim_index.documents import error_document, status_document
+
 from .output import (
     format_option,
     printable,
@@ -25,9 +27,7 @@ def status(state: State, as_json: bool) -> None:
     with state.open() as index:
         found = index.status()
     if as_json:
-        document = dataclasses.asdict(found)
-        document["roots"] = [{"path": path, "last_ingest_at": when} for path, when in found.roots]
-        write_json(document)
+        write_json(status_document(found))
         return
     counts = found.counts
     rows = [
@@ -75,9 +75,10 @@ def status(state: State, as_json: bool) -> None:
 def errors(state: State, output_format: str, spreadsheet_safe: bool) -> None:
     """List the files that could not be used, and why."""
     with state.open() as index:
-        failed = [(file.path, file.code.value, file.message) for file in index.errors()]
+        listed = [error_document(file) for file in index.errors()]
+    failed = [(str(file["path"]), str(file["code"]), str(file["message"])) for file in listed]
     if output_format == "json":
-        write_json([dict(zip(("path", "code", "message"), row, strict=True)) for row in failed])
+        write_json(listed)
     elif output_format == "csv":
         write_csv(("path", "code", "message"), failed, spreadsheet_safe=spreadsheet_safe)
     elif failed:

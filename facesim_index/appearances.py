@@ -123,7 +123,7 @@ def _person(path: Path, picture: PictureReading, face: int | None) -> tuple[int,
             f"{path} shows {len(picture.faces)} faces; say which with --face, "
             f"from 0 to {len(picture.faces) - 1}, left to right"
         )
-    number = check_face(path, picture, face or 0)
+    number = check_face(str(path), picture, face or 0)
     return number, picture.faces[number]
 
 

@@ -5,7 +5,13 @@ from pathlib import Path
 
 from facesim_index.engine import EngineSettings, FaceEngine, load_engine
 from facesim_index.errors import PictureError
-from facesim_index.images import content_hash, open_picture, read_bytes, use_one_thread
+from facesim_index.images import (
+    MAX_PIXELS,
+    content_hash,
+    open_picture,
+    read_bytes,
+    use_one_thread,
+)
 from facesim_index.records import Failure, FailureCode, FileStamp, PictureInfo, PictureReading
 
 _TOO_LITTLE_MEMORY = "there is not enough memory for this picture"
@@ -33,10 +39,31 @@ def read_picture(path: Path, engine: FaceEngine) -> PictureReading:
         the time.
     """
     data, stamp = read_bytes(path)
+    return read_content(data, stamp, engine)
+
+
+def read_content(
+    data: bytes, stamp: FileStamp, engine: FaceEngine, *, max_pixels: int = MAX_PIXELS
+) -> PictureReading:
+    """Decode and embed the bytes of one picture; what is wrong with it becomes `failure`.
+
+    Parameters
+    ----------
+    data : bytes
+    stamp : FileStamp
+        Of the file that they come from.
+    engine : FaceEngine
+    max_pixels : int, default=MAX_PIXELS
+        A larger picture is not decoded.
+
+    Returns
+    -------
+    PictureReading
+    """
     digest = content_hash(data)
     info: PictureInfo | None = None
     try:
-        picture = open_picture(data)
+        picture = open_picture(data, max_pixels=max_pixels)
         info = picture.info
         faces = engine.embed_picture(picture)
     except PictureError as error:

@@ -21,6 +21,7 @@ the gallery itself (`label_shift`), given the calibration and its head.
 import hashlib
 import logging
 import math
+import threading
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ N_BOOTSTRAP = 500
 CONFIDENCE = 0.95
 
 _GROUPS = 200
+_CHANGED_SHARE = 0.02
 _HIGHEST = math.nextafter(1.0, 0.0)
 _ROWS_AT_ONCE = 512
 _COLUMNS_AT_ONCE = 8192
@@ -223,7 +225,9 @@ def prior_of_sample(
 def gallery_prior(store: Store, view: View, curve: Calibration) -> GalleryPrior:
     """Return the prior of an index: the stored one if it is of this moment, else estimated.
 
-    Nothing is written; what was estimated is remembered as long as the store is open.
+    Nothing is written; what was estimated is remembered as long as the store is open.  While a
+    writer adds faces it is not estimated anew at every commit, but whenever their number has
+    changed by a fiftieth: until the writer stores the estimate of what it leaves behind.
 
     Parameters
     ----------
@@ -241,10 +245,23 @@ def gallery_prior(store: Store, view: View, curve: Calibration) -> GalleryPrior:
     stored = _stored(view, curve)
     if stored is not None:
         return stored
-    remembered = _estimated.get(store)
-    if remembered is None or remembered[0] != key:
-        remembered = _estimated[store] = (key, estimate_gallery_prior(view, curve))
+    with _estimating:  # many threads may ask at once
+        remembered = _estimated.get(store)
+        if remembered is None or not _still_holds(remembered, key, view):
+            remembered = (key, estimate_gallery_prior(view, curve))
+        _estimated[store] = (key, remembered[1])
     return remembered[1]
+
+
+def _still_holds(
+    remembered: tuple[tuple[int, str], GalleryPrior], key: tuple[int, str], view: View
+) -> bool:
+    """Tell whether an estimate is of this moment, or of nearly the same faces."""
+    if remembered[0] == key:
+        return True
+    n_faces = len(_living_faces(view))
+    alike = abs(n_faces - remembered[1].n_faces) <= _CHANGED_SHARE * remembered[1].n_faces
+    return remembered[0][1] == key[1] and alike
 
 
 def refresh_gallery_prior(store: Store) -> GalleryPrior | None:
@@ -298,6 +315,7 @@ def refresh_gallery_prior(store: Store) -> GalleryPrior | None:
     return prior
 
 
+_estimating = threading.Lock()
 _estimated: weakref.WeakKeyDictionary[Store, tuple[tuple[int, str], GalleryPrior]] = (
     weakref.WeakKeyDictionary()
 )

@@ -83,6 +83,23 @@ class WriterLock:
         return "another process"
 
 
+def is_held(folder: Path) -> bool:
+    """Tell whether somebody is writing to an index, as far as the holder's file tells.
+
+    Takes no lock, so that a writer who comes at this moment is not refused.
+
+    Parameters
+    ----------
+    folder : Path
+        The index.
+    """
+    try:
+        holder = json.loads((folder / HOLDER_NAME).read_text(encoding="utf-8"))
+        return _may_run(holder)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _may_run(holder: dict[str, str | int]) -> bool:
     """Tell whether a holder may be the one of now, not one that died with its file left behind.
 

@@ -61,27 +61,41 @@ def whose_faces(
         A row that says so is not as it was written, or is not found by its person.
     """
     person_of = catalog.whose(view.transaction, face_ids.tolist())
+    if not person_of:
+        return {}
     found = catalog.assignments_of(view.transaction, set(person_of.values()))
     if not np.isin(list(person_of), found.face_ids).all():
         raise IndexDamagedError(
             "the catalog is damaged: not every face of a person is found; "
             "run `facesim verify --repair`"
         )
-    people = {}
-    for row in catalog.persons(view.transaction, set(person_of.values())):
-        faces = np.setdiff1d(found.face_ids[found.person_ids == row.person_id], own)
-        degree = _degree(view, query, faces, curve, prior)
-        people[row.person_id] = Whose(row.person_id, row.name, degree)
+    names = catalog.names(view.transaction, set(person_of.values()))
+    degrees = _degrees(view, query, found, own, curve, prior)
+    people = {
+        person_id: Whose(person_id, name, degrees.get(person_id))
+        for person_id, name in names.items()
+    }
     return {face_id: people[person_id] for face_id, person_id in person_of.items()}
 
 
-def _degree(
-    view: View, query: Float32Array, faces: Int64Array, curve: Calibration | None, prior: float
-) -> float | None:
-    """Return the probability that a face is that of the person whose faces these are."""
-    if curve is None or curve.head.kind == "weighted-l1" or not len(faces):
-        return None
-    total = summed(faces, view, curve)
-    mean = total @ curve.head.transform(query[None])[0].astype(np.float64) / len(faces)
-    n_pairs = np.array([len(faces)], dtype=np.float64)
-    return float(person_degree(np.array([mean]), n_pairs, curve, prior=prior)[0])
+def _degrees(
+    view: View,
+    query: Float32Array,
+    found: catalog.Assignments,
+    own: Int64Array,
+    curve: Calibration | None,
+    prior: float,
+) -> dict[int, float]:
+    """Return the degree for each person that has another face."""
+    if curve is None or curve.head.kind == "weighted-l1":
+        return {}
+    others = ~np.isin(found.face_ids, own)
+    faces, owners = found.face_ids[others], found.person_ids[others]
+    vector = curve.head.transform(query[None])[0].astype(np.float64)
+    told, counts = np.unique(owners, return_counts=True)
+    means = [
+        summed(faces[owners == person_id], view, curve) @ vector / count
+        for person_id, count in zip(told.tolist(), counts.tolist(), strict=True)
+    ]
+    degrees = person_degree(np.array(means), counts.astype(np.float64), curve, prior=prior)
+    return dict(zip(told.tolist(), degrees.tolist(), strict=True))

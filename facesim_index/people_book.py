@@ -89,6 +89,11 @@ class PeopleBook:
         with self._writer() as store:
             return edits.move_faces(store, face_ids, who)
 
+    def keep(self, face_ids: Sequence[int]) -> None:
+        """Say that faces are those of the people they are with."""
+        with self._writer() as store:
+            edits.keep_faces(store, face_ids)
+
     def confirm(self, labels: Mapping[str, Sequence[int]]) -> None:
         """Say which faces are those of people by their names; make who is not there yet."""
         with self._writer() as store:

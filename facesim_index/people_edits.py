@@ -195,6 +195,25 @@ def move_faces(store: Store, face_ids: Sequence[int], who: Who | None) -> Person
         return catalog.persons(transaction, [target.person_id])[0]
 
 
+def keep_faces(store: Store, face_ids: Sequence[int]) -> None:
+    """Say that faces are those of the people they are with: no grouping moves them any more.
+
+    Raises
+    ------
+    UsageError
+        A face is nobody's.
+    """
+    faces = np.unique(np.asarray(face_ids, dtype=np.int64))
+    with store.catalog.write() as transaction:
+        owners = catalog.whose(transaction, faces.tolist())
+        lone = [face for face in faces.tolist() if face not in owners]
+        if lone or not len(faces):
+            named = lone[0] if lone else ""
+            raise UsageError(f"face {named} is nobody's; say whose it is instead")
+        change = Change(transaction, "confirm")
+        change.assign(faces, np.array([owners[face] for face in faces.tolist()]), catalog.HUMAN)
+
+
 def confirm_faces(store: Store, labels: Mapping[str, Sequence[int]]) -> None:
     """Say which faces are those of people by their names; make who is not there yet."""
     if not labels:

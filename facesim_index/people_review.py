@@ -158,6 +158,45 @@ def review_people(store: Store, *, top: int = 20, prior: Prior = "gallery") -> R
     return Review(doubtful, merges, value)
 
 
+def doubtful_faces(
+    store: Store, person_id: int, *, prior: Prior = "gallery"
+) -> list[tuple[FaceId, float]]:
+    """Return the faces of a person that nobody confirmed, the least probable first.
+
+    Parameters
+    ----------
+    store : Store
+    person_id : int
+    prior : float or "gallery", default="gallery"
+
+    Returns
+    -------
+    list of (FaceId, float)
+        With the probability that it is one person's with all the others; empty for a person of
+        one face.
+
+    Raises
+    ------
+    CalibrationError
+        There is no calibration that people can be told apart by.
+    """
+    curve = usable_curve(store.calibration())
+    with store.view() as view:
+        value = resolve_prior(store, view, curve, prior).value
+        found = catalog.assignments_of(view.transaction, [person_id])
+        others = np.float64(len(found.face_ids) - 1)
+        asked = found.face_ids[~found.confirmed]
+        if others < 1 or not len(asked):
+            return []
+        total = summed(found.face_ids, view, curve)
+        parts = [asked[i : i + _FACES_AT_ONCE] for i in range(0, len(asked), _FACES_AT_ONCE)]
+        degrees = np.concatenate(
+            [_support(part, total[None], others, view, curve, value) for part in parts]
+        )
+    order = np.lexsort((asked, degrees))
+    return [(FaceId(int(asked[i])), float(degrees[i])) for i in order]
+
+
 def _groups(view: View, found: Assignments, curve: Calibration) -> _Groups:
     people, sizes = np.unique(found.person_ids, return_counts=True)
     order = np.argsort(found.person_ids, kind="stable")
@@ -191,11 +230,9 @@ def _doubtful(
     for start in range(0, len(asked), _FACES_AT_ONCE):
         part = slice(start, start + _FACES_AT_ONCE)
         rows = asked[part]
-        vectors = curve.head.transform(view.embeddings(found.face_ids[rows])).astype(np.float64)
         others = groups.sizes[place[rows]] - 1.0
-        rest = groups.sums[place[rows]] - vectors
-        means = np.einsum("ij,ij->i", vectors, rest) / others
-        degrees[part] = person_degree(means, others, curve, prior=prior)
+        sums = groups.sums[place[rows]]
+        degrees[part] = _support(found.face_ids[rows], sums, others, view, curve, prior)
     worst = np.lexsort((asked, degrees))[:top]
     names = {row.person_id: row.name for row in catalog.persons(view.transaction, people)}
     records = reading.faces(view.transaction, found.face_ids[asked[worst]])
@@ -205,6 +242,23 @@ def _doubtful(
             found.person_ids[asked[worst]].tolist(), records, degrees[worst].tolist(), strict=True
         )
     )
+
+
+def _support(
+    face_ids: Int64Array,
+    sums: Float32Array | Float64Array,
+    others: Float64Array | np.float64,
+    view: View,
+    curve: Calibration,
+    prior: float,
+) -> Float64Array:
+    """Return how probably faces are one person's with the others of their groups.
+
+    `sums` are those of the groups with the faces themselves, `others` how many others there are.
+    """
+    vectors = curve.head.transform(view.embeddings(face_ids)).astype(np.float64)
+    means = np.einsum("ij,ij->i", vectors, sums - vectors) / others
+    return person_degree(means, np.broadcast_to(others, means.shape), curve, prior=prior)
 
 
 def _merges(

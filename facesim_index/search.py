@@ -23,6 +23,7 @@ from facesim_index.prior import Prior, resolve_prior
 from facesim_index.records import (
     Comparison,
     EmbeddedFace,
+    EngineIdentity,
     FaceAnswer,
     FaceId,
     FaceRecord,
@@ -111,12 +112,37 @@ def query_picture(
     CalibrationError
         `min_degree` was given and there is no calibration, or the prior is not in (0, 1).
     """
-    options = options or QueryOptions()
     store.check_engine(engine.identity)
-    picture = read_faces(engine, path)
-    faces = list(enumerate(picture.faces))
+    return query_reading(store, read_faces(engine, path), str(path), options)
+
+
+def query_reading(
+    store: Store, picture: PictureReading, name: str, options: QueryOptions | None = None
+) -> QueryAnswer:
+    """Return the indexed faces most similar to each face of a picture that was read already.
+
+    Parameters
+    ----------
+    store : Store
+    picture : PictureReading
+        By the engine the index was built with.
+    name : str
+        What the picture is called in the answer and in messages.
+    options : QueryOptions, optional
+
+    Returns
+    -------
+    QueryAnswer
+
+    Raises
+    ------
+    PictureError, NoFaceError, UsageError, CalibrationError
+        As `query_picture`.
+    """
+    options = options or QueryOptions()
+    faces = list(enumerate(require_faces(picture, name).faces))
     if options.face is not None:
-        faces = [faces[check_face(path, picture, options.face)]]
+        faces = [faces[check_face(name, picture, options.face)]]
     queries = [_Query(number, face.embedding, face) for number, face in faces]
     with store.view(partial=True) as view:
         same = reading.image_by_hash(view.transaction, picture.content_hash)
@@ -125,7 +151,7 @@ def query_picture(
             if same is None
             else reading.faces_of_images(view.transaction, [same.image_id])
         )
-        return _answer(store, view, str(path), queries, own, None, options)
+        return _answer(store, view, name, queries, own, None, options)
 
 
 def query_face(store: Store, face_id: FaceId, options: QueryOptions | None = None) -> QueryAnswer:
@@ -192,9 +218,52 @@ def compare_pictures(
     ------
     PictureError, NoFaceError, UsageError, CalibrationError
     """
-    a, b = read_faces(engine, path_a), read_faces(engine, path_b)
-    number_a = _largest(a) if face_a is None else check_face(path_a, a, face_a)
-    number_b = _largest(b) if face_b is None else check_face(path_b, b, face_b)
+    return compare_readings(
+        engine.identity,
+        (read_faces(engine, path_a), read_faces(engine, path_b)),
+        (str(path_a), str(path_b)),
+        curve,
+        faces=(face_a, face_b),
+        prior=prior,
+    )
+
+
+def compare_readings(
+    identity: EngineIdentity,
+    pictures: tuple[PictureReading, PictureReading],
+    names: tuple[str, str],
+    curve: Calibration | None,
+    *,
+    faces: tuple[int | None, int | None] = (None, None),
+    prior: float = 0.5,
+) -> Comparison:
+    """Return the degree that two pictures that were read already show one person.
+
+    Parameters
+    ----------
+    identity : EngineIdentity
+        Of the engine that read them.
+    pictures : tuple of PictureReading
+    names : tuple of str
+        What they are called in the comparison and in messages.
+    curve : Calibration or None
+    faces : tuple of int or None
+        As for `compare_pictures`.
+    prior : float, default=0.5
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    PictureError, NoFaceError, UsageError, CalibrationError
+    """
+    a, b = (require_faces(picture, name) for picture, name in zip(pictures, names, strict=True))
+    number_a, number_b = (
+        _largest(picture) if face is None else check_face(name, picture, face)
+        for picture, name, face in zip(pictures, names, faces, strict=True)
+    )
     chosen_a, chosen_b = a.faces[number_a], b.faces[number_b]
     product = chosen_a.embedding.astype(np.float64) @ chosen_b.embedding.astype(np.float64)
     cosine = np.clip([product], -1.0, 1.0)
@@ -203,8 +272,8 @@ def compare_pictures(
         scores = face_scores(curve.head, chosen_a.embedding, chosen_b.embedding[None])
     [judgement] = judge(cosine, curve, prior=prior, scores=scores)
     return Comparison(
-        path_a=str(path_a),
-        path_b=str(path_b),
+        path_a=names[0],
+        path_b=names[1],
         face_a=number_a,
         face_b=number_b,
         n_faces_a=len(a.faces),
@@ -215,9 +284,9 @@ def compare_pictures(
         degree=judgement.degree,
         log10_lr=judgement.log10_lr,
         prior=prior,
-        engine=str(engine.identity),
+        engine=str(identity),
         calibration=curve.name if curve else None,
-        note=None if curve else no_calibration(engine.identity),
+        note=None if curve else no_calibration(identity),
         degree_low=judgement.degree_low,
         degree_high=judgement.degree_high,
         fmr=judgement.fmr,
@@ -238,7 +307,7 @@ def _answer(
 ) -> QueryAnswer:
     if options.top < 1:
         raise UsageError(f"top must be at least 1, not {options.top}")
-    curve = store.calibration()
+    curve = store.calibration(view)
     if curve is None and options.min_degree is not None:
         raise CalibrationError(f"min_degree cannot be used: {no_calibration(store.identity)}")
     hidden = own if options.exclude_same_image else own[own == (itself or 0)]
@@ -367,18 +436,23 @@ def read_faces(engine: FaceEngine, path: Path) -> PictureReading:
         picture = read_picture(path, engine)
     except PictureError as error:
         raise PictureError(error.code, f"{path}: {error.message}") from error
+    return require_faces(picture, str(path))
+
+
+def require_faces(picture: PictureReading, name: str) -> PictureReading:
+    """Return the reading of a picture that must show a face; what is wrong with it is raised."""
     if picture.failure is not None:
-        raise PictureError(picture.failure.code, f"{path}: {picture.failure.message}")
+        raise PictureError(picture.failure.code, f"{name}: {picture.failure.message}")
     if not picture.faces:
-        raise NoFaceError(f"no face found in {path}; try a picture in which it is larger")
+        raise NoFaceError(f"no face found in {name}; try a picture in which it is larger")
     return picture
 
 
-def check_face(path: Path, picture: PictureReading, number: int) -> int:
+def check_face(name: str, picture: PictureReading, number: int) -> int:
     """Return the number of a face, after seeing that the picture has one of that number."""
     if not 0 <= number < len(picture.faces):
         raise UsageError(
-            f"{path} has no face {number}; how many it has: {len(picture.faces)} "
+            f"{name} has no face {number}; how many it has: {len(picture.faces)} "
             "(numbered from 0, left to right)"
         )
     return number

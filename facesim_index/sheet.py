@@ -9,12 +9,13 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from facesim_index.alignment import aligned_crop
 from facesim_index.errors import PictureError, UsageError
+from facesim_index.face_crops import crop_face
 from facesim_index.files import atomic_output
 from facesim_index.images import decode, read_bytes
 from facesim_index.pen import PAPER, Colour, Pen
 from facesim_index.records import FaceAnswer, Float32Array, Match, QueryAnswer, UInt8Array
+from facesim_index.views import View
 
 Crops = Callable[[str, Float32Array], UInt8Array | None]
 
@@ -22,10 +23,6 @@ Crops = Callable[[str, Float32Array], UInt8Array | None]
 MOST_MATCHES = 60
 
 _MIN_COLUMNS, _MAX_COLUMNS = 3, 5
-# How much more of the picture a crop shows than the recogniser sees, in each direction.
-_ZOOM_OUT = 1.35
-# How much lower it looks than the recogniser, in distances of eyes and mouth.
-_MOVE_DOWN = 0.2
 
 _INK: Colour = (28, 32, 38)
 _FADED: Colour = (107, 114, 125)
@@ -143,12 +140,8 @@ def _read_rgb(path: str) -> UInt8Array | None:
 def _crop(rgb: UInt8Array | None, landmarks: Float32Array, side_px: int) -> UInt8Array | None:
     if rgb is None:
         return None
-    # Landmarks drawn apart look like a larger face, so that the crop shows more around it.
-    middle = landmarks.mean(axis=0)
-    down = landmarks[3:].mean(axis=0) - landmarks[:2].mean(axis=0)
-    seen = middle + (landmarks - middle) * _ZOOM_OUT + down * _MOVE_DOWN
     try:
-        return aligned_crop(rgb, seen, side_px=side_px)
+        return crop_face(View.whole(rgb), landmarks, side_px)
     except UsageError:
         return None
 

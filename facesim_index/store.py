@@ -11,6 +11,7 @@
 import contextlib
 import dataclasses
 import logging
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +120,7 @@ class View:
     def __init__(
         self,
         transaction: Transaction,
+        generation: int,
         segments: tuple[Segment, ...],
         *,
         left_out: tuple[str, ...] = (),
@@ -128,7 +130,7 @@ class View:
         self.segments = segments
         self.left_out = left_out
         self._partial = partial
-        self.generation = reading.state(transaction).generation
+        self.generation = generation
         self.removed = reading.tombstones(transaction)
 
     def search(
@@ -205,6 +207,7 @@ class Store:
 
     def __init__(self, folder: Path, *, writable: bool = False) -> None:
         self.folder = folder
+        self._opening = threading.Lock()  # many threads may read from one store
         self._open_segments: dict[str, Segment] = {}
         self._checked_generation = -1
         path = folder / CATALOG_NAME
@@ -333,20 +336,24 @@ class Store:
                     # A writer may have merged it away between our two looks: look again.
                     before = generation
                     continue
-                yield View(transaction, segments, left_out=left_out, partial=partial)
+                yield View(transaction, generation, segments, left_out=left_out, partial=partial)
                 return
 
-    def calibration(self) -> Calibration | None:
+    def calibration(self, view: View | None = None) -> Calibration | None:
         """Return the calibration that this index's degrees are made with.
 
         The one chosen for the index, else the one shipped for its engine, else None.
+
+        Parameters
+        ----------
+        view : View, optional
+            Of this store; the calibration is that of its moment, and no second transaction is
+            needed.
         """
+        if view is not None:
+            return self._calibration(view.transaction)
         with self.catalog.read() as transaction:
-            row_checks.require_whole(transaction, "calibration")
-            document = reading.active_calibration(transaction)
-        if document is not None:
-            return from_json(document)
-        return shipped_calibration(self.identity.key)
+            return self._calibration(transaction)
 
     def segment_path(self, segment: SegmentInfo) -> Path:
         """Return where a segment's file is.
@@ -572,6 +579,13 @@ class Store:
         """Return what is in the index's folder and is none of its files."""
         return sorted(set(self.folder.iterdir()) - {self.folder / name for name in OURS})
 
+    def _calibration(self, transaction: Transaction) -> Calibration | None:
+        row_checks.require_whole(transaction, "calibration")
+        document = reading.active_calibration(transaction)
+        if document is not None:
+            return from_json(document)
+        return shipped_calibration(self.identity.key)
+
     def _write_faces(
         self, segment_id: SegmentId, ids: Int64Array, faces: Sequence[EmbeddedFace]
     ) -> SegmentInfo:
@@ -621,15 +635,16 @@ class Store:
         """
         opened = {}
         left_out = []
-        for info in infos:
-            try:
-                opened[info.name] = self._open_segment(info, sure=sure)
-            except DamagedSegmentError as error:
-                if not partial:
-                    raise
-                logger.warning("%s; its faces are left out", error)
-                left_out.append(info.name)
-        self._open_segments = opened
+        with self._opening:
+            for info in infos:
+                try:
+                    opened[info.name] = self._open_segment(info, sure=sure)
+                except DamagedSegmentError as error:
+                    if not partial:
+                        raise
+                    logger.warning("%s; its faces are left out", error)
+                    left_out.append(info.name)
+            self._open_segments = opened
         return tuple(opened.values()), tuple(left_out)
 
     def _open_segment(self, info: SegmentInfo, *, sure: bool) -> Segment:

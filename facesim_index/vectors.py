@@ -9,6 +9,7 @@ import hashlib
 import logging
 import mmap
 import os
+import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -93,6 +94,7 @@ class Segment:
             raise FileNotFoundError(path)
         self._path = path
         self._sha256 = sha256
+        self._reading_coarse = threading.Lock()
         self._coarse: CoarseCodes | None = None
         self._refused: list[tuple[int, int] | None] = []
         self._is_whole = sha256 is None
@@ -220,15 +222,22 @@ class Segment:
         if self._sha256 is None or not wants_coarse(*self.vectors.shape):
             return None
         if self._coarse is None:
-            # Those of a segment that is in use may still be written, or be made anew.
-            stamp = file_stamp(coarse_path(self._path))
-            if stamp not in self._refused:
-                try:
-                    self._coarse = read_coarse(self._path, self._sha256)
-                except (FileNotFoundError, IndexDamagedError) as error:
-                    self._refused.append(stamp)
-                    logger.warning("%s", error)
+            with self._reading_coarse:
+                if self._coarse is None:
+                    self._coarse = self._readable_coarse(self._sha256)
         return self._coarse
+
+    def _readable_coarse(self, sha256: str) -> CoarseCodes | None:
+        # Those of a segment that is in use may still be written, or be made anew.
+        stamp = file_stamp(coarse_path(self._path))
+        if stamp in self._refused:
+            return None
+        try:
+            return read_coarse(self._path, sha256)
+        except (FileNotFoundError, IndexDamagedError) as error:
+            self._refused.append(stamp)
+            logger.warning("%s", error)
+            return None
 
     def search(
         self, queries: Float32Array, k: int, excluded: Int64Array

@@ -8,8 +8,9 @@ of the stored embeddings only, and depends on the coarse codes in one way: a fac
 its estimate is too low by more than the margin, 3.5 standard errors.
 """
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -145,6 +146,20 @@ def search_segments(
             ]
         answers = pool.map(lambda block: _search_block(segments, block, search, map), blocks)
         return [found for answer in answers for found in answer]
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let the searches of this thread use no other, for the length of the block.
+
+    For a program that answers many queries at a time: they are the parallelism already.
+    """
+    before = faiss.omp_get_max_threads()
+    _use_one_thread()
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def _share_at_first(n_faces: int) -> float:

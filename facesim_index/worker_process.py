@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Generic, TypeVar
@@ -177,36 +178,50 @@ class WorkerProcess(Generic[Task, Outcome]):
 
 
 def _start_process() -> subprocess.Popen[bytes]:
-    """Start a worker that imports what we can import and hears no signal of our terminal.
+    """Start a worker; what it prints is shown at log level DEBUG only.
+
+    Native decoders grumble on standard error about pictures whose failure is reported properly
+    anyway.
+    """
+    statement = "from facesim_index.worker import main; main()"
+    stderr = None if logger.isEnabledFor(logging.DEBUG) else subprocess.DEVNULL
+    return start_python(statement, stderr=stderr, environment=_ONE_THREAD)
+
+
+def start_python(
+    statement: str, *, stderr: int | None, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a process that imports what we can import and hears no signal of our terminal.
 
     Not a `multiprocessing` child: that would run the user's main module again, or fork threads.
-    What it prints is shown at log level DEBUG only: native decoders grumble on standard error
-    about pictures whose failure is reported properly anyway.
+
+    Parameters
+    ----------
+    statement : str
+        What it runs.
+    stderr : int or None
+        As for `subprocess.Popen`; standard input and output are pipes.
+    environment : mapping
+        Set in addition to our own.
+
+    Raises
+    ------
+    PipelineError
+        It cannot be started.
     """
-    stderr = None if logger.isEnabledFor(logging.DEBUG) else subprocess.DEVNULL
     paths = [os.path.abspath(entry) for entry in sys.path]  # noqa: PTH100
-    environment = {**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, "-P", "-c", "from facesim_index.worker import main; main()"]
+    env = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, "-P", "-c", statement]
     pipe = subprocess.PIPE
     try:
         if sys.platform == "win32":
             flags = subprocess.CREATE_NEW_PROCESS_GROUP
             return subprocess.Popen(
-                command,
-                stdin=pipe,
-                stdout=pipe,
-                stderr=stderr,
-                env=environment,
-                creationflags=flags,
+                command, stdin=pipe, stdout=pipe, stderr=stderr, env=env, creationflags=flags
             )
         else:
             return subprocess.Popen(
-                command,
-                stdin=pipe,
-                stdout=pipe,
-                stderr=stderr,
-                env=environment,
-                process_group=0,
+                command, stdin=pipe, stdout=pipe, stderr=stderr, env=env, process_group=0
             )
     except OSError as error:
         raise PipelineError(f"cannot start a worker process: {error}") from error

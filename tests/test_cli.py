@@ -370,6 +370,7 @@ def run(*words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
 def test_help_and_version_are_quick_to_load() -> None:
     assert run("--version").stdout == f"facesim, version {__version__}\n"
     heavy = "faiss|onnxruntime|insightface|cv2|pandas|matplotlib|jinja2|PIL|sqlalchemy|numpy|rich"
+    heavy += "|fastapi|starlette|uvicorn|pydantic"
     code = (
         "import sys\n"
         "from facesim_index.cli.main import main\n"

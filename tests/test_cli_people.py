@@ -124,7 +124,7 @@ def test_changes_are_made_and_taken_back(grouped: Path) -> None:
     moved = facesim(grouped, "people", "move", face["face_id"], "--to", 1)
     assert moved.stdout == "person 1: 2 faces in 2 pictures\n"
     assert facesim(grouped, "people", "ignore", 2).stdout.endswith("ignored\n")
-    assert [row["person"] for row in people_of(grouped) if row["ignored"] == "true"] == [2]
+    assert [row["person_id"] for row in people_of(grouped) if row["ignored"]] == [2]
     assert "ignored" not in facesim(grouped, "people", "ignore", 2, "--not").stdout
     assert facesim(grouped, "people", "apart", 1, 2).stdout == "1 and 2 are two people\n"
     for action in ("apart", "ignore", "ignore", "move", "split"):

@@ -23,6 +23,7 @@ from facesim_index.people_clustering import Known, cluster
 from facesim_index.people_edits import (
     confirm_faces,
     ignore_person,
+    keep_faces,
     list_people,
     merge_people,
     move_faces,
@@ -33,7 +34,7 @@ from facesim_index.people_edits import (
     undo,
 )
 from facesim_index.people_evidence import person_degree, person_log10_lr
-from facesim_index.people_review import review_people
+from facesim_index.people_review import doubtful_faces, review_people
 from facesim_index.records import FaceId, Float32Array, Float64Array, Int64Array, PictureReading
 from facesim_index.store import Store
 from tests.builders import FAKE, commit_pictures, new_store, picture, unit_vectors
@@ -339,6 +340,36 @@ def test_the_most_doubtful_face_comes_first(store: Store) -> None:
     assert [item.degree for item in review.doubtful] == sorted(d.degree for d in review.doubtful)
     move_faces(store, [8], 1)
     assert 8 not in [item.face_id for item in review_people(store, prior=PRIOR).doubtful]
+
+
+def test_the_doubtful_faces_of_one_person_are_those_of_the_review(store: Store) -> None:
+    cluster_people(store, PLAIN)
+    move_faces(store, [8], 1)  # the stranger; confirms the faces of Ann
+    undo(store)
+    reviewed = {item.face_id: item.degree for item in review_people(store, prior=PRIOR).doubtful}
+    found = doubtful_faces(store, 1, prior=PRIOR)
+
+    assert [face for face, _ in found] == sorted([1, 2, 3, 4], key=lambda face: reviewed[face])
+    for face, degree in found:
+        assert degree == pytest.approx(reviewed[face], rel=1e-5)
+    keep_faces(store, [2])
+    assert 2 not in [face for face, _ in doubtful_faces(store, 1, prior=PRIOR)]
+
+
+def test_kept_faces_alone_are_confirmed_and_that_can_be_taken_back(store: Store) -> None:
+    cluster_people(store, PLAIN)
+    keep_faces(store, [2, 5])
+    assert confirmed(store) == {2, 5}
+    assert undo(store) == "confirm"
+    assert confirmed(store) == set()
+    with pytest.raises(UsageError, match="face 8 is nobody's"):
+        keep_faces(store, [2, 8])
+
+
+def confirmed(store: Store) -> set[int]:
+    with store.catalog.read() as transaction:
+        found = catalog.assignments(transaction)
+    return set(found.face_ids[found.confirmed].tolist())
 
 
 def test_a_face_of_nobodys_is_asked_for_beside_whom_it_may_be(store: Store) -> None:

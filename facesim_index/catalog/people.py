@@ -18,7 +18,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from facesim_index.catalog import row_checks
 from facesim_index.catalog.connection import now
-from facesim_index.catalog.reading import among
+from facesim_index.catalog.reading import among, among_listed, listed
 from facesim_index.catalog.schema import (
     Face,
     FacePerson,
@@ -125,24 +125,36 @@ def assignments(connection: Connection) -> Assignments:
         One of the rows that say so is not as it was written.
     """
     row_checks.require_whole(connection, "face_person")
-    return _assignments(connection, select(*_ASSIGNMENT).order_by(FacePerson.face_id))
+    return _assignments(connection, _BY_FACE)
 
 
 def assignments_of(connection: Connection, person_ids: Iterable[int]) -> Assignments:
     """Return the faces of some people."""
-    query = select(*_ASSIGNMENT).where(among(FacePerson.person_id, person_ids))
-    found = _assignments(connection, query.order_by(FacePerson.face_id))
+    found = _assignments(connection, _ASSIGNMENTS_OF, person_ids)
     row_checks.require_whole(connection, "face_person", found.face_ids.tolist())
     return found
+
+
+def assignments_among(connection: Connection, face_ids: Iterable[int]) -> Assignments:
+    """Return whose some faces are; those that are nobody's are left out."""
+    wanted = [int(face_id) for face_id in face_ids]
+    row_checks.require_whole(connection, "face_person", wanted)
+    return _assignments(connection, _ASSIGNMENTS_AMONG, wanted)
+
+
+def names(connection: Connection, person_ids: Iterable[int]) -> dict[int, str | None]:
+    """Return the names of people; None for one without."""
+    wanted = list(person_ids)
+    row_checks.require_whole(connection, "person", wanted)
+    rows = connection.execute(_NAMES, listed(wanted))
+    return {person_id: name for person_id, name in rows}  # noqa: C416 - rows are no pairs
 
 
 def whose(connection: Connection, face_ids: Iterable[int]) -> dict[int, int]:
     """Return the person of each of some faces that has one."""
     wanted = [int(face_id) for face_id in face_ids]
     row_checks.require_whole(connection, "face_person", wanted)
-    rows = connection.execute(
-        select(FacePerson.face_id, FacePerson.person_id).where(among(FacePerson.face_id, wanted))
-    )
+    rows = connection.execute(_WHOSE, listed(wanted))
     return {face_id: person_id for face_id, person_id in rows}  # noqa: C416 - rows are no pairs
 
 
@@ -389,11 +401,16 @@ _FACES_REFERRED_TO = (
     PeopleChangeApart.face_b,
 )
 
+_WHOSE = select(FacePerson.face_id, FacePerson.person_id).where(among_listed(FacePerson.face_id))
+_NAMES = select(Person.id, Person.name).where(among_listed(Person.id))
 _ASSIGNMENT = (FacePerson.face_id, FacePerson.person_id, FacePerson.source)
+_BY_FACE = select(*_ASSIGNMENT).order_by(FacePerson.face_id)
+_ASSIGNMENTS_OF = _BY_FACE.where(among_listed(FacePerson.person_id))
+_ASSIGNMENTS_AMONG = _BY_FACE.where(among_listed(FacePerson.face_id))
 
 
-def _assignments(connection: Connection, query: Executable) -> Assignments:
-    rows = connection.execute(query).all()
+def _assignments(connection: Connection, query: Executable, ids: Iterable[int] = ()) -> Assignments:
+    rows = connection.execute(query, listed(ids)).all()
     return Assignments(
         np.array([row.face_id for row in rows], dtype=np.int64),
         np.array([row.person_id for row in rows], dtype=np.int64),

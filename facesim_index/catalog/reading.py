@@ -103,15 +103,16 @@ class PriorEstimate:
 
 def state(connection: Connection) -> State:
     """Return the generation and the next free ids."""
-    row = connection.execute(
-        select(
-            IndexState.generation,
-            IndexState.next_face_id,
-            IndexState.next_segment_id,
-            IndexState.created_at,
-        )
-    ).one()
-    return State(*row)
+    return State(*connection.execute(_STATE).one())
+
+
+# Statements of a query are made once: making one takes longer than answering it.
+_STATE = select(
+    IndexState.generation,
+    IndexState.next_face_id,
+    IndexState.next_segment_id,
+    IndexState.created_at,
+)
 
 
 def engine(connection: Connection) -> tuple[EngineIdentity, str]:
@@ -131,27 +132,29 @@ def engine(connection: Connection) -> tuple[EngineIdentity, str]:
 
 def segments(connection: Connection) -> tuple[SegmentInfo, ...]:
     """Return every segment that exists, in the order of their face ids."""
-    rows = connection.execute(
-        select(
-            SegmentRow.id,
-            SegmentRow.name,
-            SegmentRow.n_rows,
-            SegmentRow.first_face_id,
-            SegmentRow.last_face_id,
-            SegmentRow.size_bytes,
-            SegmentRow.sha256,
-        ).order_by(SegmentRow.first_face_id)
-    )
     return tuple(
         SegmentInfo(SegmentId(row[0]), row[1], row[2], FaceId(row[3]), FaceId(row[4]), *row[5:])
-        for row in rows
+        for row in connection.execute(_SEGMENTS)
     )
+
+
+_SEGMENTS = select(
+    SegmentRow.id,
+    SegmentRow.name,
+    SegmentRow.n_rows,
+    SegmentRow.first_face_id,
+    SegmentRow.last_face_id,
+    SegmentRow.size_bytes,
+    SegmentRow.sha256,
+).order_by(SegmentRow.first_face_id)
 
 
 def tombstones(connection: Connection) -> Int64Array:
     """Return the ids of removed faces whose vectors are still in a segment, ascending."""
-    ids = connection.execute(select(Tombstone.face_id).order_by(Tombstone.face_id)).scalars()
-    return np.fromiter(ids, dtype=np.int64)
+    return np.fromiter(connection.execute(_TOMBSTONES).scalars(), dtype=np.int64)
+
+
+_TOMBSTONES = select(Tombstone.face_id).order_by(Tombstone.face_id)
 
 
 def folder_files(connection: Connection, folder: str) -> dict[str, KnownFile]:
@@ -241,10 +244,8 @@ _IMAGES_BY_HASH = select(Image.content_hash, Image.id, Image.status, Image.failu
 
 def faces_of_images(connection: Connection, image_ids: Sequence[ImageId]) -> Int64Array:
     """Return the living faces of some images, ascending."""
-    ids = connection.execute(
-        select(Face.id).where(among(Face.image_id, image_ids)).order_by(Face.id)
-    ).scalars()
-    return np.fromiter(ids, dtype=np.int64)
+    rows = connection.execute(_FACES_OF_IMAGES, listed(image_ids))
+    return np.fromiter(rows.scalars(), dtype=np.int64)
 
 
 def face_ids(connection: Connection, *, under: Path | None = None) -> Int64Array:
@@ -269,11 +270,8 @@ def faces(connection: Connection, ids: Int64Array) -> list[FaceRecord]:
         A row of one of them, or of its files, is not as it was written.
     """
     row_checks.require_whole(connection, "face", ids.tolist())
-    rows = {
-        row.id: row
-        for row in connection.execute(select(*Face.__table__.columns).where(among(Face.id, ids)))
-    }
-    paths = _paths_of_images(connection, sorted({row.image_id for row in rows.values()}))
+    rows = {row.id: row for row in connection.execute(_FACES, listed(ids.tolist()))}
+    paths = paths_of_images(connection, sorted({row.image_id for row in rows.values()}))
     return [
         FaceRecord(
             face_id=FaceId(row.id),
@@ -305,7 +303,7 @@ def picture_faces(connection: Connection, path: Path) -> PictureFaces | None:
 
 def n_faces(connection: Connection) -> int:
     """Return how many living faces there are."""
-    return connection.execute(select(func.count()).select_from(Face)).scalar_one()
+    return connection.execute(_N_FACES).scalar_one()
 
 
 def failed_files(connection: Connection) -> Iterator[FailedFile]:
@@ -319,7 +317,7 @@ def failed_files(connection: Connection) -> Iterator[FailedFile]:
         .order_by(Folder.path, File.name)
     )
     for folder, name, failure, message in rows:
-        yield FailedFile(_joined(folder, name), FailureCode(failure), message)
+        yield FailedFile(joined(folder, name), FailureCode(failure), message)
 
 
 def counts(connection: Connection) -> dict[str, int]:
@@ -375,18 +373,21 @@ def unfinished_runs(connection: Connection) -> int:
 
 def active_calibration(connection: Connection) -> str | None:
     """Return the JSON of the calibration chosen for this index, or None."""
-    return connection.execute(
-        select(CalibrationRow.document).where(CalibrationRow.active.is_(True))
-    ).scalar()
+    return connection.execute(_ACTIVE_CALIBRATION).scalar()
+
+
+_ACTIVE_CALIBRATION = select(CalibrationRow.document).where(CalibrationRow.active.is_(True))
 
 
 def prior_estimate(connection: Connection) -> PriorEstimate | None:
     """Return the stored estimate of the share of genuine pairs, of whatever generation."""
-    names = [field.name for field in fields(PriorEstimate)]
-    row = connection.execute(
-        select(*(PriorEstimateRow.__table__.columns[name] for name in names))
-    ).one_or_none()
+    row = connection.execute(_PRIOR_ESTIMATE).one_or_none()
     return None if row is None else PriorEstimate(*row)
+
+
+_PRIOR_ESTIMATE = select(
+    *(PriorEstimateRow.__table__.columns[field.name] for field in fields(PriorEstimate))
+)
 
 
 def faces_of_same_images(
@@ -445,24 +446,21 @@ def _ids_are_fresh(connection: Connection, table: str) -> bool:
     return last is None or (counter[0] == 1 and counter[1] >= last)
 
 
-def _paths_of_images(
+def paths_of_images(
     connection: Connection, image_ids: Sequence[int]
 ) -> dict[int | None, tuple[str, ...]]:
-    rows = connection.execute(
-        select(File.image_id, Folder.path, File.name, File.id, Folder.id)
-        .join(Folder, Folder.id == File.folder_id)
-        .where(among(File.image_id, image_ids))
-        .order_by(File.image_id, File.missing_since.is_not(None), Folder.path, File.name)
-    ).all()
+    """Return the files of images; those that were there at the last ingest first."""
+    rows = connection.execute(_PATHS_OF_IMAGES, listed(image_ids)).all()
     row_checks.require_whole(connection, "file", {row[3] for row in rows})
     row_checks.require_whole(connection, "folder", {row[4] for row in rows})
     paths: dict[int | None, list[str]] = {}
     for image_id, folder, name, *_ in rows:
-        paths.setdefault(image_id, []).append(_joined(folder, name))
+        paths.setdefault(image_id, []).append(joined(folder, name))
     return {image_id: tuple(names) for image_id, names in paths.items()}
 
 
-def _joined(folder: str, name: str) -> str:
+def joined(folder: str, name: str) -> str:
+    """Return the path of a file in a folder."""
     return f"{folder.rstrip(os.sep)}{os.sep}{name}"
 
 
@@ -472,6 +470,30 @@ def among(
     """Say "the column is one of these ids" with one bound value, however many there are."""
     values = literal(json.dumps([int(value) for value in ids]), Text)
     return column.in_(select(text("value")).select_from(func.json_each(values)))
+
+
+def among_listed(
+    column: InstrumentedAttribute[int] | InstrumentedAttribute[int | None],
+) -> ColumnElement[bool]:
+    """Say the same in a statement that is made once; `listed` gives its ids."""
+    values = bindparam("listed", type_=Text)
+    return column.in_(select(text("value")).select_from(func.json_each(values)))
+
+
+def listed(ids: Iterable[int]) -> dict[str, str]:
+    """Return the parameter of a statement with `among_listed`."""
+    return {"listed": json.dumps([int(value) for value in ids])}
+
+
+_N_FACES = select(func.count()).select_from(Face)
+_FACES = select(*Face.__table__.columns).where(among_listed(Face.id))
+_FACES_OF_IMAGES = select(Face.id).where(among_listed(Face.image_id)).order_by(Face.id)
+_PATHS_OF_IMAGES = (
+    select(File.image_id, Folder.path, File.name, File.id, Folder.id)
+    .join(Folder, Folder.id == File.folder_id)
+    .where(among_listed(File.image_id))
+    .order_by(File.image_id, File.missing_since.is_not(None), Folder.path, File.name)
+)
 
 
 def at_or_below(column: InstrumentedAttribute[str], path: Path) -> ColumnElement[bool]:

@@ -1,0 +1,48 @@
+"""What one request may cost."""
+
+from dataclasses import dataclass
+
+from facesim_index.errors import UsageError
+
+_MEGA = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of what a client may send, and of what is kept in memory.
+
+    Attributes
+    ----------
+    upload_bytes : int, default=50 million
+        Of one uploaded picture.
+    upload_pixels : int, default=100 million
+        A larger picture is not decoded.
+    upload_s : float, default=60
+        What sending a request's body may take.
+    picture_s : float, default=30
+        What decoding and embedding one picture may take; its worker is killed then.
+    wait_s : float, default=30
+        How long a picture waits for a worker before the client is told to come again.
+    worker_bytes : int, default=2 GiB
+        What a worker may allocate beyond its engine; only kept on Linux.
+    crops_bytes : int, default=64 million
+        Crops and reduced pictures that are kept in memory.
+
+    Raises
+    ------
+    UsageError
+        A bound is not positive.
+    """
+
+    upload_bytes: int = 50 * _MEGA
+    upload_pixels: int = 100 * _MEGA
+    upload_s: float = 60.0
+    picture_s: float = 30.0
+    wait_s: float = 30.0
+    worker_bytes: int = 2 << 30
+    crops_bytes: int = 64 * _MEGA
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} must be positive, not {getattr(self, name)}")

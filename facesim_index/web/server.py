@@ -1,0 +1,136 @@
+"""Running the application: which address, which names, and a clean end."""
+
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from facesim_index.engine import EngineSettings
+from facesim_index.errors import StorageError, UsageError
+from facesim_index.store import Store
+from facesim_index.web.app import create_app
+from facesim_index.web.limits import Limits
+from facesim_index.web.security import loopback_hosts
+
+LEAST_TOKEN = 16
+_PATIENCE_S = 3
+
+
+def serve(
+    index_path: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8321,
+    edit: bool = False,
+    token: str | None = None,
+    hosts: tuple[str, ...] = (),
+    engine: EngineSettings | None = None,
+    limits: Limits | None = None,
+    on_ready: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Serve an index until the process is interrupted.
+
+    Parameters
+    ----------
+    index_path : Path
+    host : str, default="127.0.0.1"
+        The address to listen at; another than this machine's own needs a token.
+    port : int, default=8321
+        0 takes one that is free.
+    edit : bool, default=False
+    token : str, optional
+    hosts : tuple of str, optional
+        More names by which this server may be called.
+    engine : EngineSettings, optional
+    limits : Limits, optional
+    on_ready : callable, optional
+        Told the server's address once it can be reached.
+
+    Raises
+    ------
+    UsageError
+        The address needs a token, or the token is too short.
+    StorageError
+        The address cannot be used.
+    IndexNotFoundError, IndexVersionError, IndexDamagedError
+        There is nothing to serve.
+    """
+    check_address(host, token)
+    Store(index_path).close()
+    with contextlib.closing(_listening(host, port)) as listener:
+        address = _address(host, listener.getsockname()[1])
+        names = loopback_hosts((*hosts, host))
+        app = create_app(
+            index_path, edit=edit, token=token, hosts=names, engine=engine, limits=limits
+        )
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            lifespan="on",
+            ws="none",
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=_PATIENCE_S,
+        )
+        on_ready(address)
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            app.state.service.close()
+
+
+def check_address(host: str, token: str | None) -> None:
+    """Refuse to be reached from other machines without a token.
+
+    Raises
+    ------
+    UsageError
+    """
+    if token is not None and len(token) < LEAST_TOKEN:
+        raise UsageError(
+            f"a token needs {LEAST_TOKEN} characters or more; --generate-token makes one"
+        )
+    if token is None and not is_loopback(host):
+        raise UsageError(
+            f"{host} can be reached from other machines: give --token or --generate-token, or "
+            "listen at 127.0.0.1"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        [(family, kind, protocol, _, place), *_] = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(place)
+            listener.listen()
+        except OSError:
+            listener.close()
+            raise
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(
+            f"cannot listen at {host} port {port}: {reason}; choose another with --host and --port"
+        ) from error
+    return listener
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
