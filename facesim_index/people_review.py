@@ -17,7 +17,7 @@ from facesim_index.people_evidence import (
     usable_curve,
 )
 from facesim_index.prior import Prior, resolve_prior
-from facesim_index.records import FaceRecord, Float32Array, Float64Array, Int64Array
+from facesim_index.records import FaceId, FaceRecord, Float32Array, Float64Array, Int64Array
 from facesim_index.shown import Shown
 from facesim_index.store import Store, View
 
