@@ -322,6 +322,19 @@ def test_faces_of_a_person_are_split_off_and_moved(editing: str, visit: Open) ->
     expect(page.locator("h1 + p")).to_contain_text("4 faces confirmed by you")
 
 
+def test_more_faces_of_a_person_are_found_and_added(editing: str, visit: Open) -> None:
+    page = visit(editing).go("/people/1")
+    page.locator("#all .card .pick").first.click()
+    page.get_by_role("button", name="Somebody else, a new person").click()
+    expect(page.locator("#toast")).to_be_visible()
+    page.get_by_role("link", name="Find more faces").click()
+    expect(page.locator("#answer h2")).to_have_text("Faces that are most probably of Person 1")
+    page.get_by_role("button", name="Yes, it is").first.click()
+    expect(page.locator("#toast")).to_contain_text("The face was added.")
+    page.goto(f"{editing}/people/1")
+    expect(page.locator("#all .card")).to_have_count(3)
+
+
 def test_review_by_keys_and_take_an_answer_back(editing: str, visit: Open) -> None:
     page = visit(editing).go("/people/1")
     page.locator("#all .card .pick").first.click()

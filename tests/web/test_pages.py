@@ -263,6 +263,8 @@ def test_a_search_for_a_person_asks_of_those_who_are_not_theirs(site: Site) -> N
     assert "Faces that are most probably of Zoë <b>" in page.text
     assert set(page.having("data-to")) == {"1"}
     assert not {"1", "2", "3", "4"} & set(page.having("data-move"))
+    more = site.get("/?person=1&exclude_same_image=true")
+    assert len(more.having("data-degree")) == len(more.having("data-move")) == 5
 
 
 def test_a_picture_is_searched_for_and_marked(site: Site) -> None:
