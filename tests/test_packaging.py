@@ -85,11 +85,14 @@ def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     shutil.rmtree(environment)
 
 
+DATA_FILES = ("*.py", "*.json", "*.html", "py.typed", "*.mako", "*.js", "*.css", "*.svg")
+
+
 def test_the_wheel_holds_every_module_and_data_file(wheel: Path) -> None:
     expected = {
         f"{INSTALLED_AS[name]}/{path.relative_to(ROOT / name).as_posix()}"
         for name in SOURCES
-        for pattern in ("*.py", "*.json", "*.html", "py.typed", "*.mako")
+        for pattern in DATA_FILES
         for path in (ROOT / name).rglob(pattern)
     }
     assert {

@@ -227,12 +227,28 @@ def test_name_rename_and_undo(editing: str, visit: Open) -> None:
     page.locator("input.name").nth(1).fill("anna")
     with page.expect_response("**/v1/people/*"):
         page.locator("input.name").nth(1).press("Enter")
-    expect(page.locator(".field-error")).to_contain_text("already called")
+    expect(page.locator(".field-error")).to_contain_text("Somebody else is called Anna.")
     page.locator("input.name").nth(1).press("Escape")
     expect(page.locator(".field-error")).to_have_count(0)
     page.get_by_role("button", name="Undo").first.click()
     expect(page.locator("#toast")).to_contain_text("Took back: name.")
     assert shown_names(page)[0] == ""
+
+
+def test_a_name_that_somebody_has_offers_to_merge(editing: str, visit: Open) -> None:
+    here = visit(editing)
+    here.expected = "422"
+    page = here.go("/people/2")
+    with page.expect_response("**/v1/people/2"):
+        page.locator("input.name").fill("Anna")
+        page.locator("input.name").press("Enter")
+    page.goto(f"{editing}/people/3")
+    page.locator("input.name").fill("anna")
+    page.locator("input.name").press("Tab")
+    page.get_by_role("button", name="They are one person").click()
+    expect(page).to_have_url(f"{editing}/people/2")
+    expect(page.locator("#toast")).to_contain_text("Merged: Anna now has 6 faces.")
+    expect(page.locator("#all .card")).to_have_count(6)
 
 
 def test_merge_by_ticking_and_take_it_back(editing: str, visit: Open) -> None:
@@ -304,6 +320,19 @@ def test_faces_of_a_person_are_split_off_and_moved(editing: str, visit: Open) ->
     page.goto(f"{editing}/people/2")
     expect(cards).to_have_count(4)
     expect(page.locator("h1 + p")).to_contain_text("4 faces confirmed by you")
+
+
+def test_more_faces_of_a_person_are_found_and_added(editing: str, visit: Open) -> None:
+    page = visit(editing).go("/people/1")
+    page.locator("#all .card .pick").first.click()
+    page.get_by_role("button", name="Somebody else, a new person").click()
+    expect(page.locator("#toast")).to_be_visible()
+    page.get_by_role("link", name="Find more faces").click()
+    expect(page.locator("#answer h2")).to_have_text("Faces that are most probably of Person 1")
+    page.get_by_role("button", name="Yes, it is").first.click()
+    expect(page.locator("#toast")).to_contain_text("The face was added.")
+    page.goto(f"{editing}/people/1")
+    expect(page.locator("#all .card")).to_have_count(3)
 
 
 def test_review_by_keys_and_take_an_answer_back(editing: str, visit: Open) -> None:
@@ -459,6 +488,29 @@ def test_a_list_grows_as_one_scrolls(tmp_path: Path, visit: Open) -> None:
         expect(cards).to_have_count(150)
         expect(page.locator("[data-more]")).to_have_count(0)
         here.leave()
+
+
+def test_without_scripts_one_can_still_search_compare_and_read(
+    reading: str, browser: Browser
+) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{reading}/")
+    choose(page, "picture", "yaoming.jpg")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("#answer h2")).to_have_text("1 face in your picture")
+    page.goto(f"{reading}/compare")
+    choose(page, "a", "yaoming.jpg")
+    choose(page, "b", "astronaut.png")
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator("#verdict h2")).to_contain_text("that they show two people")
+    page.goto(f"{reading}/people/review")
+    page.get_by_role("link", name="Show the questions").click()
+    expect(page.locator(".question").first).to_be_visible()
+    page.goto(f"{reading}/index")
+    page.get_by_role("link", name="Check the calibration").click()
+    expect(page.locator("#check")).to_contain_text("calibration 'lfw-dev'")
+    context.close()
 
 
 def test_dark_and_light(reading: str, visit: Open) -> None:

@@ -263,6 +263,8 @@ def test_a_search_for_a_person_asks_of_those_who_are_not_theirs(site: Site) -> N
     assert "Faces that are most probably of Zoë <b>" in page.text
     assert set(page.having("data-to")) == {"1"}
     assert not {"1", "2", "3", "4"} & set(page.having("data-move"))
+    more = site.get("/?person=1&exclude_same_image=true")
+    assert len(more.having("data-degree")) == len(more.having("data-move")) == 5
 
 
 def test_a_picture_is_searched_for_and_marked(site: Site) -> None:
@@ -358,6 +360,19 @@ def test_the_calibration_is_checked_and_drawn(site: Site) -> None:
     drawn = [found for found in page.all("circle") if str(found["class"]).startswith("point")]
     rows = page.all("tr")
     assert len(drawn) == max(0, len(rows) - 1)
+
+
+def test_confirmed_faces_are_drawn_too(site: Site, tmp_path: Path, serve: Serve) -> None:
+    assert "Too few faces are confirmed yet." in site.get("/index/calibration").text
+    many = serve(make_index(tmp_path / "many", photos([1, 2], 8)))
+    with FaceIndex.open(tmp_path / "many") as index:
+        index.people.cluster(PeopleOptions(prior=0.01))
+        index.people.keep(list(range(1, 17)))
+    page = many.get("/index/calibration")
+    assert "2 people that you confirmed: 56 pairs of one person, 64 pairs of two" in page.text
+    [drawn] = [image["src"] for image in page.all("img")]
+    svg = many.ask("GET", str(drawn))
+    assert (svg.status_code, svg.headers["content-type"]) == (200, "image/svg+xml")
 
 
 def test_files_that_could_not_be_used_are_listed_in_parts(tmp_path: Path, serve: Serve) -> None:

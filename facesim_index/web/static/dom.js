@@ -131,3 +131,15 @@ export function gone(image) {
 
 export const faces = (number) => `${number.toLocaleString("en")} ${number === 1 ? "face" : "faces"}`;
 export const photos = (number) => `${number.toLocaleString("en")} ${number === 1 ? "photo" : "photos"}`;
+
+/** Return the people there are, those with a name first; `asked` may ask for some of them only. */
+export async function everybody(asked) {
+  const found = [];
+  let cursor = "";
+  do {
+    const part = await call("GET", `/v1/people?limit=500${asked}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+    found.push(...part.people);
+    cursor = part.next || "";
+  } while (cursor && found.length < 5000);
+  return found.sort((a, b) => (a.name === null) - (b.name === null));
+}

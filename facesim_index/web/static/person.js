@@ -1,6 +1,6 @@
 // The page of one person: its name, and faces that are somebody else's.
 
-import { call, faces, make, one, toast, undo } from "./dom.js";
+import { call, everybody, faces, make, one, toast, undo } from "./dom.js";
 import { watchNames, watchPicks } from "./picks.js";
 
 const head = one("#person");
@@ -58,22 +58,11 @@ function showChoices() {
   one("[data-choices]").replaceChildren(...fitting.slice(0, 50).map(choice), fresh);
 }
 
-async function everybody() {
-  const found = [];
-  let cursor = "";
-  do {
-    const part = await call("GET", `/v1/people?limit=500${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
-    found.push(...part.people);
-    cursor = part.next || "";
-  } while (cursor && found.length < 5000);
-  return found.sort((a, b) => (a.name === null) - (b.name === null));
-}
-
 async function openMove() {
   one("#move").showModal();
   one("[data-choices]").replaceChildren(make("p", { class: "busy" }, "Loading people …"));
   try {
-    if (!known.length) known = await everybody();
+    if (!known.length) known = await everybody("");
     showChoices();
   } catch (error) {
     one("[data-choices]").replaceChildren(make("p", { class: "error", role: "alert" }, error.message));

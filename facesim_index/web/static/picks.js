@@ -1,6 +1,6 @@
 // Ticking cards, and the bar of what can be done with those that are ticked; names in place.
 
-import { all, call, make, one, toast, undo } from "./dom.js";
+import { all, call, everybody, faces, make, one, toast, undo } from "./dom.js";
 
 /** Watch the ticks in the list; return what gives the ticked cards, and what clears them. */
 export function watchPicks(list, noun) {
@@ -37,6 +37,27 @@ function complain(field, text) {
   if (text) field.after(make("span", { class: "field-error", role: "alert" }, text));
 }
 
+/** When somebody is called so already, both may be one: offer to say so. */
+async function offerMerge(field, personId, name) {
+  const same = (other) => other.person_id !== personId
+    && other.name.toLocaleLowerCase() === name.toLocaleLowerCase();
+  const other = (await everybody("&named=true&ignored=true").catch(() => [])).find(same);
+  if (!other) return;
+  complain(field, `Somebody else is called ${other.name}.`);
+  const button = make("button", { type: "button" }, "They are one person");
+  button.addEventListener("click", async () => {
+    try {
+      const known = await call("POST", "/v1/people/merge", { people: [other.person_id, personId] });
+      sessionStorage.setItem("said", `Merged: ${known.name} now has ${faces(known.faces)}.`);
+      if (location.pathname === "/people") location.reload();
+      else location.assign(`/people/${known.person_id}`);
+    } catch (error) {
+      complain(field, error.message);
+    }
+  });
+  field.nextElementSibling.append(" ", button);
+}
+
 async function rename(field, personId) {
   const name = field.value.trim();
   const before = field.defaultValue;
@@ -51,6 +72,7 @@ async function rename(field, personId) {
     toast(name ? `Named ${name}.` : "The name was taken away.", undo);
   } catch (error) {
     complain(field, error.message);
+    await offerMerge(field, personId, name);
   } finally {
     field.readOnly = false;
   }
