@@ -35,8 +35,8 @@ from facesim_index.errors import FacesimError, IndexDamagedError
 from facesim_index.gallery import refresh_gallery_prior
 from facesim_index.index import FaceIndex
 from facesim_index.maintenance import forget, repair, verify
-from facesim_index.people_edits import confirm_faces, set_people_apart
 from facesim_index.matrix import MatrixOptions
+from facesim_index.people_edits import confirm_faces, set_people_apart
 from facesim_index.records import FaceId, QueryAnswer
 from facesim_index.snapshots import restore_snapshot, take_snapshot
 from facesim_index.store import Store
