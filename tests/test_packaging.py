@@ -98,6 +98,7 @@ def test_the_wheel_holds_every_module_and_data_file(wheel: Path) -> None:
     assert {
         "facesim_index/py.typed",
         "facesim_index/report.html",
+        "facesim_index/web/static/docs.js",
         "facesim_index/cli/main.py",
         "facesim_index/migrations/env.py",
         "facesim_index/migrations/script.py.mako",
