@@ -57,14 +57,18 @@ def judge(stage: Stage, trace: Undisturbed, number: int, ended: Ended) -> str:
     return "refused" if ended.trace else "went on"
 
 
-def campaign(seed: int, *, every_point: bool) -> tuple[Counter[str], list[str]]:
-    """Let the disk refuse at each kind of fault point of each scenario, or at every point."""
+def campaign(seed: int, *, every_point: bool, only: str = "") -> tuple[Counter[str], list[str]]:
+    """Let the disk refuse at each kind of fault point of each scenario, or at every point.
+
+    Only in scenarios whose names begin with `only`.
+    """
     make_small()
     generator = random.Random(seed)
     outcomes: Counter[str] = Counter()
     failures: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        for n, scenario in enumerate(SCENARIOS):
+        chosen = [name for name in SCENARIOS if name.startswith(only)]
+        for n, scenario in enumerate(chosen):
             stage = Stage(scenario, Path(folder) / str(n))
             trace = stage.trace()
             numbers = list(range(len(trace.points)))
@@ -94,12 +98,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=random.randrange(2**31))
     parser.add_argument("--every-point", action="store_true")
+    parser.add_argument("--only", default="", help="scenarios whose names begin with this")
     chosen = parser.parse_args()
     logging.disable(logging.WARNING)
     sys.stdout.write(f"io_errors: seed {chosen.seed}\n")
     sys.stdout.flush()
     started = time.monotonic()
-    outcomes, failures = campaign(chosen.seed, every_point=chosen.every_point)
+    outcomes, failures = campaign(chosen.seed, every_point=chosen.every_point, only=chosen.only)
     sys.stdout.write(
         f"{outcomes.total() + len(failures)} errors: {outcomes['refused']} ended the command "
         f"cleanly, {outcomes['went on']} did not matter, {len(failures)} were not survived; "
