@@ -105,7 +105,7 @@ def test_too_little_memory_is_a_failure(photo: Path, monkeypatch: pytest.MonkeyP
     assert reading.failure.code is FailureCode.OUT_OF_MEMORY
     assert reading.info is not None  # It was decoded.
 
-    def exhausted(data: bytes) -> None:
+    def exhausted(data: bytes, *, max_pixels: int) -> None:
         raise MemoryError
 
     monkeypatch.setattr("facesim_index.embedding.open_picture", exhausted)

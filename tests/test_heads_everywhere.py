@@ -97,7 +97,7 @@ def by_pairs(store: Store, head: Head) -> tuple[list[int], Float64Array]:
 
 
 def in_force(monkeypatch: pytest.MonkeyPatch, curve: Calibration) -> None:
-    monkeypatch.setattr(Store, "calibration", lambda _: curve)
+    monkeypatch.setattr(Store, "calibration", lambda *_: curve)
 
 
 @every_head

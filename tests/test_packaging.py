@@ -85,19 +85,17 @@ def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     shutil.rmtree(environment)
 
 
-DATA_FILES = ("*.py", "*.json", "*.html", "py.typed", "*.mako", "*.js", "*.css", "*.svg")
-
-
 def test_the_wheel_holds_every_module_and_data_file(wheel: Path) -> None:
     expected = {
         f"{INSTALLED_AS[name]}/{path.relative_to(ROOT / name).as_posix()}"
         for name in SOURCES
-        for pattern in DATA_FILES
+        for pattern in ("*.py", "*.json", "*.html", "py.typed", "*.mako", "*.js", "*.css", "*.svg")
         for path in (ROOT / name).rglob(pattern)
     }
     assert {
         "facesim_index/py.typed",
         "facesim_index/report.html",
+        "facesim_index/web/static/docs.js",
         "facesim_index/cli/main.py",
         "facesim_index/migrations/env.py",
         "facesim_index/migrations/script.py.mako",

@@ -68,8 +68,8 @@ class OpenIndex:
             if self._handle is not None and self._handle.file != file:
                 self._retire()
             if self._handle is None:
-                store = Store(self.folder)
-                self._handle = _Handle(store, _file_id(self.folder) or (0, 0))
+                # The file that was there before: if another has come since, the next one sees it.
+                self._handle = _Handle(Store(self.folder), file or (0, 0))
             self._handle.users += 1
             return self._handle
 

@@ -36,6 +36,7 @@ from facesim_index.gallery import refresh_gallery_prior
 from facesim_index.index import FaceIndex
 from facesim_index.maintenance import forget, repair, verify
 from facesim_index.matrix import MatrixOptions
+from facesim_index.people_edits import confirm_faces, set_people_apart
 from facesim_index.records import FaceId, QueryAnswer
 from facesim_index.snapshots import restore_snapshot, take_snapshot
 from facesim_index.store import Store
@@ -231,6 +232,8 @@ def make_index(folder: str, photos: str, state: str) -> None:
         _add_photos(Path(photos))
         ingest(store, Path(photos))
         forget(store, [], [FaceId(3), FaceId(80)])
+        confirm_faces(store, {"Rosa": [1, 2], "Gil": [5]})
+        set_people_apart(store, "Rosa", "Gil")
         refresh_gallery_prior(store)
         if state == "killed":
             os._exit(9)

@@ -351,11 +351,33 @@ def test_only_the_download_of_models_knows_the_network() -> None:
     assert {name: modules for name, modules in using.items() if modules} == {
         "download.py": {"requests"},
         "connection.py": {"urllib"},  # urllib.parse, for the catalog's file: address
+        # The server: it is asked, and asks nobody.
+        "app.py": {"asyncio"},
+        "forms.py": {"asyncio"},
+        "problems.py": {"http"},
+        "security.py": {"http", "urllib"},
+        "server.py": {"socket"},
     }
     [connection] = [
         path.read_text() for path, _ in sources(*SHIPPED) if path.name == "connection.py"
     ]
     assert re.findall(r"urllib\S*", connection) == ["urllib.parse"]
+
+
+def test_the_server_listens_and_never_connects() -> None:
+    web = {
+        path.name: path.read_text()
+        for path, _ in sources("facesim_index")
+        if path.parent.name == "web"
+    }
+    assert "server.py" in web
+    for name, text in web.items():
+        named = re.findall(r"^(?:import|from) ((?:http|urllib)[\w.]*)", text, re.M)
+        assert set(named) <= {"http", "http.cookies", "urllib.parse"}
+        assert not re.search(r"connect\(|create_connection|open_connection|urlopen", text), name
+    assert re.findall(r"^from http import .*", web["problems.py"], re.M) == [
+        "from http import HTTPStatus"
+    ]
 
 
 def test_programs_are_started_without_a_shell_and_only_our_own_worker() -> None:
@@ -364,7 +386,10 @@ def test_programs_are_started_without_a_shell_and_only_our_own_worker() -> None:
         for path, tree in sources(*SHIPPED)
         if "subprocess" in imported(tree)
     }
-    assert using == {"worker_process.py": ["subprocess.Popen", "subprocess.Popen"]}
+    assert using == {
+        "worker_process.py": ["subprocess.Popen", "subprocess.Popen"],
+        "jobs.py": [],  # it has the worker's process started for it
+    }
 
 
 @pytest.mark.parametrize(
