@@ -86,6 +86,12 @@ def choose(page: Page, field: str, name: str) -> None:
     page.locator(f"input[name={field}]").set_input_files(file)  # type: ignore[arg-type]
 
 
+def follow(page: Page, name: str) -> None:
+    """Follow a link, and wait until the scripts of the page behind it have run."""
+    with page.expect_event("load"):
+        page.get_by_role("link", name=name).click()
+
+
 def shown_names(page: Page) -> list[str]:
     return [field.input_value() for field in page.locator("input.name").all()]
 
@@ -295,11 +301,11 @@ def test_ignore_somebody_and_show_them_again(editing: str, visit: Open) -> None:
     cards.first.locator(".pick").click()
     page.get_by_role("button", name="Ignore").click()
     expect(cards).to_have_count(number - 1)
-    page.get_by_role("link", name="Ignored").click()
+    follow(page, "Ignored")
     expect(cards).to_have_count(1)
     page.get_by_role("button", name="Show again").click()
     expect(cards).to_have_count(0)
-    page.get_by_role("link", name="Everybody").click()
+    follow(page, "Everybody")
     expect(cards).to_have_count(number)
 
 
@@ -327,7 +333,7 @@ def test_more_faces_of_a_person_are_found_and_added(editing: str, visit: Open) -
     page.locator("#all .card .pick").first.click()
     page.get_by_role("button", name="Somebody else, a new person").click()
     expect(page.locator("#toast")).to_be_visible()
-    page.get_by_role("link", name="Find more faces").click()
+    follow(page, "Find more faces")
     expect(page.locator("#answer h2")).to_have_text("Faces that are most probably of Person 1")
     page.get_by_role("button", name="Yes, it is").first.click()
     expect(page.locator("#toast")).to_contain_text("The face was added.")

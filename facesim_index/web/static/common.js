@@ -27,7 +27,6 @@ async function grow(link) {
     if (further) link.href = further.href;
     else link.parentElement.remove();
     link.textContent = words;
-    document.dispatchEvent(new CustomEvent("grown", { detail: added }));
     delete link.dataset.loading;
     if (further) watch(link);
   } catch (error) {
