@@ -168,22 +168,10 @@ def people_after(
     return persons(connection, connection.execute(query).scalars().all())
 
 
-def people_counts(connection: Connection) -> dict[str, int]:
-    """Return how many people there are, how many named and ignored, and how many faces."""
-    people = connection.execute(
-        select(
-            func.count().filter(Person.ignored.is_(False)),
-            func.count(Person.name),
-            func.count().filter(Person.ignored.is_(True)),
-        ).select_from(Person)
-    ).one()
-    faces_of = connection.execute(
-        select(func.count(), func.count().filter(FacePerson.source == HUMAN)).select_from(
-            FacePerson
-        )
-    ).one()
-    names = ("people", "named", "ignored", "faces", "confirmed")
-    return dict(zip(names, (*people, *faces_of), strict=True))
+def n_confirmed(connection: Connection) -> int:
+    """Return how many faces are somebody's because a human said so."""
+    query = select(func.count()).select_from(FacePerson).where(FacePerson.source == HUMAN)
+    return connection.execute(query).scalar_one()
 
 
 def covers(connection: Connection, person_ids: Iterable[int]) -> dict[int, int]:

@@ -111,8 +111,16 @@ class Service:
         with self._index.store() as store:
             status = index_status(store)
             with store.catalog.read() as transaction:
-                counts = browsing.people_counts(transaction)
+                confirmed = browsing.n_confirmed(transaction)
                 undo = browsing.newest_change(transaction)
+        counted = status.counts
+        counts = {
+            "people": counted["people"] - counted["people_ignored"],
+            "named": counted["people_named"],
+            "ignored": counted["people_ignored"],
+            "faces": counted["faces_of_people"],
+            "confirmed": confirmed,
+        }
         return ServerStatus(status, self.edit, is_held(self.folder), counts, undo)
 
     def n_faces(self) -> int:
