@@ -10,7 +10,6 @@ Colours are such that they can be read on a light page and on a dark one.
 import base64
 import html
 import io
-import os
 from collections.abc import Iterable, Sequence
 
 from PIL import Image
@@ -20,7 +19,7 @@ from facesim_index.catalog.people import PersonRow, PersonRows
 from facesim_index.ingest import IngestSummary
 from facesim_index.people_edits import PersonFace, PersonFaces
 from facesim_index.people_review import DoubtfulFace, LikelyMerge, Review, Side
-from facesim_index.plain_text import count_text, degree_text, printable
+from facesim_index.plain_text import count_text, degree_text, last_part, printable
 from facesim_index.records import Comparison, FaceAnswer, Float32Array, Match, QueryAnswer
 from facesim_index.sheet import MOST_MATCHES, file_crops
 from facesim_index.shown import draws
@@ -371,8 +370,7 @@ def _left_out(count: int) -> str:
 
 
 def _file_name(path: str) -> str:
-    name = os.path.basename(path) or path  # noqa: PTH119 - of any text, as it is
-    return f'<span title="{_text(path)}">{_text(name)}</span>'
+    return f'<span title="{_text(path)}">{_text(last_part(path))}</span>'
 
 
 def _bar(degree: float | None, low: float | None, high: float | None) -> str:

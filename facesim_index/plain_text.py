@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from pathlib import PurePath
 
 Cell = str | int | float | bool | None
 
@@ -133,6 +134,11 @@ def csv_line(cells: Sequence[Cell], *, spreadsheet_safe: bool = False) -> bytes:
 def _escape(character: str) -> str:
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def last_part(path: str) -> str:
+    """Return the last part of a path, or the path itself where it has none."""
+    return PurePath(path).name or path
 
 
 def degree_text(degree: float | None) -> str:

@@ -14,6 +14,7 @@ from facesim_index.face_crops import crop_face
 from facesim_index.files import atomic_output
 from facesim_index.images import decode, read_bytes
 from facesim_index.pen import PAPER, Colour, Pen
+from facesim_index.plain_text import last_part
 from facesim_index.records import FaceAnswer, Float32Array, Match, QueryAnswer, UInt8Array
 from facesim_index.views import View
 
@@ -156,7 +157,7 @@ def _header(pen: Pen, answer: QueryAnswer, columns: int) -> Image.Image:
     if answer.note is not None:
         small += pen.wrapped(answer.note[:1].upper() + answer.note[1:], 14, width_px)
     strip = pen.strip(columns, pen.margin + pen.px(46) + pen.px(22) * len(small))
-    title = f"Faces similar to {_file_name(answer.query)}"
+    title = f"Faces similar to {last_part(answer.query)}"
     y = pen.margin + pen.px(12)
     pen.text(strip, pen.margin, y, pen.fitted(title, 26, width_px), 26, _INK)
     for number, line in enumerate(small):
@@ -241,7 +242,7 @@ def _match(
     )
     pen.block(strip, (x, y, max(filled, height), height), _colour(match.degree))
     pen.text(strip, x, y + pen.px(22), _degree_text(match), 19, _INK)
-    name = pen.fitted(_file_name(match.path), 13, pen.side)
+    name = pen.fitted(last_part(match.path), 13, pen.side)
     pen.text(strip, x, y + pen.px(42), name, 13, _INK)
     about = f"face id {match.face_id}" + ("  ·  same picture" if match.same_image else "")
     pen.text(strip, x, y + pen.px(59), about, 12, _FADED)
@@ -303,10 +304,6 @@ def _degree_text(match: Match) -> str:
 
 def _counted(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def _file_name(path: str) -> str:
-    return Path(path).name or path
 
 
 def _exists(path: str) -> bool:

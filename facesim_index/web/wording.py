@@ -2,10 +2,9 @@
 
 import math
 from datetime import datetime
-from pathlib import PurePath
 
 from facesim_index.calibration import support_phrase
-from facesim_index.plain_text import printable
+from facesim_index.plain_text import last_part, printable
 from facesim_index.records import Comparison
 
 _SURE, _NEVER = 0.99995, 0.00005  # Beyond these two decimals of a percentage say nothing.
@@ -133,7 +132,7 @@ def comparison_sentence(comparison: Comparison) -> str:
 
 def file_name(path: str) -> str:
     """Return the last part of a path, safe to show."""
-    return printable(PurePath(path).name or path)
+    return printable(last_part(path))
 
 
 def person_text(name: str | None, person_id: int | None) -> str:
