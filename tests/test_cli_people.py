@@ -4,45 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from facesim_index.calibration import Calibration, Evidence, to_json
-from facesim_index.catalog import calibrations
-from facesim_index.cli.main import main
-from facesim_index.cli.state import State
-from facesim_index.fake_engine import FAKE_IDENTITY
 from facesim_index.store import Store
-from tests.builders import FAKE
+from tests.coloured_people import BLUE, DARK_GREEN, DARK_RED, GREEN, RED, facesim, put_curve
 from tests.pictures import fake_photo
-
-RED, DARK_RED, GREEN, DARK_GREEN, BLUE = (
-    *((200, 20, 20), (203, 22, 25)),
-    *((20, 200, 20), (22, 203, 25)),
-    (20, 20, 200),
-)
-CURVE = Calibration(
-    "made up",
-    FAKE_IDENTITY.key,
-    "by hand",
-    ((0.15, -4.0), (0.45, 4.0)),
-    Evidence("made up", 2, 10, 10, "2026-01-01"),
-)
-
-
-def facesim(index: Path, *words: object) -> Result:
-    """Run the command line in this process, with the fake engine."""
-    return CliRunner().invoke(
-        main,
-        ["--index", str(index), *(str(word) for word in words)],
-        obj=State(engine=FAKE),
-        catch_exceptions=False,
-    )
-
-
-def use_curve(index: Path) -> None:
-    with Store(index, writable=True) as store, store.catalog.write() as transaction:
-        calibrations.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
-        calibrations.activate(transaction, CURVE.name)
 
 
 @pytest.fixture
@@ -56,7 +21,8 @@ def index(tmp_path: Path) -> Path:
     (photos / "blue.png").write_bytes(fake_photo([BLUE]))
     folder = tmp_path / "i.facesim"
     assert facesim(folder, "ingest", photos, "--workers", "1").exit_code == 0
-    use_curve(folder)
+    with Store(folder, writable=True) as store:
+        put_curve(store)
     return folder
 
 

@@ -7,14 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from click.testing import CliRunner, Result
 from fastapi import FastAPI
 
-from facesim_index.calibration import Calibration, Evidence, to_json
-from facesim_index.catalog import calibrations
-from facesim_index.cli.main import main
-from facesim_index.cli.state import State
-from facesim_index.fake_engine import FAKE_IDENTITY
 from facesim_index.people import cluster_people
 from facesim_index.records import UInt8Array
 from facesim_index.web.app import create_app
@@ -22,6 +16,7 @@ from facesim_index.web.limits import Limits
 from facesim_index.web.security import loopback_hosts
 from facesim_index.web.service import Service
 from tests.builders import FAKE, ingest, new_store
+from tests.coloured_people import BLUE, DARK_GREEN, DARK_RED, GREEN, RED, facesim, put_curve
 from tests.pictures import fake_photo
 
 with warnings.catch_warnings():  # it would rather use another HTTP client than ours
@@ -29,18 +24,6 @@ with warnings.catch_warnings():  # it would rather use another HTTP client than 
     from starlette.testclient import TestClient as TestClient
 
 ADDRESS = "http://127.0.0.1:8321"
-RED, DARK_RED, GREEN, DARK_GREEN, BLUE = (
-    *((200, 20, 20), (203, 22, 25)),
-    *((20, 200, 20), (22, 203, 25)),
-    (20, 20, 200),
-)
-CURVE = Calibration(
-    "made up",
-    FAKE_IDENTITY.key,
-    "by hand",
-    ((0.15, -4.0), (0.45, 4.0)),
-    Evidence("made up", 2, 10, 10, "2026-01-01"),
-)
 TIGHT = Limits(upload_bytes=2_000_000, upload_pixels=1_000_000, picture_s=20.0, wait_s=20.0)
 
 
@@ -60,9 +43,7 @@ def make_index(folder: Path, photos: Path, *, grouped: bool = True) -> Path:
     """Make an index of photos, with degrees, and with its faces grouped into people."""
     with new_store(folder) as store:
         ingest(store, photos)
-        with store.catalog.write() as transaction:
-            calibrations.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
-            calibrations.activate(transaction, CURVE.name)
+        put_curve(store)
         if grouped:
             cluster_people(store)
     return folder
@@ -91,16 +72,6 @@ def service_of(client: TestClient) -> Service:
     service = app.state.service
     assert isinstance(service, Service)
     return service
-
-
-def facesim(index: Path, *words: object) -> Result:
-    """Run the command line in this process, with the fake engine."""
-    return CliRunner().invoke(
-        main,
-        ["--index", str(index), *(str(word) for word in words)],
-        obj=State(engine=FAKE),
-        catch_exceptions=False,
-    )
 
 
 def told(index: Path, *words: object) -> object:

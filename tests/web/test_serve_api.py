@@ -17,21 +17,9 @@ from facesim_index.maintenance import forget
 from facesim_index.records import FaceId
 from facesim_index.store import Store
 from tests.builders import ingest
+from tests.coloured_people import BLUE, CURVE, DARK_RED, GREEN, RED, facesim
 from tests.pictures import fake_photo, png
-from tests.web.serving import (
-    BLUE,
-    CURVE,
-    DARK_RED,
-    GREEN,
-    RED,
-    TestClient,
-    app_of,
-    client_of,
-    facesim,
-    make_index,
-    service_of,
-    told,
-)
+from tests.web.serving import TestClient, app_of, client_of, make_index, service_of, told
 
 UPLOAD = {"picture": ("secret-name.png", fake_photo([DARK_RED]), "image/png")}
 

@@ -7,8 +7,9 @@ import pytest
 from facesim_index.store import Store
 from facesim_index.web import jobs
 from tests.builders import ingest
+from tests.coloured_people import RED
 from tests.pictures import fake_photo
-from tests.web.serving import RED, TestClient, app_of, client_of, service_of, told
+from tests.web.serving import TestClient, app_of, client_of, service_of, told
 
 
 def people(client: TestClient) -> dict[int, int]:

@@ -11,18 +11,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from facesim_index.web.openapi import VERSION, _older
+from tests.coloured_people import BLUE, GREEN, RED
 from tests.pictures import fake_photo
-from tests.web.serving import (
-    ADDRESS,
-    BLUE,
-    GREEN,
-    RED,
-    TestClient,
-    app_of,
-    client_of,
-    make_index,
-    make_photos,
-)
+from tests.web.serving import ADDRESS, TestClient, app_of, client_of, make_index, make_photos
 
 with warnings.catch_warnings():  # it imports what its own dependencies call old
     warnings.simplefilter("ignore", DeprecationWarning)

@@ -12,8 +12,9 @@ from facesim_index.cli.main import main
 from facesim_index.errors import UsageError
 from facesim_index.web.security import CSP, MOST_BODY_BYTES, loopback_hosts
 from facesim_index.web.server import check_address, is_loopback
+from tests.coloured_people import RED
 from tests.pictures import fake_photo
-from tests.web.serving import RED, TestClient, app_of, client_of
+from tests.web.serving import TestClient, app_of, client_of
 
 TOKEN = "a token of some length"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

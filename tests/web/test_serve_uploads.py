@@ -18,19 +18,10 @@ from starlette.types import Message
 from facesim_index.errors import UsageError
 from facesim_index.web import uploads
 from facesim_index.web.limits import Limits
+from tests.coloured_people import GREEN, RED
 from tests.pictures import fake_photo, png
 from tests.web.handlers import CRASH, EAT, HANG, make_moody_reader
-from tests.web.serving import (
-    ADDRESS,
-    GREEN,
-    RED,
-    TIGHT,
-    TestClient,
-    app_of,
-    client_of,
-    noise,
-    service_of,
-)
+from tests.web.serving import ADDRESS, TIGHT, TestClient, app_of, client_of, noise, service_of
 
 GOOD = fake_photo([RED])
 
