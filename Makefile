@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 FIT := $(BIN)/python tools/fit_shipped_calibration.py "$$FACESIM_TEST_DATA/lfw_dev"
-CALIBRATIONS := facesim_index/calibrations/scrfd_500m_w600k_mbf
+CALIBRATIONS := facesim_index/calibration/data/scrfd_500m_w600k_mbf
 PINNED := --require-hashes --no-deps --only-binary :all:
 
 # Each stamp is written last, so that an interrupted step is done again.

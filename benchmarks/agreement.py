@@ -22,14 +22,14 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.ingest_pictures import camera_pictures, ordinary_photos, small_pictures
-from facesim_index import insightface_engine
-from facesim_index.detection import Detection, Detector
-from facesim_index.engine import EngineSettings, load_engine
-from facesim_index.images import decode, open_picture
-from facesim_index.insightface_engine import InsightFaceEngine
-from facesim_index.models import resolve
+from facesim_index.engine import face_engine
+from facesim_index.engine.detection import Detection, Detector
+from facesim_index.engine.face_engine import InsightFaceEngine
+from facesim_index.engine.loading import EngineSettings, load_engine
+from facesim_index.models.resolution import resolve
+from facesim_index.pictures.decoding import decode, open_picture
+from facesim_index.pictures.views import View, WholePicture
 from facesim_index.records import Box, EmbeddedFace
-from facesim_index.views import View, WholePicture
 
 Reference = Callable[[bytes, InsightFaceEngine], tuple[EmbeddedFace, ...]]
 
@@ -90,14 +90,14 @@ def by_whole_decode(content: bytes, engine: InsightFaceEngine) -> tuple[Embedded
 
 def by_fixed_scales(content: bytes, engine: InsightFaceEngine) -> tuple[EmbeddedFace, ...]:
     """Return the faces of a picture that is decoded whole and looked at by fixed scales."""
-    with patch.object(insightface_engine, "find_faces", find_by_fixed_scales):
+    with patch.object(face_engine, "find_faces", find_by_fixed_scales):
         return engine.embed_picture(WholePicture(decode(content).rgb))
 
 
 def find_by_fixed_scales(
     view: View, detector: Detector, *, min_score: float, min_face_px: float
 ) -> list[Detection]:
-    """Find faces as `facesim_index.detection.find_faces` does, but always at the same scales."""
+    """Find faces as `engine.detection.find_faces` does, but always at the same scales."""
     height_px, width_px = view.rgb.shape[:2]
     boxes, points = [], []
     for side_px in SCALES_PX:

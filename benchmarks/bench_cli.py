@@ -16,9 +16,9 @@ import numpy as np
 
 from benchmarks.harness import Options, Row, interleaved, seconds
 from benchmarks.vectors import FACES_PER_PERSON, centres, faces_of, who_is_who
-from facesim_index.engine import engine_identity
-from facesim_index.gallery import refresh_gallery_prior
-from facesim_index.readers import settings_for
+from facesim_index.degrees.gallery import refresh_gallery_prior
+from facesim_index.engine.loading import engine_identity
+from facesim_index.engine.local_reader import settings_for
 from facesim_index.records import (
     Box,
     EmbeddedFace,
@@ -30,7 +30,7 @@ from facesim_index.records import (
     PictureReading,
     Quality,
 )
-from facesim_index.store import Batch, Store
+from facesim_index.store.store import Batch, Store
 
 N_FACES = 100_000
 FACES_PER_PICTURE = 5  # five statements a picture are most of the time that the index takes

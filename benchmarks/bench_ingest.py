@@ -34,12 +34,12 @@ from benchmarks.ingest_pictures import (
 )
 from facesim_index import FaceIndex
 from facesim_index.config import DEFAULT_INDEX
-from facesim_index.cores import usable_cores
-from facesim_index.engine import Provider
-from facesim_index.models import resolve
-from facesim_index.openvino_network import openvino_obstacle
-from facesim_index.progress import ProgressUpdate
+from facesim_index.engine.loading import Provider
+from facesim_index.engine.runtimes.openvino_network import openvino_obstacle
+from facesim_index.models.resolution import resolve
 from facesim_index.records import Numerics, UInt8Array
+from facesim_index.utils.progress import ProgressUpdate
+from facesim_index.utils.threads import usable_cores
 
 PEER = "InsightFace loop"
 #: Provider and numerics of each way to run ours; those of OpenVINO where they can.

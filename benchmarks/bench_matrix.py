@@ -14,10 +14,15 @@ from numpy.typing import NDArray
 
 from benchmarks.harness import Options, Row, interleaved, ratio_text, ratios, seconds
 from benchmarks.vectors import all_vectors, open_segments
-from facesim_index.calibration import Calibration, calibrated_degree, cosine_at_degree, from_json
-from facesim_index.matrix import MatrixOptions, matrix_frame, write_long, write_wide
+from facesim_index.calibration.degree import (
+    Calibration,
+    calibrated_degree,
+    cosine_at_degree,
+    from_json,
+)
+from facesim_index.export.matrix import MatrixOptions, matrix_frame, write_long, write_wide
 from facesim_index.records import Float32Array, Int64Array
-from facesim_index.vectors import Segment, gather
+from facesim_index.store.segments.segment import Segment, gather
 
 WIDE_FACES = 5000
 N_FACES = 100_000
@@ -213,5 +218,5 @@ def _pairs_of_rows(
 
 def _curve() -> Calibration:
     """Return the shipped curve, whichever weights are installed."""
-    file = importlib.resources.files("facesim_index.calibrations") / "scrfd_500m_w600k_mbf.json"
+    file = importlib.resources.files("facesim_index.calibration.data") / "scrfd_500m_w600k_mbf.json"
     return from_json(file.read_text(encoding="utf-8"))

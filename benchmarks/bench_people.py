@@ -26,18 +26,18 @@ from scipy.sparse.csgraph import connected_components
 
 from benchmarks.harness import Options, Row
 from benchmarks.vectors import FACES_PER_PERSON, all_vectors, open_segments, who_is_who
-from facesim_index.calibration import Calibration, cosine_at_degree, shipped_calibration
-from facesim_index.catalog import people as catalog
-from facesim_index.engine import EngineSettings, engine_identity
-from facesim_index.exact_cosines import Faces
-from facesim_index.fitting import fit_scores
-from facesim_index.gallery import BINS, ScoreSample, prior_of_sample, refresh_gallery_prior
+from facesim_index.calibration.degree import Calibration, cosine_at_degree, shipped_calibration
+from facesim_index.calibration.fitting.fit import fit_scores
+from facesim_index.degrees.gallery import BINS, ScoreSample, prior_of_sample, refresh_gallery_prior
+from facesim_index.engine.loading import EngineSettings, engine_identity
 from facesim_index.index import FaceIndex
-from facesim_index.models import resolve
-from facesim_index.nearest_links import Links, nearest_links
-from facesim_index.people import LINK_DEGREE, PeopleOptions, cluster_people
-from facesim_index.people_clustering import Known, cluster
-from facesim_index.people_evidence import PAIRS_EXPONENT, person_degree, person_log10_lr
+from facesim_index.metrics.scoring import expected_calibration_error
+from facesim_index.models.resolution import resolve
+from facesim_index.pairs.blocks import Faces
+from facesim_index.pairs.links import Links, nearest_links
+from facesim_index.people.clustering import Known, cluster
+from facesim_index.people.evidence import PAIRS_EXPONENT, person_degree, person_log10_lr
+from facesim_index.people.grouping import LINK_DEGREE, PeopleOptions, cluster_people
 from facesim_index.records import (
     Box,
     EmbeddedFace,
@@ -51,8 +51,8 @@ from facesim_index.records import (
     PictureReading,
     Quality,
 )
-from facesim_index.scoring import expected_calibration_error
-from facesim_index.store import Batch, Store
+from facesim_index.store.catalog import people_rows
+from facesim_index.store.store import Batch, Store
 from tools.fit_shipped_calibration import METHOD, Labelled, all_pairs, read_pairs
 
 TARGET_F, TARGET_S, TARGET_MB = 0.994, 180.0, 6000
@@ -287,7 +287,7 @@ def _speed_rows(options: Options) -> list[Row]:
         _, later = _timed(lambda: cluster_people(store))
         _, full = _timed(lambda: cluster_people(store, PeopleOptions(full=True)))
         with store.catalog.read() as transaction:
-            found = catalog.assignments(transaction)
+            found = people_rows.assignments(transaction)
     label = -np.arange(1, n_faces + 1)
     label[found.face_ids - 1] = found.person_ids
     name = f"{n_faces:,} generated faces"

@@ -21,8 +21,8 @@ from benchmarks.bench_search import ADD_AT_ONCE, TOP, recall_at
 from benchmarks.harness import Options, Row, seconds
 from benchmarks.vectors import DIMENSION, open_segments, query_faces
 from facesim_index.records import Float32Array, Int64Array
-from facesim_index.vectors import Segment, file_sha256
-from facesim_index.vectors_search import search_segments
+from facesim_index.store.segments.search import search_segments
+from facesim_index.store.segments.segment import Segment, file_sha256
 
 N_FACES, N_FLAT = 10_000_000, 1_000_000
 N_QUERIES = 200

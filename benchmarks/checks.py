@@ -15,12 +15,12 @@ from unittest.mock import patch
 import numpy as np
 from sqlalchemy import Connection
 
-from facesim_index.catalog import row_checks
 from facesim_index.index import FaceIndex
 from facesim_index.records import SegmentId
-from facesim_index.vectors import Segment, write_segment
-from facesim_index.vectors_coarse import write_coarse
-from facesim_index.vectors_search import search_segments
+from facesim_index.store.segments.coarse import write_coarse
+from facesim_index.store.segments.search import search_segments
+from facesim_index.store.segments.segment import Segment, write_segment
+from facesim_index.store.sqlite import row_checks
 
 N_FACES = 100_000
 N_QUERIES = 200

@@ -9,10 +9,9 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
-from facesim_index.embedding import make_reader
-from facesim_index.engine import EngineSettings, engine_identity
-from facesim_index.models import resolve
-from facesim_index.pipeline import PoolSettings, WorkerPool
+from facesim_index.engine.loading import EngineSettings, engine_identity
+from facesim_index.engine.reading import make_reader
+from facesim_index.models.resolution import resolve
 from facesim_index.records import (
     EmbeddedFace,
     Float32Array,
@@ -20,6 +19,7 @@ from facesim_index.records import (
     PictureReading,
     UInt8Array,
 )
+from facesim_index.workers.pool import PoolSettings, WorkerPool
 
 QUALITY = ("size_px", "sharpness", "yaw_deg", "roll_deg", "detection")
 Suffix = str

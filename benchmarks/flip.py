@@ -16,14 +16,19 @@ from pathlib import Path
 
 import numpy as np
 
-from facesim_index.calibration import Calibration, Evidence, log10_lr
-from facesim_index.engine import EngineSettings, engine_identity, load_engine
-from facesim_index.fitting import LabelledScores, fit_scores
-from facesim_index.images import decode, read_bytes
-from facesim_index.models import resolve
-from facesim_index.people_bootstrap import people_drawn_anew, percentile_intervals
+from facesim_index.calibration.degree import Calibration, Evidence, log10_lr
+from facesim_index.calibration.fitting.fit import LabelledScores, fit_scores
+from facesim_index.engine.loading import EngineSettings, engine_identity, load_engine
+from facesim_index.metrics.bootstrap import people_drawn_anew, percentile_intervals
+from facesim_index.metrics.scoring import (
+    cllr,
+    equal_error_rate,
+    expected_calibration_error,
+    min_cllr,
+)
+from facesim_index.models.resolution import resolve
+from facesim_index.pictures.decoding import decode, read_bytes
 from facesim_index.records import Augment, Float64Array, Int64Array
-from facesim_index.scoring import cllr, equal_error_rate, expected_calibration_error, min_cllr
 from tools.fit_shipped_calibration import (
     METHOD,
     Labelled,

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from facesim_index import FaceIndex
-from facesim_index.labelled import central_face
+from facesim_index.labels.embeddings import central_face
 from facesim_index.records import Match
 
 DEGREES = (0.5, 0.9, 0.99)

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
 from benchmarks.ingest_pictures import camera_pictures, ordinary_photos, small_pictures
-from facesim_index import embedding, insightface_engine
-from facesim_index.catalog import reading
-from facesim_index.engine import EngineSettings, FaceEngine, engine_identity, load_engine
-from facesim_index.images import JpegFile, hash_file, use_one_thread
-from facesim_index.models import resolve
+from facesim_index.engine import face_engine
+from facesim_index.engine import reading as embedding
+from facesim_index.engine.loading import EngineSettings, FaceEngine, engine_identity, load_engine
+from facesim_index.engine.scrfd import Network
+from facesim_index.models.resolution import resolve
+from facesim_index.pictures.decoding import JpegFile, hash_file, use_one_thread
+from facesim_index.pictures.folder_walk import FoundFolder, WalkOptions, walk
 from facesim_index.records import FileLink, Float32Array, PictureReading
-from facesim_index.scrfd import Network
-from facesim_index.store import Batch, Store
-from facesim_index.walk import FoundFolder, WalkOptions, walk
+from facesim_index.store.catalog import picture_rows
+from facesim_index.store.store import Batch, Store
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -106,16 +107,16 @@ def main() -> None:
 
 def instrument(engine: FaceEngine, watch: Stopwatch) -> None:
     """Replace the functions of the stages by timed ones."""
-    assert isinstance(engine, insightface_engine.InsightFaceEngine)
+    assert isinstance(engine, face_engine.InsightFaceEngine)
     for owner, name, stage in (
         (embedding, "read_bytes", "read the file"),
         (embedding, "content_hash", "hash in the worker"),
         (embedding, "open_picture", "decode"),
         (JpegFile, "view", "decode"),
-        (insightface_engine, "find_faces", "detect: scale, decode boxes, merge"),
-        (insightface_engine, "_crops", "align and measure"),
-        (insightface_engine, "_embedded_face", "align and measure"),
-        (insightface_engine.InsightFaceEngine, "_embed", "recognise: prepare, normalise"),
+        (face_engine, "find_faces", "detect: scale, decode boxes, merge"),
+        (face_engine, "_crops", "align and measure"),
+        (face_engine, "_embedded_face", "align and measure"),
+        (face_engine.InsightFaceEngine, "_embed", "recognise: prepare, normalise"),
     ):
         setattr(owner, name, watch.timed(stage, getattr(owner, name)))
     detector, recogniser = engine._detector, engine._recogniser
@@ -161,7 +162,7 @@ def count_files(folder: Path) -> int:
 def is_known(store: Store, digest: bytes) -> bool:
     """Ask the catalog for a content, as the ingest does."""
     with store.catalog.read() as transaction:
-        return reading.image_by_hash(transaction, digest) is not None
+        return picture_rows.image_by_hash(transaction, digest) is not None
 
 
 if __name__ == "__main__":

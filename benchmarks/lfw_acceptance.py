@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 
 from facesim_index import FaceIndex
-from facesim_index.embedding import read_picture
-from facesim_index.engine import EngineSettings, load_engine
-from facesim_index.models import resolve
+from facesim_index.engine.loading import EngineSettings, load_engine
+from facesim_index.engine.reading import read_picture
+from facesim_index.models.resolution import resolve
 
 FACESIM = Path(sys.executable).with_name("facesim")
 N_KILLS = 5

@@ -17,12 +17,12 @@ from typing import cast
 
 import numpy as np
 
-from facesim_index.engine import EngineSettings, Provider, engine_identity, load_networks
-from facesim_index.images import decode
-from facesim_index.insightface_engine import InsightFaceEngine
-from facesim_index.models import resolve
+from facesim_index.engine.face_engine import InsightFaceEngine
+from facesim_index.engine.loading import EngineSettings, Provider, engine_identity, load_networks
+from facesim_index.engine.scrfd import Network
+from facesim_index.models.resolution import resolve
+from facesim_index.pictures.decoding import decode
 from facesim_index.records import Float32Array, Numerics
-from facesim_index.scrfd import Network
 
 Call = tuple[Callable[[Float32Array], list[Float32Array]], Float32Array]
 

@@ -19,17 +19,17 @@ import numpy as np
 
 from benchmarks.flip import best_threshold, judge, tell, tell_difference
 from benchmarks.ingest_pictures import ordinary_photos
-from facesim_index.arcface import ArcFace
-from facesim_index.embedding import read_picture
-from facesim_index.engine import (
+from facesim_index.engine.arcface import ArcFace
+from facesim_index.engine.loading import (
     EngineSettings,
     Provider,
     engine_identity,
     load_engine,
     load_networks,
 )
-from facesim_index.images import use_one_thread
-from facesim_index.models import resolve
+from facesim_index.engine.reading import read_picture
+from facesim_index.models.resolution import resolve
+from facesim_index.pictures.decoding import use_one_thread
 from facesim_index.records import Numerics
 from tools.fit_shipped_calibration import (
     Labelled,

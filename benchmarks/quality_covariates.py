@@ -30,10 +30,10 @@ import numpy as np
 from scipy.optimize import minimize
 
 from benchmarks.degraded_faces import CONDITIONS, QUALITY, Faces, load_or_embed
-from facesim_index.fitting import count_cosines, fit_counts
-from facesim_index.people_bootstrap import people_drawn_anew, percentile_intervals
+from facesim_index.calibration.fitting.fit import count_cosines, fit_counts
+from facesim_index.metrics.bootstrap import people_drawn_anew, percentile_intervals
+from facesim_index.metrics.scoring import expected_calibration_error, min_cllr
 from facesim_index.records import Float32Array, Float64Array, Int64Array
-from facesim_index.scoring import expected_calibration_error, min_cllr
 from tools.fit_shipped_calibration import people_of, read_pairs
 
 CLAIMED = (1e-2, 1e-3, 1e-4)

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesim_index.records import Float32Array, Int64Array, SegmentId
-from facesim_index.store import SEGMENT_CAP_ROWS
-from facesim_index.vectors import Segment, file_sha256, write_segment
-from facesim_index.vectors_coarse import coarse_path, wants_coarse, write_coarse
+from facesim_index.store.segments.coarse import coarse_path, wants_coarse, write_coarse
+from facesim_index.store.segments.segment import Segment, file_sha256, write_segment
+from facesim_index.store.store import SEGMENT_CAP_ROWS
 
 DIMENSION = 512
 FACES_PER_PERSON = 10

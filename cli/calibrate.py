@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from facesim_index.documents import check_document
+from facesim_index.export.documents import check_document
 
 from .calibration_text import (
     LIST_COLUMNS,
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from facesim_index.index import FaceIndex
-    from facesim_index.labelled_scores import LabelledData
+    from facesim_index.labels.labelled_data import LabelledData
     from facesim_index.records import Float32Array, Int64Array, PictureFaces
-    from facesim_index.store import Store
+    from facesim_index.store.store import Store
 
 MethodChoice = Literal["auto", "logistic", "isotonic", "beta"]
 HeadChoice = Literal["auto", "cosine", "weighted-l1", "product", "contrastive"]
@@ -142,9 +142,9 @@ def calibrate(
                 f"give the options of {ctx.invoked_subcommand} after its name, not before"
             )
         return
-    from facesim_index.calibrating import fit_calibration
-    from facesim_index.kept_calibrations import check_name, keep
-    from facesim_index.store import Store
+    from facesim_index.calibration.fitting.calibrating import fit_calibration
+    from facesim_index.degrees.kept_calibrations import check_name, keep
+    from facesim_index.store.store import Store
 
     state = ctx.ensure_object(State)
     _check_labels(pairs, images, people)
@@ -185,8 +185,8 @@ def calibrate(
 @pass_state
 def list_command(state: State, as_json: bool) -> None:
     """List the calibrations that can be chosen; * marks the one in force."""
-    from facesim_index.kept_calibrations import listed
-    from facesim_index.store import Store
+    from facesim_index.degrees.kept_calibrations import listed
+    from facesim_index.store.store import Store
 
     with state.open() as index, Store(index.path) as store:
         entries = listed(store)
@@ -206,7 +206,7 @@ def use(state: State, name: str) -> None:
 
     `default` is the one that comes with the package.
     """
-    from facesim_index.kept_calibrations import use as use_calibration
+    from facesim_index.degrees.kept_calibrations import use as use_calibration
 
     with state.open() as index:
         curve = use_calibration(index.path, name)
@@ -219,9 +219,9 @@ def use(state: State, name: str) -> None:
 @pass_state
 def show(state: State, name: str | None, as_json: bool) -> None:
     """Show a calibration and its evidence; the one in force by default."""
-    from facesim_index.calibration import to_json
-    from facesim_index.kept_calibrations import named
-    from facesim_index.store import Store
+    from facesim_index.calibration.degree import to_json
+    from facesim_index.degrees.kept_calibrations import named
+    from facesim_index.store.store import Store
 
     with state.open() as index, Store(index.path) as store:
         curve = named(store, name)
@@ -237,10 +237,10 @@ def show(state: State, name: str | None, as_json: bool) -> None:
 @pass_state
 def export(state: State, name: str, file: Path) -> None:
     """Write a calibration to a JSON file; - is standard output."""
-    from facesim_index.calibration import to_json
-    from facesim_index.files import atomic_output
-    from facesim_index.kept_calibrations import named
-    from facesim_index.store import Store
+    from facesim_index.calibration.degree import to_json
+    from facesim_index.degrees.kept_calibrations import named
+    from facesim_index.store.store import Store
+    from facesim_index.utils.files import atomic_output
 
     with state.open() as index, Store(index.path) as store:
         data = to_json(named(store, name)).encode()
@@ -259,7 +259,7 @@ def export(state: State, name: str, file: Path) -> None:
 @pass_state
 def import_command(state: State, file: Path, name: str | None, use_it: bool) -> None:
     """Keep a calibration that `export` wrote; it must be for the index's engine."""
-    from facesim_index.kept_calibrations import keep, read_calibration
+    from facesim_index.degrees.kept_calibrations import keep, read_calibration
 
     with state.open() as index:
         curve = read_calibration(file)
@@ -276,7 +276,7 @@ def drop(state: State, name: str) -> None:
 
     When it was in force, degrees are made with the one that comes with the package again.
     """
-    from facesim_index.kept_calibrations import drop as drop_calibration
+    from facesim_index.degrees.kept_calibrations import drop as drop_calibration
 
     with state.open() as index:
         curve = drop_calibration(index.path, name)
@@ -305,10 +305,10 @@ def check(
     strangers: how often such pairs score high is compared with how often the calibration says.
     Labels add to that.  Exits 1 when it claims too much.
     """
-    from facesim_index.calibration_check import check_index
-    from facesim_index.gallery import gallery_prior
-    from facesim_index.kept_calibrations import named
-    from facesim_index.store import Store
+    from facesim_index.degrees.calibration_check import check_index
+    from facesim_index.degrees.gallery import gallery_prior
+    from facesim_index.degrees.kept_calibrations import named
+    from facesim_index.store.store import Store
 
     _check_labels(pairs, images, people)
     with state.open() as index, Store(index.path) as store:
@@ -342,8 +342,8 @@ def _labelled(
     cache: Path | None,
 ) -> "LabelledData":
     """Embed what the labels name; the index itself is never filled with it."""
-    from facesim_index.face_labels import names_faces
-    from facesim_index.labelled_scores import face_pairs_data, people_data, picture_pairs_data
+    from facesim_index.labels.face_pairs import names_faces
+    from facesim_index.labels.labelled_data import face_pairs_data, people_data, picture_pairs_data
 
     pairs, images, people = labels
     if pairs is not None and names_faces(pairs):
@@ -398,7 +398,7 @@ class _OwnOrCache:
     def _open_cache(self) -> None:
         from facesim_index.errors import IndexNotFoundError
         from facesim_index.index import FaceIndex
-        from facesim_index.store import Store
+        from facesim_index.store.store import Store
 
         folder = self._cache
         if folder is None:

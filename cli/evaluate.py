@@ -19,11 +19,11 @@ from .progress_bar import progress_bar
 from .state import TYPED, Augment, Numerics, State, pass_state
 
 if TYPE_CHECKING:
-    from facesim_index.calibration import Calibration
-    from facesim_index.heads import Head
+    from facesim_index.calibration.degree import Calibration
+    from facesim_index.calibration.heads import Head
+    from facesim_index.evaluation.report import ReportOrigin
     from facesim_index.index import FaceIndex
     from facesim_index.records import EngineIdentity
-    from facesim_index.report import ReportOrigin
 
 CACHE_SUFFIX = ".evaluation.facesim"
 
@@ -60,7 +60,7 @@ class _Judged:
     @property
     def head(self) -> "Head":
         """What makes the scores that are judged."""
-        from facesim_index.heads import COSINE
+        from facesim_index.calibration.heads import COSINE
 
         return COSINE if self.curve is None else self.curve.head
 
@@ -145,7 +145,7 @@ def evaluate(
     )
     _check_usage(options)
     if report is not None:
-        from facesim_index.report import check_report_folder
+        from facesim_index.evaluation.report import check_report_folder
 
         check_report_folder(report)
     as_json = output_format == "json"
@@ -165,8 +165,8 @@ def _check_usage(options: _Options) -> None:
 
 
 def _evaluate_pairs(state: State, options: _Options, *, as_json: bool) -> None:
-    from facesim_index.evaluation import evaluate_pairs, score_pairs
-    from facesim_index.labels import read_pairs
+    from facesim_index.evaluation.verification import evaluate_pairs, score_pairs
+    from facesim_index.labels.pair_lists import read_pairs
 
     assert options.pairs is not None
     listed = read_pairs(options.pairs, options.images)
@@ -178,7 +178,7 @@ def _evaluate_pairs(state: State, options: _Options, *, as_json: bool) -> None:
         labelled = score_pairs(judged.index, listed, options.pairs.name, judged.head)
         result = evaluate_pairs(labelled, judged.curve, judged.engine, folds=options.folds)
         if options.report is not None:
-            from facesim_index.report import write_pair_report
+            from facesim_index.evaluation.report import write_pair_report
 
             origin = _origin(options.images or options.pairs.parent)
             written = (result, judged.curve)
@@ -191,8 +191,8 @@ def _evaluate_pairs(state: State, options: _Options, *, as_json: bool) -> None:
 
 
 def _evaluate_people(state: State, options: _Options, *, as_json: bool) -> None:
-    from facesim_index.identification import evaluate_people, search_people
-    from facesim_index.labels import people_folder
+    from facesim_index.evaluation.identification import evaluate_people, search_people
+    from facesim_index.labels.pair_lists import people_folder
 
     assert options.people is not None
     paths = list(people_folder(options.people))
@@ -201,7 +201,7 @@ def _evaluate_people(state: State, options: _Options, *, as_json: bool) -> None:
         name = options.people.resolve().name
         result = evaluate_people(searches, name, judged.engine)
         if options.report is not None:
-            from facesim_index.report import write_people_report
+            from facesim_index.evaluation.report import write_people_report
 
             origin = _origin(options.people)
             page = write_people_report(options.report, judged.index, searches, result, origin)
@@ -214,7 +214,7 @@ def _evaluate_people(state: State, options: _Options, *, as_json: bool) -> None:
 
 def _origin(images: Path) -> "ReportOrigin":
     """Return where a report comes from: what was typed, when, and the folder of the pictures."""
-    from facesim_index.report import ReportOrigin
+    from facesim_index.evaluation.report import ReportOrigin
 
     words = click.get_current_context().meta.get(TYPED, ())
     command = shlex.join(("facesim", *words))
@@ -225,7 +225,7 @@ def _origin(images: Path) -> "ReportOrigin":
 def _judged(state: State, options: _Options, paths: Sequence[Path]) -> Iterator[_Judged]:
     """Open what has the embeddings of the pictures, after reading those that are new."""
     from facesim_index.errors import IndexNotFoundError
-    from facesim_index.store import Store
+    from facesim_index.store.store import Store
 
     with contextlib.ExitStack() as closing:
         own: FaceIndex | None = None

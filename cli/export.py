@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import click
 
-from facesim_index.plain_text import csv_line
+from facesim_index.utils.text import csv_line
 
 from .output import printable, spreadsheet_option
 from .progress_bar import progress_bar
@@ -16,8 +16,8 @@ from .query import gallery_prior_option
 from .state import State, pass_state
 
 if TYPE_CHECKING:
+    from facesim_index.degrees.prior import Prior
     from facesim_index.index import FaceIndex
-    from facesim_index.prior import Prior
     from facesim_index.records import Int64Array
 
 out_argument = click.argument(
@@ -80,8 +80,8 @@ def matrix(
     wide: face ids are the header and the first column.  long: face_a,face_b,value for
     a < b, largest first within face_a.  Any number of faces fits into memory.
     """
-    from facesim_index.matrix import MatrixOptions
-    from facesim_index.progress import ProgressUpdate
+    from facesim_index.export.matrix import MatrixOptions
+    from facesim_index.utils.progress import ProgressUpdate
 
     with state.open() as index:
         ids = _chosen(index, under, face_ids)
@@ -131,7 +131,7 @@ def matches(
     One line for each pair, face_a < face_b, with the degree, log10 likelihood ratio, false
     match rate, cosine and both paths.  All pairs of the index are compared.
     """
-    from facesim_index.progress import ProgressUpdate
+    from facesim_index.utils.progress import ProgressUpdate
 
     with state.open() as index:
         n_faces = len(_chosen(index, under, None))
@@ -171,7 +171,7 @@ def faces(
     state: State, out: Path, under: str | None, face_ids: str | None, spreadsheet_safe: bool
 ) -> None:
     """Write one row for each face: where it is, its picture, landmarks and quality."""
-    from facesim_index.face_table import COLUMNS, row
+    from facesim_index.export.face_table import COLUMNS, row
 
     safe = spreadsheet_safe or _to_terminal(out)
     with state.open() as index:
@@ -193,7 +193,7 @@ def people(state: State, out: Path, with_ignored: bool, spreadsheet_safe: bool) 
 
     It says who is in which picture, so the file is for its owner alone, whatever the umask.
     """
-    from facesim_index.people_table import COLUMNS
+    from facesim_index.people.table import COLUMNS
 
     safe = spreadsheet_safe or _to_terminal(out)
     count = 0
@@ -263,7 +263,7 @@ def _read_ids(name: str) -> list[int]:
 @contextlib.contextmanager
 def _output(out: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """Open standard output, or a file that appears only when it is whole."""
-    from facesim_index.files import atomic_output
+    from facesim_index.utils.files import atomic_output
 
     if str(out) == "-":
         yield sys.stdout.buffer

@@ -21,9 +21,9 @@ from .query import gallery_prior_option
 from .state import State, pass_state
 
 if TYPE_CHECKING:
-    from facesim_index.appearances import Appearances
+    from facesim_index.degrees.prior import Prior
     from facesim_index.index import FaceIndex
-    from facesim_index.prior import Prior
+    from facesim_index.search.appearances import Appearances
 
 AUDIT_COLUMNS = ("at", "files", "faces", "secure", "finished")
 

@@ -14,8 +14,8 @@ from .state import Augment, Numerics, Provider, State, pass_state
 
 if TYPE_CHECKING:
     from facesim_index.index import FaceIndex
-    from facesim_index.ingest import IngestSummary
-    from facesim_index.scan import Scan
+    from facesim_index.ingest.run import IngestSummary
+    from facesim_index.ingest.scanning import Scan
 
 SUMMARY_FIELDS = (
     "files_seen",
@@ -111,7 +111,7 @@ def ingest(
     at any moment and run again: nothing is lost or done twice.  A photo that cannot be read
     never stops the run; it is listed by `facesim errors`.
     """
-    from facesim_index.scan import IngestOptions
+    from facesim_index.ingest.scanning import IngestOptions
 
     if people_folder is not None:
         paths += (str(people_folder),)

@@ -19,7 +19,7 @@ def models() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON list.")
 def list_command(as_json: bool) -> None:
     """List the packs that are installed or can be."""
-    from facesim_index.models import LICENCE_NOTICE, list_packs
+    from facesim_index.models.resolution import LICENCE_NOTICE, list_packs
 
     packs = list_packs()
     if as_json:
@@ -58,7 +58,7 @@ def list_command(as_json: bool) -> None:
 @click.argument("model", required=False, metavar="[PACK|FOLDER]")
 def verify(model: str | None) -> None:
     """Hash a pack's weights; exit 1 if they are not the right bytes."""
-    from facesim_index.models import verify as verify_pack
+    from facesim_index.models.resolution import verify as verify_pack
 
     pack = verify_pack(model)
     if pack.files is None:
@@ -81,7 +81,7 @@ def install(source: str, replace: bool) -> None:
 
     The public InsightFace packs are for non-commercial research only.
     """
-    from facesim_index.model_install import install as install_pack
+    from facesim_index.models.installation import install as install_pack
 
     files = install_pack(source, replace=replace)
     click.echo(f"installed {printable(files.name)} in {printable(str(files.detector.parent))}")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facesim_index.plain_text import Cell, csv_line, json_text
-from facesim_index.plain_text import count_text as count_text
-from facesim_index.plain_text import degree_text as degree_text
-from facesim_index.plain_text import printable as printable
+from facesim_index.utils.text import Cell, csv_line, json_text
+from facesim_index.utils.text import count_text as count_text
+from facesim_index.utils.text import degree_text as degree_text
+from facesim_index.utils.text import printable as printable
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facesim_index.documents import (
+from facesim_index.export.documents import (
     FACE_COLUMNS,
     REVIEW_COLUMNS,
     grouping_document,
@@ -30,10 +30,10 @@ from .query import gallery_prior_option, who
 from .state import State, pass_state
 
 if TYPE_CHECKING:
-    from facesim_index.catalog.people import PersonRow
-    from facesim_index.people import PeopleSummary
-    from facesim_index.people_review import Review, Side
-    from facesim_index.prior import Prior
+    from facesim_index.degrees.prior import Prior
+    from facesim_index.people.grouping import PeopleSummary
+    from facesim_index.people.review import Review, Side
+    from facesim_index.store.catalog.people_rows import PersonRow
 
 LIST_COLUMNS = ("person", "name", "faces", "pictures", "confirmed", "ignored")
 
@@ -93,7 +93,7 @@ def cluster(
     New faces join the people there are, and new people get new numbers.  Two faces of one photo
     are two people, and a face stays where a human put it.
     """
-    from facesim_index.people import PeopleOptions
+    from facesim_index.people.grouping import PeopleOptions
 
     options = PeopleOptions(full, min_degree, min_detection, min_face_px, prior)
     with state.open() as index, progress_bar(quiet=state.quiet) as progress:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from facesim_index.progress import Progress, ProgressUpdate, ignore
+from facesim_index.utils.progress import Progress, ProgressUpdate, ignore
 
 PLAIN_INTERVAL_S = 30.0
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facesim_index.documents import answer_document, box_document, comparison_document
-from facesim_index.plain_text import Cell
+from facesim_index.export.documents import answer_document, box_document, comparison_document
+from facesim_index.utils.text import Cell
 
 from .engine_options import augment_option, numerics_option
 from .output import (
@@ -25,7 +25,7 @@ from .output import (
 from .state import Augment, Numerics, State, pass_state
 
 if TYPE_CHECKING:
-    from facesim_index.prior import Prior
+    from facesim_index.degrees.prior import Prior
     from facesim_index.records import Comparison, Match, QueryAnswer
 
 CSV_COLUMNS = (
@@ -150,7 +150,7 @@ def query(
             err=True,
         )
     if sheet is not None:
-        from facesim_index.sheet import save_sheet
+        from facesim_index.display.sheet import save_sheet
 
         save_sheet(answer, sheet)
         state.say(f"Wrote {printable(str(sheet))}")
@@ -287,7 +287,7 @@ def person_text(known: "Match | QueryAnswer") -> str:
 
 
 def _table_row(match: "Match", n_extra: int) -> tuple[str, ...]:
-    from facesim_index.calibration import support_phrase
+    from facesim_index.calibration.degree import support_phrase
 
     return (
         str(match.rank),
@@ -350,7 +350,7 @@ def _interval_text(comparison: "Comparison") -> str:
 
 
 def _support_text(comparison: "Comparison") -> str:
-    from facesim_index.calibration import support_phrase
+    from facesim_index.calibration.degree import support_phrase
 
     if comparison.log10_lr is None:
         return ""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from facesim_index.plain_text import printable
+from facesim_index.utils.text import printable
 
 if TYPE_CHECKING:
-    from facesim_index.engine import EngineSettings
+    from facesim_index.engine.loading import EngineSettings
     from facesim_index.index import FaceIndex
 
 #: Where a context keeps the words of the command line.
@@ -69,11 +69,11 @@ class State:
         """Say once, at first use, what the licence of the weights allows."""
         if self.engine is not None:
             return
-        from facesim_index import models
+        from facesim_index.models import resolution
 
-        if models.licence_notice_due(models.resolve(model)):
-            click.echo(f"Note: {models.LICENCE_NOTICE}", err=True)
-            models.mark_licence_notice_shown()
+        if resolution.licence_notice_due(resolution.resolve(model)):
+            click.echo(f"Note: {resolution.LICENCE_NOTICE}", err=True)
+            resolution.mark_licence_notice_shown()
 
 
 pass_state = click.make_pass_decorator(State, ensure=True)

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from facesim_index.documents import error_document, status_document
+from facesim_index.export.documents import error_document, status_document
 
 from .output import (
     format_option,
@@ -172,8 +172,8 @@ def doctor(state: State, as_json: bool) -> None:
 
 
 def _mend_log(state: State) -> None:
-    from facesim_index.catalog_repair import mend_engine, mend_log
     from facesim_index.config import default_index
+    from facesim_index.upkeep.catalog_repair import mend_engine, mend_log
 
     folder = default_index() if state.index is None else state.index.expanduser()
     told = mend_log(folder)

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from facesim_index.errors import UsageError
-from facesim_index.known_models import DEFAULT_PACK
+from facesim_index.models.registry import DEFAULT_PACK
 
 DEFAULT_INDEX = "faces.facesim"
 

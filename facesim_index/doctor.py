@@ -21,8 +21,8 @@ from typing import Literal
 
 from facesim_index.config import default_index, models_folder
 from facesim_index.errors import FacesimError
-from facesim_index.models import list_packs, verify
-from facesim_index.private import open_to_others
+from facesim_index.models.resolution import list_packs, verify
+from facesim_index.utils.permissions import open_to_others
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
@@ -236,7 +236,7 @@ def check_provider() -> Check:
     -------
     Check
     """
-    from facesim_index.engine import probe_provider
+    from facesim_index.engine.loading import probe_provider
 
     provider = probe_provider("auto")
     if provider == "cpu" and shutil.which("nvidia-smi"):
@@ -257,7 +257,12 @@ def check_openvino() -> Check:
     -------
     Check
     """
-    from facesim_index.openvino_network import INSTALL, has_native_bf16, openvino_obstacle, version
+    from facesim_index.engine.runtimes.openvino_network import (
+        INSTALL,
+        has_native_bf16,
+        openvino_obstacle,
+        version,
+    )
 
     if "openvino" not in installed():
         return Check("openvino", "ok", f"not installed; it is optional: {INSTALL}")
@@ -382,9 +387,9 @@ def check_engine(index: Path) -> Check:
     -------
     Check
     """
-    from facesim_index.catalog import reading
-    from facesim_index.catalog.connection import CATALOG_NAME, needs_upgrade, open_catalog
-    from facesim_index.openvino_network import openvino_obstacle
+    from facesim_index.engine.runtimes.openvino_network import openvino_obstacle
+    from facesim_index.store.catalog import picture_rows
+    from facesim_index.store.sqlite.connection import CATALOG_NAME, needs_upgrade, open_catalog
 
     path = index / CATALOG_NAME
     if not path.is_file():
@@ -397,7 +402,7 @@ def check_engine(index: Path) -> Check:
         mend = "Give another index with --index, or see what it says."
         return Check("engine", "warning", str(error), mend)
     with closing(catalog), catalog.read() as transaction:
-        identity, _ = reading.engine(transaction)
+        identity, _ = picture_rows.engine(transaction)
     built = f"{index} was built with {identity}"
     if identity.numerics == "bf16" and (obstacle := openvino_obstacle("bf16")):
         return Check("engine", "warning", f"{built}, which cannot run here", f"See: {obstacle}.")

@@ -10,34 +10,29 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 import numpy as np
 
-from facesim_index import html_view as html_view  # draws what a notebook shows
-from facesim_index import maintenance, matches, people_search, search
-from facesim_index import matrix as matrices
-from facesim_index.appearances import Appearances, find_person
-from facesim_index.calibration import Calibration, shipped_calibration
-from facesim_index.catalog import audit, reading
-from facesim_index.catalog.audit import AuditLine
+from facesim_index.calibration.degree import Calibration, shipped_calibration
 from facesim_index.config import default_index
-from facesim_index.cores import usable_cores
-from facesim_index.engine import (
+from facesim_index.degrees.gallery import refresh_gallery_prior
+from facesim_index.degrees.kept_calibrations import check_engine, read_calibration
+from facesim_index.degrees.prior import Prior, resolve_prior
+from facesim_index.display import notebook as notebook  # draws what a notebook shows
+from facesim_index.engine.loading import (
     EngineSettings,
     FaceEngine,
     Provider,
     engine_identity,
     load_engine,
 )
+from facesim_index.engine.local_reader import read_all, running_provider, settings_for
 from facesim_index.errors import IndexNotFoundError, UsageError
-from facesim_index.gallery import refresh_gallery_prior
-from facesim_index.ingest import Ingest, IngestSummary
-from facesim_index.kept_calibrations import check_engine, read_calibration
-from facesim_index.maintenance import Repair, Verdict
-from facesim_index.matrix import MatrixBlock, MatrixOptions
-from facesim_index.people_book import PeopleBook
-from facesim_index.people_edits import Who
-from facesim_index.people_edits import find_person as person_of
-from facesim_index.prior import Prior, resolve_prior
-from facesim_index.progress import Progress, ignore
-from facesim_index.readers import read_all, running_provider, settings_for
+from facesim_index.export import matches
+from facesim_index.export import matrix as matrices
+from facesim_index.export.matrix import MatrixBlock, MatrixOptions
+from facesim_index.ingest.run import Ingest, IngestSummary
+from facesim_index.ingest.scanning import IngestOptions, Scan, resolve_targets, scan
+from facesim_index.people.book import PeopleBook
+from facesim_index.people.edits import Who
+from facesim_index.people.edits import find_person as person_of
 from facesim_index.records import (
     Augment,
     Comparison,
@@ -50,11 +45,19 @@ from facesim_index.records import (
     PictureFaces,
     QueryAnswer,
 )
-from facesim_index.scan import IngestOptions, Scan, resolve_targets, scan
-from facesim_index.search import QueryOptions
-from facesim_index.snapshots import Snapshot, restore_snapshot, take_snapshot
-from facesim_index.status import IndexStatus, index_status
-from facesim_index.store import Store
+from facesim_index.search import person as people_search
+from facesim_index.search import queries
+from facesim_index.search.appearances import Appearances, find_person
+from facesim_index.search.queries import QueryOptions
+from facesim_index.store.catalog import audit_log, picture_rows
+from facesim_index.store.catalog.audit_log import AuditLine
+from facesim_index.store.store import Store
+from facesim_index.upkeep import repairs
+from facesim_index.upkeep.repairs import Repair, Verdict
+from facesim_index.upkeep.snapshots import Snapshot, restore_snapshot, take_snapshot
+from facesim_index.upkeep.status import IndexStatus, index_status
+from facesim_index.utils.progress import Progress, ignore
+from facesim_index.utils.threads import usable_cores
 
 if TYPE_CHECKING:
     import pandas
@@ -345,14 +348,14 @@ class FaceIndex:
             raise UsageError("give either a picture, a face_id or a person to query")
         if picture is not None:
             path = Path(picture).expanduser()
-            return search.query_picture(self._opened, self._engine, path, options)
+            return queries.query_picture(self._opened, self._engine, path, options)
         if face is not None:
             raise UsageError("face chooses among the faces of a picture; a face_id is one face")
         if person is not None:
             with self._opened.catalog.read() as transaction:
                 found = person_of(transaction, person)
             return people_search.query_person(self._opened, found, options)
-        return search.query_face(self._opened, FaceId(face_id or 0), options)
+        return queries.query_face(self._opened, FaceId(face_id or 0), options)
 
     def prior(self, prior: Prior = "gallery") -> float:
         """Return the prior that an answer uses.
@@ -384,14 +387,14 @@ class FaceIndex:
         """Return the ids of all faces, ascending; with `under`, of pictures at or below a path."""
         where = None if under is None else Path(under).expanduser().resolve()
         with self._opened.catalog.read() as transaction:
-            return reading.face_ids(transaction, under=where)
+            return picture_rows.face_ids(transaction, under=where)
 
     def face_records(self, face_ids: Int64Array | None = None) -> Iterator[FaceRecord]:
         """Yield the records of faces, of all faces by default, in the order of `face_ids`."""
         ids = self.face_ids() if face_ids is None else face_ids
         for start in range(0, len(ids), FACES_PER_READ):
             with self._opened.catalog.read() as transaction:
-                found = reading.faces(transaction, ids[start : start + FACES_PER_READ])
+                found = picture_rows.faces(transaction, ids[start : start + FACES_PER_READ])
             yield from found
 
     def picture_faces(self, paths: Sequence[Path]) -> list[PictureFaces | None]:
@@ -409,7 +412,7 @@ class FaceIndex:
         if self._store is None:
             return [None for _ in paths]
         with self._store.catalog.read() as transaction:
-            return [reading.picture_faces(transaction, path) for path in paths]
+            return [picture_rows.picture_faces(transaction, path) for path in paths]
 
     def faces(self, *, under: AnyPath | None = None) -> "pandas.DataFrame":
         """Return one row for each face.
@@ -426,7 +429,7 @@ class FaceIndex:
         """
         import pandas
 
-        from facesim_index.face_table import COLUMNS, row
+        from facesim_index.export.face_table import COLUMNS, row
 
         records = self.face_records(self.face_ids(under=under))
         return pandas.DataFrame([row(record) for record in records], columns=list(COLUMNS))
@@ -604,7 +607,7 @@ class FaceIndex:
     def errors(self) -> Iterator[FailedFile]:
         """Yield every file that could not be used, by path."""
         with self._opened.catalog.read() as transaction:
-            yield from reading.failed_files(transaction)
+            yield from picture_rows.failed_files(transaction)
 
     def find_person(
         self,
@@ -652,7 +655,7 @@ class FaceIndex:
         *,
         face_ids: Sequence[int] = (),
         secure: bool = False,
-    ) -> "maintenance.Forgotten":
+    ) -> repairs.Forgotten:
         """Remove pictures, folders or faces from the index.
 
         A forgotten face stays forgotten.  A forgotten picture that is still on disk is found
@@ -681,14 +684,14 @@ class FaceIndex:
         with Store(self._folder, writable=True) as store:
             where = [Path(path).expanduser() for path in paths]
             ids = [FaceId(face_id) for face_id in face_ids]
-            forgotten = maintenance.forget(store, where, ids, secure=secure)
+            forgotten = repairs.forget(store, where, ids, secure=secure)
             refresh_gallery_prior(store)
             return forgotten
 
     def audit(self) -> tuple[AuditLine, ...]:
         """Return when something was forgotten and how much, oldest first; never what."""
         with self._opened.catalog.read() as transaction:
-            return audit.lines(transaction)
+            return audit_log.lines(transaction)
 
     def compact(self) -> None:
         """Rewrite the index without what was removed, in as few segments as may be."""
@@ -698,7 +701,7 @@ class FaceIndex:
 
     def verify(self) -> Verdict:
         """Compare every file and row of the index with what was recorded."""
-        return maintenance.verify(self._opened)
+        return repairs.verify(self._opened)
 
     def repair(self, *, workers: int | None = None) -> Repair:
         """Verify, and mend what can be mended from the pictures.
@@ -708,12 +711,12 @@ class FaceIndex:
         Repair
         """
         with Store(self._folder, writable=True) as store:
-            verdict = maintenance.verify(store)
+            verdict = repairs.verify(store)
             settings, _ = self._engine_settings()
             settings = dataclasses.replace(settings, min_detection=0.02, min_face_px=1)
             store.check_engine(engine_identity(settings))
             read = functools.partial(read_all, settings, workers, lambda: False)
-            repaired = maintenance.repair(store, verdict, read)
+            repaired = repairs.repair(store, verdict, read)
             refresh_gallery_prior(store)
             return repaired
 
@@ -854,7 +857,7 @@ def compare(
     )
     if own is not None:
         check_engine(own, loaded.identity)
-    return search.compare_pictures(
+    return queries.compare_pictures(
         loaded,
         Path(picture_a).expanduser(),
         Path(picture_b).expanduser(),

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, NewType
 import numpy as np
 from numpy.typing import NDArray
 
-from facesim_index.shown import Shown
+from facesim_index.utils.notebook_hook import Shown
 
 FaceId = NewType("FaceId", int)
 ImageId = NewType("ImageId", int)

@@ -1,1 +1,1 @@
-"""Alembic migrations of the catalog; `facesim_index.catalog` runs them."""
+"""Alembic migrations of the catalog; `facesim_index.store.catalog` runs them."""

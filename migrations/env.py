@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from facesim_index.catalog.schema import Base
+from facesim_index.store.catalog.schema import Base
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from facesim_index.embedding import make_reader
-from facesim_index.engine import EngineSettings
-from facesim_index.fake_engine import FAKE_IDENTITY
-from facesim_index.ingest import Ingest, IngestSummary
+from facesim_index.engine.fake import FAKE_IDENTITY
+from facesim_index.engine.loading import EngineSettings
+from facesim_index.engine.reading import make_reader
+from facesim_index.ingest.run import Ingest, IngestSummary
+from facesim_index.ingest.scanning import IngestOptions, resolve_targets
 from facesim_index.records import (
     Box,
     EmbeddedFace,
@@ -20,8 +21,7 @@ from facesim_index.records import (
     PictureReading,
     Quality,
 )
-from facesim_index.scan import IngestOptions, resolve_targets
-from facesim_index.store import Batch, Store
+from facesim_index.store.store import Batch, Store
 
 FAKE = EngineSettings(model=None)
 DIMENSION = FAKE_IDENTITY.dimension

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from facesim_index.calibration import Calibration, Evidence, to_json
-from facesim_index.catalog import calibrations
+from facesim_index.calibration.degree import Calibration, Evidence, to_json
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
-from facesim_index.fake_engine import FAKE_IDENTITY
-from facesim_index.store import Store
+from facesim_index.engine.fake import FAKE_IDENTITY
+from facesim_index.store.catalog import calibration_rows
+from facesim_index.store.store import Store
 from tests.builders import FAKE
 
 RED, DARK_RED, GREEN, DARK_GREEN, BLUE = (
@@ -39,5 +39,5 @@ def facesim(index: Path, *words: object) -> Result:
 def put_curve(store: Store) -> None:
     """Let degrees of an index be made with `CURVE`."""
     with store.catalog.write() as transaction:
-        calibrations.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
-        calibrations.activate(transaction, CURVE.name)
+        calibration_rows.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
+        calibration_rows.activate(transaction, CURVE.name)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from facesim_index.fake_engine import TILE_PX
+from facesim_index.engine.fake import TILE_PX
 from facesim_index.records import UInt8Array
 
 Colour = tuple[int, int, int]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facesim_index.alignment import (
+from facesim_index.engine.alignment import (
     ARCFACE_LANDMARKS,
     aligned_crop,
     pose_deg,

@@ -4,16 +4,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesim_index import calibrating, kept_calibrations
-from facesim_index.calibrating import CalibrationFit, HeadChoice, fit_calibration
-from facesim_index.calibration import Calibration, Evidence, from_json, log10_lr, to_json
+from facesim_index.calibration.degree import Calibration, Evidence, from_json, log10_lr, to_json
+from facesim_index.calibration.fitting import calibrating
+from facesim_index.calibration.fitting.calibrating import (
+    CalibrationFit,
+    HeadChoice,
+    fit_calibration,
+)
+from facesim_index.calibration.fitting.fit import METHODS, LabelledScores, Method, fit_scores
+from facesim_index.calibration.fitting.head_trials import HeadTrial
+from facesim_index.calibration.heads import COSINE, LEARNED
+from facesim_index.degrees import kept_calibrations
+from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.errors import CalibrationError, EngineMismatchError, UsageError
-from facesim_index.fake_engine import FAKE_IDENTITY
-from facesim_index.fitting import METHODS, LabelledScores, Method, fit_scores
-from facesim_index.head_trials import HeadTrial
-from facesim_index.heads import COSINE, LEARNED
-from facesim_index.labelled_scores import LabelledData, LabelledFaces
-from facesim_index.store import Store
+from facesim_index.labels.labelled_data import LabelledData, LabelledFaces
+from facesim_index.store.store import Store
 from tests.builders import new_store
 from tests.test_calibration import CHECK
 from tests.test_fitting_heads import people
@@ -54,8 +59,8 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def shipped(engine_key: str) -> Calibration | None:
         return SHIPPED if engine_key == FAKE_IDENTITY.key else None
 
-    monkeypatch.setattr("facesim_index.kept_calibrations.shipped_calibration", shipped)
-    monkeypatch.setattr("facesim_index.store.shipped_calibration", shipped)
+    monkeypatch.setattr("facesim_index.degrees.kept_calibrations.shipped_calibration", shipped)
+    monkeypatch.setattr("facesim_index.store.store.shipped_calibration", shipped)
     with new_store(tmp_path / "i.facesim"):
         pass
     return tmp_path / "i.facesim"

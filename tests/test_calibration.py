@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facesim_index.calibration import (
+from facesim_index.calibration.degree import (
     Calibration,
     Evidence,
     HeldOutCheck,
@@ -465,7 +465,7 @@ def test_json_that_is_not_as_written_is_refused(text: str, message: str) -> None
 
 
 def shipped_texts() -> list[str]:
-    folder = importlib.resources.files("facesim_index.calibrations")
+    folder = importlib.resources.files("facesim_index.calibration.data")
     return [
         entry.read_text(encoding="utf-8")
         for entry in folder.iterdir()
@@ -565,9 +565,9 @@ def listed_pairs(path: Path, every: int) -> tuple[list[tuple[str, str]], list[bo
 def test_strangers_in_everyday_photographs_have_low_degrees(
     test_data: Path, augment: Literal["none", "flip"]
 ) -> None:
-    from facesim_index.embedding import read_picture
-    from facesim_index.engine import EngineSettings, load_engine
-    from facesim_index.models import resolve
+    from facesim_index.engine.loading import EngineSettings, load_engine
+    from facesim_index.engine.reading import read_picture
+    from facesim_index.models.resolution import resolve
 
     engine = load_engine(EngineSettings(model=resolve(None), threads=2, augment=augment))
     curve = shipped_calibration(engine.identity.key)
@@ -583,9 +583,9 @@ def test_strangers_in_everyday_photographs_have_low_degrees(
 
 
 def test_degrees_tell_people_apart(test_data: Path) -> None:
-    from facesim_index.embedding import read_picture
-    from facesim_index.engine import EngineSettings, load_engine
-    from facesim_index.models import resolve
+    from facesim_index.engine.loading import EngineSettings, load_engine
+    from facesim_index.engine.reading import read_picture
+    from facesim_index.models.resolution import resolve
 
     lfw_dev = test_data / "lfw_dev"
     engine = load_engine(EngineSettings(model=resolve(None), threads=2))

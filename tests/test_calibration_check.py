@@ -3,20 +3,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesim_index.calibration import Calibration, Evidence
-from facesim_index.calibration_check import CalibrationCheck, check_index, check_pairs
-from facesim_index.fake_engine import FAKE_IDENTITY
-from facesim_index.free_negatives import (
+from facesim_index.calibration.degree import Calibration, Evidence
+from facesim_index.calibration.fitting.resampling import LabelledScores
+from facesim_index.degrees.calibration_check import CalibrationCheck, check_index, check_pairs
+from facesim_index.degrees.impostors import (
     AcrossPairs,
     SameImagePairs,
     across_pairs,
     same_image_pairs,
 )
-from facesim_index.grouped_rates import Groups, interval
-from facesim_index.labelled_scores import LabelledData
+from facesim_index.engine.fake import FAKE_IDENTITY
+from facesim_index.labels.labelled_data import LabelledData
+from facesim_index.metrics.grouped_rates import Groups, interval
 from facesim_index.records import Float32Array
-from facesim_index.resampling import LabelledScores
-from facesim_index.store import Store
+from facesim_index.store.store import Store
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 
 # Strangers' cosines are evenly spread over [0, 1]: the rate at cosine c is 1 - c, down to 1e-5.

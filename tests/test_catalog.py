@@ -13,15 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from facesim_index.catalog import reading, row_checks, writing
-from facesim_index.catalog.connection import (
-    SCHEMA_REVISION,
-    Catalog,
-    create_catalog,
-    needs_upgrade,
-    open_catalog,
-)
-from facesim_index.catalog.schema import Base
+from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.errors import (
     IndexDamagedError,
     IndexLockedError,
@@ -29,10 +21,19 @@ from facesim_index.errors import (
     IndexVersionError,
     StorageError,
 )
-from facesim_index.fake_engine import FAKE_IDENTITY
-from facesim_index.lock import WriterLock
 from facesim_index.records import FaceId, Failure, FailureCode, FileLink, FileStamp
-from facesim_index.store import Store
+from facesim_index.store.catalog import picture_rows, writing
+from facesim_index.store.catalog.schema import Base
+from facesim_index.store.lock import WriterLock
+from facesim_index.store.sqlite import row_checks
+from facesim_index.store.sqlite.connection import (
+    SCHEMA_REVISION,
+    Catalog,
+    create_catalog,
+    needs_upgrade,
+    open_catalog,
+)
+from facesim_index.store.store import Store
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 from tests.reliability.old_indexes import old_schema
 
@@ -60,12 +61,12 @@ def test_migrations_make_exactly_the_tables_of_the_schema(catalog: Catalog) -> N
 def test_a_reader_sees_one_moment_while_a_writer_commits(catalog: Catalog) -> None:
     reader = open_catalog(catalog.path, writable=False)
     with reader.read() as view:
-        before = reading.state(view).generation
+        before = picture_rows.state(view).generation
         with catalog.write() as transaction:
             writing.advance(transaction)
-        assert reading.state(view).generation == before
+        assert picture_rows.state(view).generation == before
     with reader.read() as view:
-        assert reading.state(view).generation == before + 1
+        assert picture_rows.state(view).generation == before + 1
     reader.close()
 
 
@@ -80,14 +81,14 @@ def test_an_interrupt_inside_a_statement_stays_an_interrupt(catalog: Catalog, bl
                 writing.put_root(transaction, "/somewhere")
             event.listen(transaction.engine.dialect, "do_execute", interrupt)
             try:
-                reading.state(transaction)
+                picture_rows.state(transaction)
             finally:
                 event.remove(transaction.engine.dialect, "do_execute", interrupt)
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     with catalog.write() as transaction:  # nothing of it holds a lock, nothing of it was written
-        assert reading.roots(transaction) == []
+        assert picture_rows.roots(transaction) == []
 
 
 def test_an_exception_in_a_write_undoes_all_of_it(catalog: Catalog) -> None:
@@ -99,7 +100,7 @@ def test_an_exception_in_a_write_undoes_all_of_it(catalog: Catalog) -> None:
     with pytest.raises(LookupError):
         fail_halfway()
     with catalog.read() as transaction:
-        assert reading.roots(transaction) == []
+        assert picture_rows.roots(transaction) == []
 
 
 @pytest.fixture
@@ -132,9 +133,9 @@ def test_an_older_index_is_upgraded_when_it_is_opened(
                 compare_metadata(MigrationContext.configure(view.transaction), Base.metadata) == []
             )
             [found] = view.search(unit_vectors(2, 7)[1:], 5)
-            [face] = reading.faces(view.transaction, found.face_ids)
+            [face] = picture_rows.faces(view.transaction, found.face_ids)
             assert (face.face_id, face.path, view.removed.tolist()) == (2, "/p/a.jpg", [1])
-            assert reading.prior_estimate(view.transaction) is None
+            assert picture_rows.prior_estimate(view.transaction) is None
     assert not needs_upgrade(path)
     with Store(old_index, writable=True) as store:  # the lock was let go
         commit_pictures(store, {"/p/b.jpg": picture("b", unit_vectors(1, 8))})
@@ -152,7 +153,7 @@ def test_an_older_index_that_cannot_be_changed_is_told(
     old_index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "facesim_index.catalog.connection.os.access", lambda _, mode: mode != os.W_OK
+        "facesim_index.store.sqlite.connection.os.access", lambda _, mode: mode != os.W_OK
     )
     for writable in (False, True):
         with pytest.raises(StorageError, match=r"older facesim \(schema 0001.*read-only; copy it"):
@@ -223,10 +224,10 @@ def test_any_file_name_survives_the_round_trip(
         for _ in range(2):
             writing.link_files(transaction, [FileLink(where, name, FileStamp(1, 2), None, failure)])
     with catalog.read() as transaction:
-        assert list(reading.folder_files(transaction, where)) == [name]
-        assert reading.folders_under(transaction, Path("/photos")) == [where]
-        assert len(reading.files_under(transaction, Path(where))) == 1
-        [listed] = reading.failed_files(transaction)
+        assert list(picture_rows.folder_files(transaction, where)) == [name]
+        assert picture_rows.folders_under(transaction, Path("/photos")) == [where]
+        assert len(picture_rows.files_under(transaction, Path(where))) == 1
+        [listed] = picture_rows.failed_files(transaction)
         assert listed.path == f"{where}/{name}"
     catalog.close()
 
@@ -246,6 +247,6 @@ def test_below_a_folder_means_below_that_very_folder(catalog: Catalog) -> None:
         writing.link_files(
             transaction, [FileLink(f, "x.jpg", FileStamp(1, 1), None, failure) for f in folders]
         )
-        assert sorted(reading.folders_under(transaction, Path("/p/a"))) == ["/p/a", "/p/a/b"]
-        assert len(reading.files_under(transaction, Path("/p/a/x.jpg"))) == 1
-        assert len(reading.folders_under(transaction, Path("/"))) == len(folders)
+        assert sorted(picture_rows.folders_under(transaction, Path("/p/a"))) == ["/p/a", "/p/a/b"]
+        assert len(picture_rows.files_under(transaction, Path("/p/a/x.jpg"))) == 1
+        assert len(picture_rows.folders_under(transaction, Path("/"))) == len(folders)

@@ -19,9 +19,9 @@ from facesim_index.cli.interrupts import graceful_interrupt
 from facesim_index.cli.main import main
 from facesim_index.cli.output import degree_text, printable
 from facesim_index.cli.state import State
+from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.errors import IndexDamagedError
-from facesim_index.fake_engine import FAKE_IDENTITY
-from facesim_index.store import Store
+from facesim_index.store.store import Store
 from tests.builders import FAKE
 from tests.pictures import demo_picture, fake_photo
 

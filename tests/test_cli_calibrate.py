@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from facesim_index.calibration import calibrated_degree, from_json, to_json
+from facesim_index.calibration.degree import calibrated_degree, from_json, to_json
 from facesim_index.cli.calibrate import calibrate
 from facesim_index.cli.main import FacesimGroup
 from facesim_index.cli.query import compare
 from facesim_index.cli.state import State
-from facesim_index.fake_engine import FAKE_IDENTITY
-from facesim_index.kept_calibrations import named
-from facesim_index.store import Store
+from facesim_index.degrees.kept_calibrations import named
+from facesim_index.engine.fake import FAKE_IDENTITY
+from facesim_index.store.store import Store
 from tests import builders
 from tests.builders import FAKE
 from tests.pictures import Colour, fake_photo

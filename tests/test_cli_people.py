@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from facesim_index.store import Store
+from facesim_index.store.store import Store
 from tests.coloured_people import BLUE, DARK_GREEN, DARK_RED, GREEN, RED, facesim, put_curve
 from tests.pictures import fake_photo
 

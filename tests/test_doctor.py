@@ -9,10 +9,10 @@ from types import ModuleType
 import pytest
 
 from facesim_index import doctor
-from facesim_index.catalog import row_checks
 from facesim_index.doctor import OPENCVS, RUNTIMES, Check, check_distributions
-from facesim_index.fake_engine import fake_identity
-from facesim_index.store import Store
+from facesim_index.engine.fake import fake_identity
+from facesim_index.store.sqlite import row_checks
+from facesim_index.store.store import Store
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fake_engine(monkeypatch: pytest.MonkeyPatch, provider: str | Exception) -> None:
-    engine = ModuleType("facesim_index.engine")
+    engine = ModuleType("facesim_index.engine.loading")
 
     def probe_provider(requested: str) -> str:
         assert requested == "auto"
@@ -35,7 +35,7 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch, provider: str | Exception) -> N
         return provider
 
     engine.probe_provider = probe_provider  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "facesim_index.engine", engine)
+    monkeypatch.setitem(sys.modules, "facesim_index.engine.loading", engine)
     monkeypatch.setattr(shutil, "which", lambda name: None)
 
 
@@ -265,7 +265,8 @@ def test_pictures_without_heif(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_importing_the_doctor_imports_nothing_heavy() -> None:
     code = (
         "import sys; import facesim_index.doctor; "
-        "heavy = {'faiss', 'onnxruntime', 'insightface', 'cv2', 'PIL', 'facesim_index.engine'};"
+        "heavy = {'faiss', 'onnxruntime', 'insightface', 'cv2', 'PIL'};"
+        "heavy.add('facesim_index.engine.loading');"
         "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesim_index.embedding import make_reader, read_picture
-from facesim_index.engine import EngineSettings, FaceEngine, load_engine
+from facesim_index.engine.fake import FAKE_IDENTITY, FakeEngine
+from facesim_index.engine.loading import EngineSettings, FaceEngine, load_engine
+from facesim_index.engine.reading import make_reader, read_picture
 from facesim_index.errors import ModelError, PictureError
-from facesim_index.fake_engine import FAKE_IDENTITY, FakeEngine
-from facesim_index.models import resolve
+from facesim_index.models.resolution import resolve
+from facesim_index.pictures.views import Pixels
 from facesim_index.records import (
     EmbeddedFace,
     EngineIdentity,
@@ -20,7 +21,6 @@ from facesim_index.records import (
     PictureReading,
     UInt8Array,
 )
-from facesim_index.views import Pixels
 from tests.pictures import demo_picture, fake_photo
 
 RED, ALSO_RED, BLUE = (200, 16, 16), (201, 17, 18), (16, 16, 200)
@@ -108,7 +108,7 @@ def test_too_little_memory_is_a_failure(photo: Path, monkeypatch: pytest.MonkeyP
     def exhausted(data: bytes, *, max_pixels: int) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("facesim_index.embedding.open_picture", exhausted)
+    monkeypatch.setattr("facesim_index.engine.reading.open_picture", exhausted)
     reading = read_picture(photo, FakeEngine())
     assert reading.failure is not None
     assert reading.failure.code is FailureCode.OUT_OF_MEMORY
@@ -145,7 +145,7 @@ def test_too_little_memory_for_the_bytes(photo: Path, monkeypatch: pytest.Monkey
     def exhausted(path: Path) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("facesim_index.embedding.read_bytes", exhausted)
+    monkeypatch.setattr("facesim_index.engine.reading.read_bytes", exhausted)
     failure = make_reader(EngineSettings(None))(photo)
     assert isinstance(failure, Failure)
     assert failure.code is FailureCode.OUT_OF_MEMORY

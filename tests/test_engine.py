@@ -16,20 +16,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facesim_index import engine as engine_module
-from facesim_index.alignment import aligned_crop
-from facesim_index.engine import (
+from facesim_index.engine import loading
+from facesim_index.engine.alignment import aligned_crop
+from facesim_index.engine.face_engine import MAX_BATCH
+from facesim_index.engine.fake import FAKE_IDENTITY, FakeEngine
+from facesim_index.engine.loading import (
     EngineSettings,
     FaceEngine,
     engine_identity,
     load_engine,
     probe_provider,
 )
+from facesim_index.engine.runtimes.onnx_graph import read_graph, with_free_outputs
 from facesim_index.errors import ModelError, ProviderError, UsageError
-from facesim_index.fake_engine import FAKE_IDENTITY, FakeEngine
-from facesim_index.graphs import read_graph, with_free_outputs
-from facesim_index.insightface_engine import MAX_BATCH
-from facesim_index.models import ModelFiles, resolve
+from facesim_index.models.resolution import ModelFiles, resolve
 from facesim_index.records import EmbeddedFace, Float32Array, UInt8Array
 from tests.pictures import DEMO_PICTURES, demo_picture, demo_pixels, package_folder, pixels, resized
 
@@ -134,7 +134,7 @@ def test_flip_is_the_sum_of_a_face_and_its_mirror_image(
     assert 2 * len(both) > MAX_BATCH
     assert [face.box for face in both] == [face.box for face in plain]
     assert [face.quality for face in both] == [face.quality for face in plain]
-    session = engine_module._session(with_free_outputs(read_graph(model.recogniser)), "cpu", 1)
+    session = loading._session(with_free_outputs(read_graph(model.recogniser)), "cpu", 1)
     from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 
     recogniser = ArcFaceONNX(model_file=str(model.recogniser), session=session)
@@ -265,7 +265,7 @@ def test_embeddings_are_those_of_insightface(engine: FaceEngine, model: ModelFil
 
 
 def test_a_batch_embeds_as_single_crops_do(model: ModelFiles) -> None:
-    recogniser = engine_module._load_recogniser(model, "cpu", 1)
+    recogniser = loading._load_recogniser(model, "cpu", 1)
     rng = np.random.default_rng(1)
     crops = list(rng.integers(0, 256, (MAX_BATCH, 112, 112, 3), dtype=np.uint8))
     together = recogniser.get_feat(crops)
@@ -293,7 +293,7 @@ def test_nothing_is_printed_or_warned(
 
 
 def test_an_embedding_that_is_no_direction_is_an_error(engine: FaceEngine) -> None:
-    from facesim_index.insightface_engine import InsightFaceEngine
+    from facesim_index.engine.face_engine import InsightFaceEngine
 
     class Broken:
         def __init__(self, value: float) -> None:
@@ -380,7 +380,7 @@ def test_too_little_memory_is_a_memory_error(
         error.code = cv2.Error.StsNoMem
         raise error
 
-    monkeypatch.setattr("facesim_index.detection.cv2.resize", exhausted)
+    monkeypatch.setattr("facesim_index.engine.detection.cv2.resize", exhausted)
     with pytest.raises(MemoryError):
         engine.embed_faces(demo_pixels("yaoming.jpg"))
 
@@ -524,16 +524,16 @@ def test_a_missing_file_is_named(settings: EngineSettings, model: ModelFiles) ->
 
 @pytest.fixture
 def fresh_probe() -> Iterator[None]:
-    engine_module._cuda_obstacle.cache_clear()
+    loading._cuda_obstacle.cache_clear()
     yield
-    engine_module._cuda_obstacle.cache_clear()
+    loading._cuda_obstacle.cache_clear()
 
 
 @pytest.mark.usefixtures("fresh_probe")
 def test_without_a_gpu_auto_is_cpu_and_cuda_an_error(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(engine_module, "_cuda_devices", lambda: 0)
+    monkeypatch.setattr(loading, "_cuda_devices", lambda: 0)
     assert probe_provider("cpu") == "cpu"
     assert probe_provider("auto") == "cpu"
     with pytest.raises(ProviderError, match="nvidia-smi"):
@@ -545,9 +545,9 @@ def test_without_a_gpu_auto_is_cpu_and_cuda_an_error(
 def test_a_gpu_that_the_runtime_cannot_use_is_found_out_quietly(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if engine_module._cuda_devices():
+    if loading._cuda_devices():
         pytest.skip("there is a GPU")
-    monkeypatch.setattr(engine_module, "_cuda_devices", lambda: 1)
+    monkeypatch.setattr(loading, "_cuda_devices", lambda: 1)
     assert probe_provider("auto") == "cpu"
     with pytest.raises(ProviderError, match="install"):
         probe_provider("cuda")
@@ -558,7 +558,7 @@ def test_a_gpu_that_the_runtime_cannot_use_is_found_out_quietly(
 def test_cuda_is_never_replaced_silently(
     settings: EngineSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "_cuda_devices", lambda: 0)
+    monkeypatch.setattr(loading, "_cuda_devices", lambda: 0)
     with pytest.raises(ProviderError, match="CUDA cannot run here"):
         load_engine(dataclasses.replace(settings, provider="cuda"))
 

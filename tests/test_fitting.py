@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from facesim_index import fitting, scoring
-from facesim_index.curves import Calibration, Evidence, from_json, to_json
+from facesim_index.calibration.fitting import fit as fitting
+from facesim_index.calibration.fitting.fit import LabelledScores, Method
+from facesim_index.calibration.record import Calibration, Evidence, from_json, to_json
 from facesim_index.errors import CalibrationError
-from facesim_index.fitting import LabelledScores, Method
+from facesim_index.metrics import scoring
 from facesim_index.records import Float64Array
 
 

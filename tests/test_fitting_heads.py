@@ -3,14 +3,14 @@ import itertools
 import numpy as np
 import pytest
 
-from facesim_index import fitting_heads
+from facesim_index.calibration.fitting import learned_heads
+from facesim_index.calibration.fitting.head_trials import HeadTrial, try_heads
+from facesim_index.calibration.fitting.learned_heads import fit_head, training_pairs
+from facesim_index.calibration.heads import COSINE, LEARNED, Head, LearnedKind
 from facesim_index.errors import CalibrationError
-from facesim_index.fitting_heads import fit_head, training_pairs
-from facesim_index.head_trials import HeadTrial, try_heads
-from facesim_index.heads import COSINE, LEARNED, Head, LearnedKind
-from facesim_index.labelled_scores import LabelledFaces
+from facesim_index.labels.labelled_data import LabelledFaces
+from facesim_index.metrics.scoring import equal_error_rate
 from facesim_index.records import Float32Array, Int64Array
-from facesim_index.scoring import equal_error_rate
 
 DIMENSION = 24
 
@@ -51,8 +51,8 @@ def test_every_pair_of_few_pictures_is_learned_from() -> None:
 
 
 def test_of_many_pairs_the_hardest_stand_for_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting_heads, "N_HARD", 50)
-    monkeypatch.setattr(fitting_heads, "N_RANDOM", 200)
+    monkeypatch.setattr(learned_heads, "N_HARD", 50)
+    monkeypatch.setattr(learned_heads, "N_RANDOM", 200)
     vectors, person = people(30, 20)
     pairs = training_pairs(vectors, person)
     impostor = pairs.same == 0.0
@@ -112,15 +112,15 @@ def test_a_projection_of_few_people_keeps_their_cosines() -> None:
 
 
 def test_a_projection_has_less_loss_on_other_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting_heads, "PROJECTION_PULL", 10.0)
+    monkeypatch.setattr(learned_heads, "PROJECTION_PULL", 10.0)
     vectors, person = people(300, noisy=8)
     learned = fit_head("contrastive", vectors, person).weights.astype(np.float64)
     others, of_other = people(60, noisy=8, seed=2)
     pairs = training_pairs(others, of_other)
     ends = pairs.left, pairs.right
     faces = others.astype(np.float64)
-    loss = fitting_heads._contrastive(learned, faces, ends, pairs)[0]
-    assert loss < 0.9 * fitting_heads._contrastive(np.eye(DIMENSION), faces, ends, pairs)[0]
+    loss = learned_heads._contrastive(learned, faces, ends, pairs)[0]
+    assert loss < 0.9 * learned_heads._contrastive(np.eye(DIMENSION), faces, ends, pairs)[0]
 
 
 def test_the_slopes_are_those_of_the_losses() -> None:
@@ -132,15 +132,15 @@ def test_the_slopes_are_those_of_the_losses() -> None:
     random = np.random.default_rng(0)
     alike = faces[pairs.left] * faces[pairs.right]
     at = random.normal(size=DIMENSION + 1)
-    numeric = approx_fprime(at, lambda x: fitting_heads._logistic(x, alike, pairs)[0], 1e-7)
-    assert fitting_heads._logistic(at, alike, pairs)[1] == pytest.approx(numeric, abs=1e-6)
+    numeric = approx_fprime(at, lambda x: learned_heads._logistic(x, alike, pairs)[0], 1e-7)
+    assert learned_heads._logistic(at, alike, pairs)[1] == pytest.approx(numeric, abs=1e-6)
     shape = (3, DIMENSION)
     ends = pairs.left, pairs.right
     at = random.normal(size=3 * DIMENSION)
     numeric = approx_fprime(
-        at, lambda x: fitting_heads._contrastive(x.reshape(shape), faces, ends, pairs)[0], 1e-7
+        at, lambda x: learned_heads._contrastive(x.reshape(shape), faces, ends, pairs)[0], 1e-7
     )
-    slope = fitting_heads._contrastive(at.reshape(shape), faces, ends, pairs)[1]
+    slope = learned_heads._contrastive(at.reshape(shape), faces, ends, pairs)[1]
     assert slope.ravel() == pytest.approx(numeric, abs=1e-6)
 
 

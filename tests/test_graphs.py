@@ -7,14 +7,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from facesim_index.alignment import ARCFACE_SIDE_PX
-from facesim_index.graphs import (
+from facesim_index.engine.alignment import ARCFACE_SIDE_PX
+from facesim_index.engine.runtimes.onnx_graph import (
     read_graph,
     recogniser_scaling,
     with_free_outputs,
     with_quick_prelu,
 )
-from facesim_index.models import resolve
+from facesim_index.models.resolution import resolve
 from facesim_index.records import Float32Array
 
 

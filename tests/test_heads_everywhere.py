@@ -9,24 +9,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesim_index import kept_calibrations, matrix, search
-from facesim_index.calibration import Calibration, Evidence, calibrated_degree, from_json, to_json
-from facesim_index.calibration_check import check_index
-from facesim_index.engine import load_engine
+from facesim_index.calibration.degree import (
+    Calibration,
+    Evidence,
+    calibrated_degree,
+    from_json,
+    to_json,
+)
+from facesim_index.calibration.heads import COSINE, LEARNED, Head
+from facesim_index.degrees import kept_calibrations
+from facesim_index.degrees.calibration_check import check_index
+from facesim_index.degrees.gallery import BINS, estimate_gallery_prior, gallery_prior, sample_scores
+from facesim_index.degrees.impostors import across_pairs, same_image_pairs
+from facesim_index.engine.fake import FAKE_IDENTITY
+from facesim_index.engine.loading import load_engine
 from facesim_index.errors import CalibrationError
-from facesim_index.evaluation import evaluate_pairs, score_pairs
-from facesim_index.fake_engine import FAKE_IDENTITY
-from facesim_index.free_negatives import across_pairs, same_image_pairs
-from facesim_index.gallery import BINS, estimate_gallery_prior, gallery_prior, sample_scores
-from facesim_index.heads import COSINE, LEARNED, Head
-from facesim_index.identification import evaluate_people, search_people
-from facesim_index.labelled_scores import face_pairs_data
-from facesim_index.labels import LabelledPair, PairList
-from facesim_index.matches import write_matches
-from facesim_index.matrix import MatrixOptions, matrix_frame, write_long, write_wide
+from facesim_index.evaluation.identification import evaluate_people, search_people
+from facesim_index.evaluation.verification import evaluate_pairs, score_pairs
+from facesim_index.export import matrix
+from facesim_index.export.matches import write_matches
+from facesim_index.export.matrix import MatrixOptions, matrix_frame, write_long, write_wide
+from facesim_index.labels.labelled_data import face_pairs_data
+from facesim_index.labels.pair_lists import LabelledPair, PairList
 from facesim_index.records import FaceId, Float32Array, Float64Array, Int64Array
-from facesim_index.search import QueryOptions, compare_pictures, query_face, query_picture
-from facesim_index.store import Store
+from facesim_index.search import queries
+from facesim_index.search.queries import QueryOptions, compare_pictures, query_face, query_picture
+from facesim_index.store.store import Store
 from tests.builders import FAKE, commit_pictures, ingest, new_store, picture, unit_vectors
 from tests.pictures import fake_photo
 from tests.test_heads import a_head
@@ -233,7 +241,9 @@ def test_pictures_are_queried_and_compared_alike(
     assert match.log10_lr == pytest.approx(one.log10_lr, abs=5e-3)
     assert match.cosine == pytest.approx(one.cosine, abs=1e-3)
     [left], [right] = (
-        head.transform(np.stack([face.embedding for face in search.read_faces(engine, path).faces]))
+        head.transform(
+            np.stack([face.embedding for face in queries.read_faces(engine, path).faces])
+        )
         for path in (a, b)
     )
     score = np.clip(head.listed_scores(left[None], right[None]), -1.0, 1.0)
@@ -247,7 +257,7 @@ def test_a_learned_head_orders_more_faces_than_are_wanted(
     in_force(monkeypatch, curve_of(head))
     ids, scores = by_pairs(store, head)
     _, cosines = by_pairs(store, COSINE)
-    monkeypatch.setattr(search, "MIN_CANDIDATES", 1)
+    monkeypatch.setattr(queries, "MIN_CANDIDATES", 1)
     for row in range(0, 60, 7):
         near = [n for n in np.lexsort((ids, -cosines[row])) if n != row][:20]
         best = sorted(near, key=lambda n: (-scores[row, n], ids[n]))[:2]

@@ -12,14 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facesim_index import html_view, sheet
-from facesim_index.catalog.people import PersonRow, PersonRows
-from facesim_index.html_view import SIDE_PX
+from facesim_index.display import notebook, sheet
+from facesim_index.display.notebook import SIDE_PX
 from facesim_index.index import FaceIndex
-from facesim_index.ingest import IngestSummary
-from facesim_index.people_edits import PersonFace, PersonFaces
-from facesim_index.people_review import DoubtfulFace, LikelyMerge, Review, Side
-from facesim_index.plain_text import printable
+from facesim_index.ingest.run import IngestSummary
+from facesim_index.people.edits import PersonFace, PersonFaces
+from facesim_index.people.review import DoubtfulFace, LikelyMerge, Review, Side
 from facesim_index.records import (
     Box,
     Comparison,
@@ -33,8 +31,10 @@ from facesim_index.records import (
     QueryAnswer,
     UInt8Array,
 )
-from facesim_index.shown import Shown
-from facesim_index.status import IndexStatus
+from facesim_index.store.catalog.people_rows import PersonRow, PersonRows
+from facesim_index.upkeep.status import IndexStatus
+from facesim_index.utils.notebook_hook import Shown
+from facesim_index.utils.text import printable
 from tests.builders import FAKE, ingest, new_store
 from tests.pictures import fake_photo
 
@@ -305,7 +305,7 @@ def test_what_is_lacking_and_what_is_too_much_is_told() -> None:
     empty = page(answer("/p/q.jpg", n_left_out=3, damaged_segments=("000001.faiss",)))
     assert "no match" in empty.text
     assert "3 faces were left out" in empty.text
-    many = page(answer("/p/q.jpg", *(match("/p/a.jpg") for _ in range(html_view.MOST_FACES + 4))))
+    many = page(answer("/p/q.jpg", *(match("/p/a.jpg") for _ in range(notebook.MOST_FACES + 4))))
     assert "and 4 more, not shown" in many.text
     assert page(Review((), (), 0.1)).text.count("No") == 2
     stopped = page(IngestSummary(interrupted=True))

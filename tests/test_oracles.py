@@ -30,13 +30,17 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from facesim_index import pair_figures, scoring
-from facesim_index.fitting import count_cosines
-from facesim_index.pair_figures import ScoredPairs
-from facesim_index.parametric import beta_curve, logistic_curve, weighted_regression
+from facesim_index.calibration.fitting.fit import count_cosines
+from facesim_index.calibration.fitting.monotone import SLOPE_COST, Bounds, bounds_of, histogram_of
+from facesim_index.calibration.fitting.parametric import (
+    beta_curve,
+    logistic_curve,
+    weighted_regression,
+)
+from facesim_index.calibration.fitting.resampling import bins_of
+from facesim_index.metrics import scoring, verification
+from facesim_index.metrics.verification import ScoredPairs
 from facesim_index.records import Float64Array, Int64Array
-from facesim_index.resampling import bins_of
-from facesim_index.smoothing import SLOPE_COST, Bounds, bounds_of, histogram_of
 from tools.elub_bounds import elub_of_counts, line, staircase
 
 LN_10 = math.log(10.0)
@@ -114,7 +118,7 @@ def check_min_cllr(genuine: Float64Array, impostor: Float64Array) -> None:
     score, same = labelled(genuine, impostor)
     expected = lir_cllr_min(LLRData(features=score, labels=same))
     assert scoring.min_cllr(genuine, impostor) == pytest.approx(expected, abs=1e-9)
-    assert pair_figures.min_cllr(as_pairs(genuine, impostor)) == pytest.approx(expected, abs=1e-9)
+    assert verification.min_cllr(as_pairs(genuine, impostor)) == pytest.approx(expected, abs=1e-9)
 
 
 @given(classes)
@@ -278,10 +282,10 @@ def test_beta_calibration() -> None:
 def check_roc(genuine: Float64Array, impostor: Float64Array) -> None:
     score, same = labelled(genuine, impostor)
     pairs = as_pairs(genuine, impostor)
-    assert pair_figures.area_under_roc(pairs) == pytest.approx(roc_auc_score(same, score), abs=1e-9)
+    assert verification.area_under_roc(pairs) == pytest.approx(roc_auc_score(same, score), abs=1e-9)
     # scikit-learn's thresholds descend, ours ascend; both begin and end with all and nothing.
     false, true, thresholds = roc_curve(same, score, drop_intermediate=False)
-    rates = pair_figures.error_rates(pairs)
+    rates = verification.error_rates(pairs)
     assert_allclose(rates.threshold, thresholds[::-1], atol=0.0)
     assert_allclose(rates.false_match, false[::-1], atol=1e-12)
     assert_allclose(1.0 - rates.false_non_match, true[::-1], atol=1e-12)
@@ -325,7 +329,7 @@ def test_equal_error_rate(both: tuple[list[float], list[float]]) -> None:
     means = ((false + 1.0 - true) / 2.0)[apart <= apart.min() + 1e-12]
     found = scoring.equal_error_rate(genuine, impostor)
     assert np.abs(means - found).min() < 1e-9
-    assert pair_figures.equal_error_rate(as_pairs(genuine, impostor)) == found
+    assert verification.equal_error_rate(as_pairs(genuine, impostor)) == found
 
 
 @pytest.mark.parametrize("number", [0, 3])
@@ -344,8 +348,8 @@ def test_equal_error_rate_of_many_pairs(number: int) -> None:
 def test_accuracy(both: tuple[list[float], list[float]], threshold: float) -> None:
     pairs = as_pairs(np.array(both[0]), np.array(both[1]))
     expected = accuracy_score(pairs.same, pairs.cosine >= threshold)
-    assert pair_figures.accuracy(pairs, threshold) == pytest.approx(expected, abs=1e-12)
-    best = pair_figures.accuracy(pairs, pair_figures.best_threshold(pairs))
+    assert verification.accuracy(pairs, threshold) == pytest.approx(expected, abs=1e-12)
+    best = verification.accuracy(pairs, verification.best_threshold(pairs))
     _, _, thresholds = roc_curve(pairs.same, pairs.cosine, drop_intermediate=False)
     every = [accuracy_score(pairs.same, pairs.cosine >= each) for each in thresholds]
     assert best == pytest.approx(max(every), abs=1e-12)
@@ -363,7 +367,7 @@ def test_brier(genuine: list[float], impostor: list[float]) -> None:
     """scikit-learn's with balanced weights: ours gives both classes the same weight."""
     degree, same = labelled(np.array(genuine), np.array(impostor))
     expected = brier_score_loss(same, degree, sample_weight=balanced(same))
-    assert pair_figures.brier(degree, same == 1) == pytest.approx(expected, abs=1e-9)
+    assert verification.brier(degree, same == 1) == pytest.approx(expected, abs=1e-9)
 
 
 @given(seed=st.integers(0, 2**32 - 1), n_pairs=st.integers(1, 200))

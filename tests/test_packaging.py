@@ -97,13 +97,13 @@ def test_the_wheel_holds_every_module_and_data_file(wheel: Path) -> None:
     }
     assert {
         "facesim_index/py.typed",
-        "facesim_index/report.html",
+        "facesim_index/evaluation/report.html",
         "facesim_index/web/static/docs.js",
         "facesim_index/cli/main.py",
         "facesim_index/migrations/env.py",
         "facesim_index/migrations/script.py.mako",
     } <= expected
-    assert any(re.fullmatch(r"facesim_index/calibrations/.+\.json", name) for name in expected)
+    assert any(re.fullmatch(r"facesim_index/calibration/data/.+\.json", name) for name in expected)
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
         licences = [name for name in archive.namelist() if name.endswith("licenses/LICENSE")]

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from facesim_index.errors import CalibrationError
-from facesim_index.pair_figures import (
+from facesim_index.metrics.verification import (
     ScoredPairs,
     accuracy,
     area_under_roc,

@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 from scipy.stats import beta, norm
 
+from facesim_index.calibration.fitting.monotone import BINS, Bounds, Histogram, histogram_of
+from facesim_index.calibration.fitting.parametric import (
+    beta_curve,
+    logistic_curve,
+    weighted_regression,
+)
 from facesim_index.errors import CalibrationError
-from facesim_index.parametric import beta_curve, logistic_curve, weighted_regression
 from facesim_index.records import Float64Array
-from facesim_index.smoothing import BINS, Bounds, Histogram, histogram_of
 
 CENTRES = np.asarray((np.arange(BINS) + 0.5) * 2.0 / BINS - 1.0, dtype=np.float64)
 WIDE = Bounds(-3.0, 3.0, -0.5, 0.5)

@@ -9,18 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from facesim_index.calibration import Calibration, Evidence, to_json
-from facesim_index.catalog import calibrations
-from facesim_index.catalog import people as catalog
+from facesim_index.calibration.degree import Calibration, Evidence, to_json
+from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.errors import CalibrationError, UsageError
-from facesim_index.exact_cosines import Faces
-from facesim_index.fake_engine import FAKE_IDENTITY
 from facesim_index.index import FaceIndex
-from facesim_index.maintenance import forget
-from facesim_index.nearest_links import nearest_links
-from facesim_index.people import PeopleOptions, PeopleSummary, cluster_people
-from facesim_index.people_clustering import Known, cluster
-from facesim_index.people_edits import (
+from facesim_index.pairs.blocks import Faces
+from facesim_index.pairs.links import nearest_links
+from facesim_index.people.clustering import Known, cluster
+from facesim_index.people.edits import (
     confirm_faces,
     ignore_person,
     keep_faces,
@@ -33,10 +29,13 @@ from facesim_index.people_edits import (
     split_person,
     undo,
 )
-from facesim_index.people_evidence import person_degree, person_log10_lr
-from facesim_index.people_review import doubtful_faces, review_people
+from facesim_index.people.evidence import person_degree, person_log10_lr
+from facesim_index.people.grouping import PeopleOptions, PeopleSummary, cluster_people
+from facesim_index.people.review import doubtful_faces, review_people
 from facesim_index.records import FaceId, Float32Array, Float64Array, Int64Array, PictureReading
-from facesim_index.store import Store
+from facesim_index.store.catalog import calibration_rows, people_rows
+from facesim_index.store.store import Store
+from facesim_index.upkeep.repairs import forget
 from tests.builders import FAKE, commit_pictures, new_store, picture, unit_vectors
 
 CURVE = Calibration(
@@ -73,8 +72,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
     """Ann with four faces, Bo with three, one stranger: ids 1-4, 5-7, 8."""
     with new_store(tmp_path / "i") as opened:
         with opened.catalog.write() as transaction:
-            calibrations.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
-            calibrations.activate(transaction, CURVE.name)
+            calibration_rows.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
+            calibration_rows.activate(transaction, CURVE.name)
         ann, bo = person(1, 4), person(2, 3)
         commit(opened, **{f"a{number}": [face] for number, face in enumerate(ann)})
         commit(opened, **{f"b{number}": [face] for number, face in enumerate(bo)})
@@ -85,7 +84,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def groups(store: Store) -> dict[int, list[int]]:
     """Return the faces of each person."""
     with store.catalog.read() as transaction:
-        found = catalog.assignments(transaction)
+        found = people_rows.assignments(transaction)
     members: dict[int, list[int]] = {}
     for face, who in zip(found.face_ids.tolist(), found.person_ids.tolist(), strict=True):
         members.setdefault(who, []).append(face)
@@ -94,9 +93,9 @@ def groups(store: Store) -> dict[int, list[int]]:
 
 def whole_state(store: Store) -> tuple[object, ...]:
     with store.catalog.read() as transaction:
-        found = catalog.assignments(transaction)
-        rows = catalog.persons(transaction)
-        apart = catalog.faces_apart(transaction)
+        found = people_rows.assignments(transaction)
+        rows = people_rows.persons(transaction)
+        apart = people_rows.faces_apart(transaction)
     return found.face_ids.tolist(), found.person_ids.tolist(), found.confirmed.tolist(), rows, apart
 
 
@@ -150,8 +149,8 @@ def test_a_full_grouping_keeps_names_by_majority(store: Store) -> None:
     cluster_people(store, PLAIN)
     name_person(store, 2, "Bo")
     with store.catalog.write() as transaction:  # the machine erred: a face of Bo went to Ann
-        change = catalog.Change(transaction, "test")
-        change.assign(np.array([5]), np.array([1]), catalog.MACHINE)
+        change = people_rows.Change(transaction, "test")
+        change.assign(np.array([5]), np.array([1]), people_rows.MACHINE)
     summary = cluster_people(store, FULL)
     assert groups(store) == {1: [1, 2, 3, 4], 2: [5, 6, 7]}
     assert [row.name for row in list_people(store)] == [None, "Bo"]
@@ -163,9 +162,9 @@ def test_a_name_outlives_a_larger_group_without_one(store: Store) -> None:
     split_person(store, 1, [4])
     undo(store)
     with store.catalog.write() as transaction:
-        change = catalog.Change(transaction, "test")
+        change = people_rows.Change(transaction, "test")
         other = change.new_person("Ann")
-        change.assign(np.array([4]), np.array([other]), catalog.MACHINE)
+        change.assign(np.array([4]), np.array([other]), people_rows.MACHINE)
     cluster_people(store, FULL)
     [row] = [row for row in list_people(store) if row.name == "Ann"]
     assert groups(store)[row.person_id] == [1, 2, 3, 4]
@@ -186,10 +185,10 @@ def test_what_a_human_said_binds_every_grouping(store: Store) -> None:
 
 def test_people_kept_apart_are_not_merged_again(store: Store) -> None:
     with store.catalog.write() as transaction:
-        change = catalog.Change(transaction, "test")
+        change = people_rows.Change(transaction, "test")
         for faces in ([1, 2], [3, 4]):
             who = change.new_person()
-            change.assign(np.array(faces), np.array([who, who]), catalog.MACHINE)
+            change.assign(np.array(faces), np.array([who, who]), people_rows.MACHINE)
     one, other = sorted(groups(store))
     [merge] = [m for m in review_people(store, prior=PRIOR).merges if m.b.person_id is not None]
     assert (merge.a.person_id, merge.b.person_id, merge.a.n_faces) == (one, other, 2)
@@ -330,8 +329,8 @@ def test_an_ignored_person_is_in_no_list_and_still_gathers_faces(store: Store) -
 def test_the_most_doubtful_face_comes_first(store: Store) -> None:
     cluster_people(store, PLAIN)
     with store.catalog.write() as transaction:
-        change = catalog.Change(transaction, "test")
-        change.assign(np.array([8]), np.array([1]), catalog.MACHINE)
+        change = people_rows.Change(transaction, "test")
+        change.assign(np.array([8]), np.array([1]), people_rows.MACHINE)
     review = review_people(store, top=3, prior=PRIOR)
     assert review.doubtful[0].face_id == 8
     assert review.doubtful[0].degree < 0.01
@@ -368,7 +367,7 @@ def test_kept_faces_alone_are_confirmed_and_that_can_be_taken_back(store: Store)
 
 def confirmed(store: Store) -> set[int]:
     with store.catalog.read() as transaction:
-        found = catalog.assignments(transaction)
+        found = people_rows.assignments(transaction)
     return set(found.face_ids[found.confirmed].tolist())
 
 

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from facesim_index.catalog import people as catalog
 from facesim_index.errors import UsageError
-from facesim_index.people_edits import confirm_faces, ignore_person, list_people, move_faces
-from facesim_index.people_folder import folder_labels
-from facesim_index.people_sidecars import sidecar, stored_region, write_sidecars
-from facesim_index.people_table import COLUMNS, rows
+from facesim_index.people.edits import confirm_faces, ignore_person, list_people, move_faces
+from facesim_index.people.label_folders import folder_labels
+from facesim_index.people.sidecars import sidecar, stored_region, write_sidecars
+from facesim_index.people.table import COLUMNS, rows
 from facesim_index.records import Box
-from facesim_index.store import Store
+from facesim_index.store.catalog import people_rows
+from facesim_index.store.store import Store
 from tests.builders import ingest, new_store
 from tests.pictures import fake_photo
 
@@ -35,10 +35,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def faces_at(store: Store, path: Path) -> list[int]:
-    from facesim_index.catalog import reading
+    from facesim_index.store.catalog import picture_rows
 
     with store.catalog.read() as transaction:
-        found = reading.picture_faces(transaction, path)
+        found = picture_rows.picture_faces(transaction, path)
     assert found is not None
     return [int(face.face_id) for face in found.faces]
 
@@ -157,8 +157,8 @@ def test_the_table_has_a_row_for_each_face_of_somebody(store: Store, tmp_path: P
     assert list(rows(store)) == []
     confirm_faces(store, {"Rosa": [second]})
     with store.catalog.write() as transaction:
-        change = catalog.Change(transaction, "test")
-        change.assign(np.array([first]), np.array([change.new_person()]), catalog.MACHINE)
+        change = people_rows.Change(transaction, "test")
+        change.assign(np.array([first]), np.array([change.new_person()]), people_rows.MACHINE)
     table = [dict(zip(COLUMNS, row, strict=True)) for row in rows(store)]
     assert [(row["name"], row["face_id"], row["confirmed"]) for row in table] == [
         ("Rosa", second, "true"),

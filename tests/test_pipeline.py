@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from facesim_index.errors import ModelError, PipelineError, UsageError
-from facesim_index.pipeline import ItemFailed, PoolSettings, WorkerPool
+from facesim_index.workers.pool import ItemFailed, PoolSettings, WorkerPool
 from tests import pool_handlers
 from tests.pool_handlers import HandlerSettings, Task
 
@@ -645,7 +645,7 @@ def test_one_stream_at_a_time() -> None:
 
 SCRIPT = """
 import signal, sys, time
-from facesim_index.pipeline import PoolSettings, WorkerPool
+from facesim_index.workers.pool import PoolSettings, WorkerPool
 from tests.pool_handlers import HandlerSettings, make_handler
 
 # Where the tests run in the background of a shell, it has told everything to ignore Ctrl-C.

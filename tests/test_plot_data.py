@@ -10,11 +10,10 @@ from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
 
-from facesim_index import scoring
-from facesim_index.calibration import degree_from_log10_lr
-from facesim_index.identification import thresholds_at_fpir
-from facesim_index.pair_figures import BoolArray, ScoredPairs, error_rates, min_cllr
-from facesim_index.plot_data import (
+from facesim_index.calibration.degree import degree_from_log10_lr
+from facesim_index.evaluation.identification import thresholds_at_fpir
+from facesim_index.metrics import scoring
+from facesim_index.metrics.curves import (
     best_curve,
     best_evidence,
     cosine_edges,
@@ -27,6 +26,7 @@ from facesim_index.plot_data import (
     reliability,
     tippett,
 )
+from facesim_index.metrics.verification import BoolArray, ScoredPairs, error_rates, min_cllr
 from facesim_index.records import Float64Array
 
 NAN = math.nan

@@ -14,17 +14,17 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from facesim_index import FaceIndex
-from facesim_index.calibration import Calibration, Evidence
+from facesim_index.calibration.degree import Calibration, Evidence
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
+from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.errors import UsageError
-from facesim_index.evaluation import LabelledPictures, evaluate_pairs, score_pairs
-from facesim_index.fake_engine import FAKE_IDENTITY
-from facesim_index.labels import read_pairs
-from facesim_index.pair_figures import ScoredPairs
-from facesim_index.report import ReportOrigin, check_report_folder, write_pair_report
-from facesim_index.report_faces import shown_name
-from facesim_index.report_plots import PLOT_NAMES, pair_plots
+from facesim_index.evaluation.report import ReportOrigin, check_report_folder, write_pair_report
+from facesim_index.evaluation.report_faces import shown_name
+from facesim_index.evaluation.report_plots import PLOT_NAMES, pair_plots
+from facesim_index.evaluation.verification import LabelledPictures, evaluate_pairs, score_pairs
+from facesim_index.labels.pair_lists import read_pairs
+from facesim_index.metrics.verification import ScoredPairs
 from tests.builders import FAKE
 from tests.pictures import fake_photo
 

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from facesim_index import resampling
-from facesim_index.errors import CalibrationError
-from facesim_index.records import Int64Array
-from facesim_index.resampling import (
+from facesim_index.calibration.fitting import resampling
+from facesim_index.calibration.fitting.monotone import BINS
+from facesim_index.calibration.fitting.resampling import (
     FoldCounts,
     LabelledScores,
     PeopleResampler,
     bandwidth,
     bins_of,
 )
-from facesim_index.smoothing import BINS
+from facesim_index.errors import CalibrationError
+from facesim_index.records import Int64Array
 
 
 def scores_of(n_people: int, seed: int = 0, *, names: Int64Array | None = None) -> LabelledScores:

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from facesim_index import scoring
 from facesim_index.errors import CalibrationError
+from facesim_index.metrics import scoring
 
 
 def test_cllr_of_no_information_is_one_bit() -> None:

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from facesim_index.engine import EngineSettings, load_networks
-from facesim_index.models import resolve
+from facesim_index.engine.loading import EngineSettings, load_networks
+from facesim_index.engine.scrfd import Scrfd
+from facesim_index.models.resolution import resolve
 from facesim_index.records import Float32Array, UInt8Array
-from facesim_index.scrfd import Scrfd
 from tests.pictures import DEMO_PICTURES, demo_pixels
 
 THRESHOLD = 0.5

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesim_index.calibration import to_json
-from facesim_index.catalog import calibrations
-from facesim_index.curves import Calibration, Evidence
-from facesim_index.engine import load_engine
+from facesim_index.calibration.degree import to_json
+from facesim_index.calibration.record import Calibration, Evidence
+from facesim_index.degrees.gallery import gallery_prior
+from facesim_index.engine.fake import FAKE_IDENTITY
+from facesim_index.engine.loading import load_engine
 from facesim_index.errors import (
     CalibrationError,
     EngineMismatchError,
@@ -16,11 +17,10 @@ from facesim_index.errors import (
     PictureError,
     UsageError,
 )
-from facesim_index.fake_engine import FAKE_IDENTITY
-from facesim_index.gallery import gallery_prior
 from facesim_index.records import FaceId, QueryAnswer
-from facesim_index.search import QueryOptions, compare_pictures, query_face, query_picture
-from facesim_index.store import Store
+from facesim_index.search.queries import QueryOptions, compare_pictures, query_face, query_picture
+from facesim_index.store.catalog import calibration_rows
+from facesim_index.store.store import Store
 from tests.builders import FAKE, ingest, new_store
 from tests.pictures import fake_photo
 
@@ -62,8 +62,8 @@ def store(tmp_path: Path, photos: Path) -> Iterator[Store]:
 
 def calibrate(store: Store, curve: Calibration = CURVE) -> None:
     with store.catalog.write() as transaction:
-        calibrations.put(transaction, curve.name, curve.engine_key, to_json(curve))
-        calibrations.activate(transaction, curve.name)
+        calibration_rows.put(transaction, curve.name, curve.engine_key, to_json(curve))
+        calibration_rows.activate(transaction, curve.name)
 
 
 def ask(store: Store, path: Path, **options: object) -> QueryAnswer:
@@ -222,7 +222,7 @@ def test_comparing_two_pictures(photos: Path) -> None:
 
 
 def test_the_largest_faces_are_compared(tmp_path: Path) -> None:
-    from facesim_index.embedding import read_picture
+    from facesim_index.engine.reading import read_picture
 
     path = tmp_path / "p.png"
     path.write_bytes(fake_photo([RED, GREEN]))

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from facesim_index import sheet as sheets
-from facesim_index.alignment import ARCFACE_LANDMARKS
+from facesim_index.display import sheet as sheets
+from facesim_index.display.drawing import Pen
+from facesim_index.display.sheet import MOST_MATCHES, crop_from_file, draw_sheet, save_sheet
+from facesim_index.engine.alignment import ARCFACE_LANDMARKS
 from facesim_index.errors import StorageError, UsageError
-from facesim_index.images import read_bytes
-from facesim_index.pen import Pen
+from facesim_index.pictures.decoding import read_bytes
 from facesim_index.records import (
     Box,
     FaceAnswer,
@@ -24,7 +25,6 @@ from facesim_index.records import (
     QueryAnswer,
     UInt8Array,
 )
-from facesim_index.sheet import MOST_MATCHES, crop_from_file, draw_sheet, save_sheet
 from tests.pictures import png
 
 SIDE_PX = 160
@@ -305,7 +305,7 @@ def test_saved_from_the_picture_files(tmp_path: Path, monkeypatch: pytest.Monkey
         read.append(path)
         return read_bytes(path)
 
-    monkeypatch.setattr("facesim_index.sheet.read_bytes", noted)
+    monkeypatch.setattr("facesim_index.display.sheet.read_bytes", noted)
     gone = match_of(1)
     there = dataclasses.replace(match_of(2), path=str(picture), paths=(str(picture),))
     answer = dataclasses.replace(answer_of([gone], [there], []), query=str(picture))

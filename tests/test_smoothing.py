@@ -4,10 +4,16 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from facesim_index import smoothing
+from facesim_index.calibration.fitting import monotone
+from facesim_index.calibration.fitting.monotone import (
+    BINS,
+    Histogram,
+    bounds_of,
+    histogram_of,
+    smooth_curve,
+)
 from facesim_index.errors import CalibrationError
 from facesim_index.records import Float64Array
-from facesim_index.smoothing import BINS, Histogram, bounds_of, histogram_of, smooth_curve
 
 
 def counts(cosine: Float64Array) -> Float64Array:
@@ -32,8 +38,8 @@ def cost(histogram: Histogram, knots: Float64Array, value: Float64Array) -> floa
     first = np.diff(value) * np.log(10.0) / gap
     return float(
         loss
-        + smoothing.ROUGHNESS_COST * (second**2).sum() * gap
-        + smoothing.SLOPE_COST * (first**2).sum() * gap
+        + monotone.ROUGHNESS_COST * (second**2).sum() * gap
+        + monotone.SLOPE_COST * (first**2).sum() * gap
     )
 
 
@@ -63,7 +69,7 @@ def test_the_curve_is_monotone_within_its_bounds_and_evenly_spaced() -> None:
         bounds = bounds_of(histogram)
         knots, value = smooth_curve(histogram, bounds)
         assert np.ptp(np.diff(knots)) < 1e-12
-        assert 0.5 * smoothing.KNOT_GAP < knots[1] - knots[0] < 1.5 * smoothing.KNOT_GAP
+        assert 0.5 * monotone.KNOT_GAP < knots[1] - knots[0] < 1.5 * monotone.KNOT_GAP
         assert (np.diff(value) >= 0.0).all()
         assert bounds.lowest <= value[0] < 0.0 < value[-1] <= bounds.highest
 

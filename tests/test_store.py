@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesim_index.catalog import reading
+from facesim_index.engine.fake import FAKE_IDENTITY, fake_identity
 from facesim_index.errors import (
     EngineMismatchError,
     IndexDamagedError,
     IndexLockedError,
     IndexNotFoundError,
 )
-from facesim_index.fake_engine import FAKE_IDENTITY, fake_identity
-from facesim_index.maintenance import verify
 from facesim_index.records import (
     EngineIdentity,
     FaceId,
@@ -23,7 +21,9 @@ from facesim_index.records import (
     FailureCode,
     ImageStatus,
 )
-from facesim_index.store import MERGE_FAN, Batch, Store
+from facesim_index.store.catalog import picture_rows
+from facesim_index.store.store import MERGE_FAN, Batch, Store
+from facesim_index.upkeep.repairs import verify
 from tests.builders import (
     commit_pictures,
     failed,
@@ -38,12 +38,12 @@ VECTORS = unit_vectors(200, 11)
 
 def face_ids(store: Store) -> list[int]:
     with store.catalog.read() as transaction:
-        return [int(face_id) for face_id in reading.face_ids(transaction)]
+        return [int(face_id) for face_id in picture_rows.face_ids(transaction)]
 
 
 def counts(store: Store) -> dict[str, int]:
     with store.catalog.read() as transaction:
-        return reading.counts(transaction)
+        return picture_rows.counts(transaction)
 
 
 def segment_files(store: Store) -> list[str]:
@@ -52,7 +52,7 @@ def segment_files(store: Store) -> list[str]:
 
 def named_segments(store: Store) -> list[str]:
     with store.catalog.read() as transaction:
-        return sorted(segment.name for segment in reading.segments(transaction))
+        return sorted(segment.name for segment in picture_rows.segments(transaction))
 
 
 def test_what_was_committed_is_found_by_another_handle(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_what_was_committed_is_found_by_another_handle(tmp_path: Path) -> None:
             [found] = view.search(VECTORS[1:2], 5)
             assert found.face_ids.tolist() == [2, 1]
             assert found.cosines[0] == pytest.approx(1.0, abs=1e-3)
-            [record] = reading.faces(view.transaction, np.array([2]))
+            [record] = picture_rows.faces(view.transaction, np.array([2]))
             assert (record.path, record.ordinal) == ("/p/a.jpg", 1)
             assert record.box.x == 50.0
             np.testing.assert_array_equal(
@@ -85,7 +85,7 @@ def test_copies_share_one_image(tmp_path: Path) -> None:
         one = picture("a", VECTORS[:1])
         store.commit(Batch([one, one], [link("/p/a.jpg", one), link("/q/b.jpg", one)]))
         with store.view() as view:
-            [record] = reading.faces(view.transaction, np.array([1]))
+            [record] = picture_rows.faces(view.transaction, np.array([1]))
         assert record.paths == ("/p/a.jpg", "/q/b.jpg")
         assert counts(store)["images"] == 1
 
@@ -108,12 +108,12 @@ def test_a_failed_picture_is_replaced_when_it_can_be_read(tmp_path: Path) -> Non
         bad = failed("a", Failure(FailureCode.TIMEOUT, "took too long"))
         commit_pictures(store, {"/p/a.jpg": bad})
         with store.catalog.read() as transaction:
-            [known] = reading.failed_files(transaction)
+            [known] = picture_rows.failed_files(transaction)
         assert (known.path, known.code) == ("/p/a.jpg", FailureCode.TIMEOUT)
         commit_pictures(store, {"/p/a.jpg": picture("a", VECTORS[:1])})
         with store.catalog.read() as transaction:
-            assert not list(reading.failed_files(transaction))
-            known_image = reading.image_by_hash(transaction, bad.content_hash)
+            assert not list(picture_rows.failed_files(transaction))
+            known_image = picture_rows.image_by_hash(transaction, bad.content_hash)
         assert known_image is not None
         assert known_image.status is ImageStatus.OK
         assert face_ids(store) == [1]
@@ -223,7 +223,7 @@ def test_a_second_writer_is_refused_at_once_and_told_the_holder(tmp_path: Path) 
             "import sys\n"
             "from pathlib import Path\n"
             "from facesim_index.errors import IndexLockedError\n"
-            "from facesim_index.store import Store\n"
+            "from facesim_index.store.store import Store\n"
             "Store(Path(sys.argv[1])).close()\n"
             "try:\n"
             "    Store(Path(sys.argv[1]), writable=True)\n"
@@ -249,7 +249,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     code = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from facesim_index.store import Store\n"
+        "from facesim_index.store.store import Store\n"
         "store = Store(Path(sys.argv[1]), writable=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
@@ -329,7 +329,7 @@ def test_a_catalog_alone_can_be_read_from_a_read_only_medium(
 ) -> None:
     with new_store(tmp_path / "i") as store:
         commit_pictures(store, {"/p/a.jpg": picture("a", VECTORS[:1])})
-    monkeypatch.setattr("facesim_index.catalog.connection.os.access", lambda *_: False)
+    monkeypatch.setattr("facesim_index.store.sqlite.connection.os.access", lambda *_: False)
     before = sorted(path.name for path in (tmp_path / "i").iterdir())
     with Store(tmp_path / "i") as store, store.view() as view:
         assert len(view.search(VECTORS[:1], 1)) == 1

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from facesim_index import vectors_coarse, vectors_search
 from facesim_index.errors import DamagedSegmentError, IndexDamagedError, StorageError
-from facesim_index.half_precision import widened
-from facesim_index.maintenance import repair, verify
 from facesim_index.records import FaceId, Float32Array, Int64Array, SegmentId
-from facesim_index.store import Store
-from facesim_index.vectors import Neighbours, Segment, write_segment
-from facesim_index.vectors_coarse import CoarseCodes, coarse_path, read_coarse, write_coarse
-from facesim_index.vectors_search import search_segments
+from facesim_index.store.segments import coarse
+from facesim_index.store.segments import search as vectors_search
+from facesim_index.store.segments.coarse import CoarseCodes, coarse_path, read_coarse, write_coarse
+from facesim_index.store.segments.search import search_segments
+from facesim_index.store.segments.segment import Neighbours, Segment, write_segment
+from facesim_index.store.store import Store
+from facesim_index.upkeep.repairs import repair, verify
+from facesim_index.utils.half_precision import widened
 from tests.builders import DIMENSION, commit_pictures, new_store, picture, read_here, unit_vectors
 
 NOBODY = np.empty(0, dtype=np.int64)
@@ -28,7 +29,7 @@ COARSE_MIN_ROWS = 64
 
 @pytest.fixture(autouse=True)
 def small_coarse_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vectors_coarse, "COARSE_MIN_ROWS", COARSE_MIN_ROWS)
+    monkeypatch.setattr(coarse, "COARSE_MIN_ROWS", COARSE_MIN_ROWS)
 
 
 def people(n_faces: int, n_people: int, seed: int, *, spread: float = 0.8) -> Float32Array:
@@ -385,7 +386,7 @@ def test_a_full_disk_leaves_an_index_without_codes(
     def refuse(*_: object) -> Path:
         raise StorageError("cannot write it: no space left on device")
 
-    monkeypatch.setattr("facesim_index.store.write_coarse", refuse)
+    monkeypatch.setattr("facesim_index.store.store.write_coarse", refuse)
     store, vectors = big_store(tmp_path / "i")
     with store:
         assert "were not written: cannot write it" in caplog.text

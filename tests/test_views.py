@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from facesim_index import images
-from facesim_index.engine import EngineSettings, FaceEngine, load_engine
+from facesim_index.engine.face_engine import LEAST_VIEW_PX
+from facesim_index.engine.loading import EngineSettings, FaceEngine, load_engine
 from facesim_index.errors import PictureError
-from facesim_index.images import JpegFile, decode, open_picture
-from facesim_index.insightface_engine import LEAST_VIEW_PX
-from facesim_index.models import resolve
+from facesim_index.models.resolution import resolve
+from facesim_index.pictures import decoding
+from facesim_index.pictures.decoding import JpegFile, decode, open_picture
+from facesim_index.pictures.views import View, WholePicture, coarsest
 from facesim_index.records import EmbeddedFace, FailureCode, UInt8Array
-from facesim_index.views import View, WholePicture, coarsest
 from tests.pictures import demo_pixels, pixels, png
 
 # A size that no reduction divides: 5003 = 8 * 625 + 3, and so on.
@@ -134,7 +134,7 @@ def test_the_quick_decoder_shows_pillows_pixels(
     data = stream.getvalue()
     quick = open_picture(data).view(reduction).rgb
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(images, "_quickly_decoded", lambda *_: None)
+        patch.setattr(decoding, "_quickly_decoded", lambda *_: None)
         slow = open_picture(data).view(reduction).rgb
     assert quick.flags.c_contiguous
     assert np.array_equal(quick, slow)
@@ -146,7 +146,7 @@ def test_what_the_quick_decoder_refuses_is_pillows(reduction: int) -> None:
     data = jpeg(shapes(600, 400))
     end = data.rindex(b"\xff\xd9")
     odd = data[:end] + b"\0" * 7 + data[end:]
-    assert images._quickly_decoded(odd, 600, 400) is None
+    assert decoding._quickly_decoded(odd, 600, 400) is None
     assert open_picture(odd).view(reduction).rgb.shape == (400 // reduction, 600 // reduction, 3)
 
 

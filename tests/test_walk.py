@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from facesim_index import walk as walk_module
 from facesim_index.errors import UsageError
-from facesim_index.records import FileStamp
-from facesim_index.walk import (
+from facesim_index.pictures import folder_walk
+from facesim_index.pictures.folder_walk import (
     PICTURE_SUFFIXES,
     FoundFile,
     FoundFolder,
@@ -21,6 +20,7 @@ from facesim_index.walk import (
     found_file,
     walk,
 )
+from facesim_index.records import FileStamp
 
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="POSIX file names and nodes")
 
@@ -216,13 +216,13 @@ def test_a_file_without_stat_is_left_out_only_if_it_vanished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, outcome: str
 ) -> None:
     make(tmp_path, "1.jpg", "2.jpg")
-    look_at = walk_module._look_at
+    look_at = folder_walk._look_at
 
     def failing(entry: os.DirEntry[str]) -> FoundFile | None:
         broken = Entry(entry, error) if entry.name == "1.jpg" else entry
         return look_at(broken)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(walk_module, "_look_at", failing)
+    monkeypatch.setattr(folder_walk, "_look_at", failing)
     (item,) = walk(tmp_path, WalkOptions())
     if outcome == "found":
         assert isinstance(item, FoundFolder)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from facesim_index.engine import EngineSettings
-from facesim_index.fitting import count_cosines
-from facesim_index.models import resolve
-from facesim_index.parametric import weighted_regression
+from facesim_index.calibration.fitting.fit import count_cosines
+from facesim_index.calibration.fitting.monotone import Histogram, bounds_of, histogram_of
+from facesim_index.calibration.fitting.parametric import weighted_regression
+from facesim_index.engine.loading import EngineSettings
+from facesim_index.metrics.scoring import pool_adjacent_violators
+from facesim_index.models.resolution import resolve
 from facesim_index.records import Float64Array
-from facesim_index.scoring import pool_adjacent_violators
-from facesim_index.smoothing import Histogram, bounds_of, histogram_of
 from tools.fit_shipped_calibration import all_pairs, listed_pairs, load_or_embed, read_pairs
 
 STEP = 0.01  # in log10 LR, that of lir

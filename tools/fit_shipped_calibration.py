@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facesim_index.calibration import (
+from facesim_index.calibration.degree import (
     Calibration,
     Evidence,
     HeldOutCheck,
@@ -28,14 +28,14 @@ from facesim_index.calibration import (
     check_curve,
     to_json,
 )
-from facesim_index.embedding import make_reader
-from facesim_index.engine import EngineSettings, engine_identity
-from facesim_index.files import atomic_output
-from facesim_index.fitting import LabelledScores, Method, choose_method, fit_scores
-from facesim_index.models import resolve
-from facesim_index.pipeline import PoolSettings, WorkerPool
+from facesim_index.calibration.fitting.fit import LabelledScores, Method, choose_method, fit_scores
+from facesim_index.engine.loading import EngineSettings, engine_identity
+from facesim_index.engine.reading import make_reader
+from facesim_index.metrics.scoring import expected_calibration_error
+from facesim_index.models.resolution import resolve
 from facesim_index.records import Float32Array, Float64Array, Int64Array, PictureReading
-from facesim_index.scoring import expected_calibration_error
+from facesim_index.utils.files import atomic_output
+from facesim_index.workers.pool import PoolSettings, WorkerPool
 
 DATA = "LFW, development set (View 1), grey 250x250"
 METHOD: Method = "isotonic"

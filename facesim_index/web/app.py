@@ -11,17 +11,17 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from facesim_index import __version__
-from facesim_index.engine import EngineSettings
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.errors import FacesimError
-from facesim_index.web import api, docs_page, edits, pages
-from facesim_index.web.limits import Limits
-from facesim_index.web.openapi import describe
-from facesim_index.web.problems import answer_errors
-from facesim_index.web.security import Guard, Guarded
-from facesim_index.web.service import Service
+from facesim_index.web.api import docs_page, edit_routes, read_routes
+from facesim_index.web.api.openapi import describe
+from facesim_index.web.guard.limits import Limits
+from facesim_index.web.guard.problems import answer_errors
+from facesim_index.web.guard.security import Guard, Guarded
+from facesim_index.web.pages import routes
+from facesim_index.web.service.service import Service
 
 STATIC_FOLDER = Path(__file__).parent / "static"
-TEMPLATES_FOLDER = Path(__file__).parent / "templates"
 
 _UPLOADS_AT_ONCE = 4
 _TIDY_S = 5.0
@@ -95,7 +95,13 @@ def create_app(
     app.state.uploads = asyncio.Semaphore(_UPLOADS_AT_ONCE)
     answer_errors(app)
     describe(app)
-    for router in (api.router, edits.router, edits.jobs_router, docs_page.router, pages.router):
+    for router in (
+        read_routes.router,
+        edit_routes.router,
+        edit_routes.jobs_router,
+        docs_page.router,
+        routes.router,
+    ):
         app.include_router(router)
     app.mount(docs_page.SWAGGER_PATH, StaticFiles(directory=docs_page.SWAGGER_FOLDER))
     app.mount("/static", StaticFiles(directory=STATIC_FOLDER))

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import uvicorn
 
-from facesim_index.engine import EngineSettings
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.errors import StorageError, UsageError
-from facesim_index.store import Store
+from facesim_index.store.store import Store
 from facesim_index.web.app import create_app
-from facesim_index.web.limits import Limits
-from facesim_index.web.security import loopback_hosts
+from facesim_index.web.guard.limits import Limits
+from facesim_index.web.guard.security import loopback_hosts
 
 LEAST_TOKEN = 16
 _PATIENCE_S = 3

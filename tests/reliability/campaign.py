@@ -11,17 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from facesim_index.catalog import reading
-from facesim_index.embedding import read_picture
+from facesim_index.engine.fake import FakeEngine
+from facesim_index.engine.local_reader import WORKER_MEMORY_BYTES
+from facesim_index.engine.reading import read_picture
 from facesim_index.errors import PictureError
-from facesim_index.fake_engine import FakeEngine
-from facesim_index.images import use_one_thread
-from facesim_index.ingest import Ingest
-from facesim_index.pipeline import ItemFailed, PoolSettings, WorkerPool
-from facesim_index.readers import WORKER_MEMORY_BYTES
+from facesim_index.ingest.run import Ingest
+from facesim_index.ingest.scanning import IngestOptions, resolve_targets
+from facesim_index.pictures.decoding import use_one_thread
+from facesim_index.pictures.views import Pixels
 from facesim_index.records import EmbeddedFace, Failure, FailureCode, PictureReading
-from facesim_index.scan import IngestOptions, resolve_targets
-from facesim_index.views import Pixels
+from facesim_index.store.catalog import picture_rows
+from facesim_index.workers.pool import ItemFailed, PoolSettings, WorkerPool
 from tests.builders import new_store
 from tests.pictures import fake_photo
 
@@ -112,7 +112,7 @@ def read_in_workers(
     workers: int,
     memory_bytes: int,
 ) -> Iterator[PictureReading | Failure | ItemFailed]:
-    """Read pictures as `facesim_index.readers.read_all` does, with less patience."""
+    """Read pictures as `facesim_index.engine.local_reader.read_all` does, with less patience."""
     bounds = PoolSettings(workers=workers, timeout_s=timeout_s, memory_limit_bytes=memory_bytes)
     with WorkerPool(make_reader, None, bounds) as pool:
         for _, outcome in pool.map_ordered(paths):
@@ -151,8 +151,8 @@ def ingest_all(
         with new_store(Path(folder) / "i.facesim") as store:
             Ingest(store, resolve_targets([photos]), IngestOptions(), read).run()
             with store.catalog.read() as transaction:
-                known = reading.folder_files(transaction, str(photos))
-                failed = {Path(f.path).name: f for f in reading.failed_files(transaction)}
+                known = picture_rows.folder_files(transaction, str(photos))
+                failed = {Path(f.path).name: f for f in picture_rows.failed_files(transaction)}
         assert set(known) == {*inputs, SOUND}
         assert known[SOUND].status == "ok"
         for name in inputs:

@@ -23,10 +23,10 @@ import multiprocessing
 
 import numpy as np
 
-from facesim_index.catalog import reading
-from facesim_index.fake_engine import fake_embedding
-from facesim_index.maintenance import forget
-from facesim_index.store import Store
+from facesim_index.engine.fake import fake_embedding
+from facesim_index.store.catalog import picture_rows
+from facesim_index.store.store import Store
+from facesim_index.upkeep.repairs import forget
 from tests.builders import commit_pictures, new_store, picture
 
 N_READERS = 8
@@ -59,7 +59,7 @@ def _write_once(folder: Path, number: int) -> None:
                 },
             )
         with store.catalog.read() as transaction:
-            known = reading.files_under(transaction, Path(f"/p/{number % 40}.jpg"))
+            known = picture_rows.files_under(transaction, Path(f"/p/{number % 40}.jpg"))
         if known:
             forget(store, [Path(f"/p/{number % 40}.jpg")], [])
         if number % 3 == 0:
@@ -68,10 +68,10 @@ def _write_once(folder: Path, number: int) -> None:
 
 def _read_once(folder: Path, number: int) -> None:
     with Store(folder) as store, store.view() as view:
-        living = reading.face_ids(view.transaction)
-        records = reading.faces(view.transaction, living)
-        assert len(living) == reading.counts(view.transaction)["faces"]
-        hashes = reading.content_hashes(view.transaction, [face.image_id for face in records])
+        living = picture_rows.face_ids(view.transaction)
+        records = picture_rows.faces(view.transaction, living)
+        assert len(living) == picture_rows.counts(view.transaction)["faces"]
+        hashes = picture_rows.content_hashes(view.transaction, [face.image_id for face in records])
         per_picture: dict[int, int] = {}
         for face in records:
             per_picture[face.image_id] = per_picture.get(face.image_id, 0) + 1

@@ -27,20 +27,20 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from facesim_index import vectors_coarse
-from facesim_index.calibration import Calibration, Evidence, to_json
-from facesim_index.catalog import calibrations, people, reading
-from facesim_index.catalog_repair import mend_engine, mend_log
+from facesim_index.calibration.degree import Calibration, Evidence, to_json
+from facesim_index.degrees.gallery import refresh_gallery_prior
 from facesim_index.errors import FacesimError, IndexDamagedError
-from facesim_index.gallery import refresh_gallery_prior
+from facesim_index.export.matrix import MatrixOptions
 from facesim_index.index import FaceIndex
-from facesim_index.maintenance import forget, repair, verify
-from facesim_index.matrix import MatrixOptions
-from facesim_index.people import PeopleOptions, cluster_people
-from facesim_index.people_edits import move_faces, name_person, person_faces, set_people_apart
+from facesim_index.people.edits import move_faces, name_person, person_faces, set_people_apart
+from facesim_index.people.grouping import PeopleOptions, cluster_people
 from facesim_index.records import FaceId, QueryAnswer
-from facesim_index.snapshots import restore_snapshot, take_snapshot
-from facesim_index.store import Store
+from facesim_index.store.catalog import calibration_rows, people_rows, picture_rows
+from facesim_index.store.segments import coarse
+from facesim_index.store.store import Store
+from facesim_index.upkeep.catalog_repair import mend_engine, mend_log
+from facesim_index.upkeep.repairs import forget, repair, verify
+from facesim_index.upkeep.snapshots import restore_snapshot, take_snapshot
 from tests.builders import FAKE, ingest, new_store, read_here
 from tests.pictures import fake_photo
 
@@ -53,12 +53,12 @@ _MAKE = "import sys; from tests.reliability.damage import make_index; make_index
 @contextlib.contextmanager
 def small_coarse_codes() -> Iterator[None]:
     """Let small segments have coarse codes for the length of the block."""
-    before = vectors_coarse.COARSE_MIN_ROWS
-    vectors_coarse.COARSE_MIN_ROWS = COARSE_ROWS
+    before = coarse.COARSE_MIN_ROWS
+    coarse.COARSE_MIN_ROWS = COARSE_ROWS
     try:
         yield
     finally:
-        vectors_coarse.COARSE_MIN_ROWS = before
+        coarse.COARSE_MIN_ROWS = before
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +227,8 @@ def make_index(folder: str, photos: str, state: str) -> None:
         ingest(store, Path(photos))
         with store.catalog.write() as transaction:
             curve = _curve(store.identity.key)
-            calibrations.put(transaction, "mine", store.identity.key, curve)
-            calibrations.activate(transaction, "mine")
+            calibration_rows.put(transaction, "mine", store.identity.key, curve)
+            calibration_rows.activate(transaction, "mine")
         store.compact()
         _add_photos(Path(photos))
         ingest(store, Path(photos))
@@ -294,11 +294,11 @@ def _matrix(index: FaceIndex) -> bytes:
 
 def _content(store: Store) -> dict[int, tuple[str, bytes]]:
     with store.view() as view:
-        ids = reading.face_ids(view.transaction)
+        ids = picture_rows.face_ids(view.transaction)
         vectors = view.embeddings(ids)
-        records = reading.faces(view.transaction, ids)
-        whose = people.whose(view.transaction, ids.tolist())
-        names = {row.person_id: row.name for row in people.persons(view.transaction)}
+        records = picture_rows.faces(view.transaction, ids)
+        whose = people_rows.whose(view.transaction, ids.tolist())
+        names = {row.person_id: row.name for row in people_rows.persons(view.transaction)}
     return {
         record.face_id: (
             f"{record.paths} {record.box} {record.landmarks.tobytes()!r} "

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from facesim_index.catalog import connection as catalog_connection
+from facesim_index.store.sqlite import connection
 
 #: The steps of the commit protocol.  A campaign must reach each of them.
 PROTOCOL = frozenset(
@@ -226,4 +226,4 @@ def _wrap_sqlite(point: Callable[[str, Path], None], index: Path) -> None:
         def connect(*rest: Any, **named: Any) -> sqlite3.Connection:
             return real_connect(*rest, factory=Watched, **named)
 
-    setattr(catalog_connection, "sqlite3", Sqlite)  # noqa: B010 - no module, but enough of one
+    setattr(connection, "sqlite3", Sqlite)  # noqa: B010 - no module, but enough of one

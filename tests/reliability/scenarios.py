@@ -8,15 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-import facesim_index.ingest
-from facesim_index import gallery, kept_calibrations, maintenance, people_edits, vectors_coarse
-from facesim_index.calibration import Calibration, Evidence
-from facesim_index.catalog import reading
-from facesim_index.fake_engine import FAKE_IDENTITY
-from facesim_index.people import PeopleOptions, cluster_people
+import facesim_index.ingest.run
+from facesim_index.calibration.degree import Calibration, Evidence
+from facesim_index.degrees import gallery, kept_calibrations
+from facesim_index.engine.fake import FAKE_IDENTITY
+from facesim_index.people import edits
+from facesim_index.people.grouping import PeopleOptions, cluster_people
 from facesim_index.records import FaceId
-from facesim_index.store import Store
-from facesim_index.vectors import Segment
+from facesim_index.store.catalog import picture_rows
+from facesim_index.store.segments import coarse
+from facesim_index.store.segments.segment import Segment
+from facesim_index.store.store import Store
+from facesim_index.upkeep import repairs
 from tests.builders import ingest, new_store
 from tests.pictures import fake_photo
 from tests.reliability.old_indexes import old_schema
@@ -35,9 +38,9 @@ Content = dict[str, list[tuple[object, ...]]]
 
 def make_small() -> None:
     """Let commits and coarse codes come early, so that few pictures reach every step."""
-    facesim_index.ingest.COMMIT_PICTURES = 3
-    facesim_index.ingest.COMMIT_INTERVAL_S = 1e9
-    vectors_coarse.COARSE_MIN_ROWS = 16
+    facesim_index.ingest.run.COMMIT_PICTURES = 3
+    facesim_index.ingest.run.COMMIT_INTERVAL_S = 1e9
+    coarse.COARSE_MIN_ROWS = 16
 
 
 def make_photos(folder: Path, n: int, first: int = 0) -> None:
@@ -95,12 +98,12 @@ def _forget(index: Path, photos: Path) -> None:
         paths = [
             photos / name
             for name in ("006.png", "007.png")
-            if reading.files_under(transaction, photos / name)
+            if picture_rows.files_under(transaction, photos / name)
         ]
-        known = set(reading.face_ids(transaction).tolist())
+        known = set(picture_rows.face_ids(transaction).tolist())
     faces = [FaceId(n) for n in (20, 21) if n in known]
     with Store(index, writable=True) as store:
-        maintenance.forget(store, paths, faces)
+        repairs.forget(store, paths, faces)
 
 
 def _compact(index: Path, photos: Path) -> None:
@@ -132,8 +135,8 @@ def _to_group(index: Path, photos: Path) -> None:
     """Prepare a grouping that renames, releases and keeps: some are named, others are new."""
     _grouped(index, photos)
     with Store(index, writable=True) as store:
-        people_edits.name_person(store, 1, "Ann")
-        people_edits.move_faces(store, [2], None)
+        edits.name_person(store, 1, "Ann")
+        edits.move_faces(store, [2], None)
     make_photos(photos, 9, first=40)
     _ingest(index, photos)
 
@@ -145,15 +148,15 @@ def _cluster(index: Path, photos: Path) -> None:
 
 def _merge(index: Path, photos: Path) -> None:
     with Store(index, writable=True) as store:
-        if {row.person_id for row in people_edits.list_people(store)} >= {1, 2}:
-            people_edits.merge_people(store, [2, 1])
+        if {row.person_id for row in edits.list_people(store)} >= {1, 2}:
+            edits.merge_people(store, [2, 1])
 
 
 def _undo(index: Path, photos: Path) -> None:
     with Store(index, writable=True) as store:
-        if {row.person_id for row in people_edits.list_people(store)} >= {1, 2}:
+        if {row.person_id for row in edits.list_people(store)} >= {1, 2}:
             return  # a run before took the merge back
-        people_edits.undo(store)
+        edits.undo(store)
 
 
 def _upgrade(index: Path, photos: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from facesim_index import vectors_coarse
 from facesim_index.errors import IndexLockedError
-from facesim_index.maintenance import verify
-from facesim_index.store import MERGE_FAN, Store
+from facesim_index.store.segments import coarse
+from facesim_index.store.store import MERGE_FAN, Store
+from facesim_index.upkeep.repairs import verify
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
@@ -36,7 +36,7 @@ def test_every_step_and_random_moments_survive_a_kill() -> None:
 def test_merged_segments_have_their_codes_when_the_commit_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vectors_coarse, "COARSE_MIN_ROWS", 16)
+    monkeypatch.setattr(coarse, "COARSE_MIN_ROWS", 16)
     vectors = unit_vectors(2 * MERGE_FAN, 3)
 
     def die(*_: object) -> None:

@@ -14,12 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from facesim_index.calibration import to_json
-from facesim_index.catalog import calibrations, people, reading, row_checks
-from facesim_index.catalog.log_check import check_log
-from facesim_index.catalog.row_checks import Value, row_check
-from facesim_index.catalog.row_mending import former_values
-from facesim_index.catalog_repair import mend_log
+from facesim_index.calibration.degree import to_json
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.errors import (
@@ -27,18 +22,18 @@ from facesim_index.errors import (
     IndexDamagedError,
 )
 from facesim_index.index import FaceIndex
-from facesim_index.maintenance import forget, repair, verify
-from facesim_index.people import PeopleOptions, cluster_people
-from facesim_index.people_edits import (
-    confirm_faces,
-    list_people,
-    move_faces,
-    person_faces,
-    undo,
-)
+from facesim_index.people.edits import confirm_faces, list_people, move_faces, person_faces, undo
+from facesim_index.people.grouping import PeopleOptions, cluster_people
 from facesim_index.records import FaceId
-from facesim_index.row_sums import row_sums
-from facesim_index.store import Store
+from facesim_index.store.catalog import calibration_rows, people_rows, picture_rows
+from facesim_index.store.segments.row_checksums import row_sums
+from facesim_index.store.sqlite import row_checks
+from facesim_index.store.sqlite.row_checks import Value, row_check
+from facesim_index.store.sqlite.row_repair import former_values
+from facesim_index.store.sqlite.wal import check_log
+from facesim_index.store.store import Store
+from facesim_index.upkeep.catalog_repair import mend_log
+from facesim_index.upkeep.repairs import forget, repair, verify
 from tests.builders import (
     FAKE,
     commit_pictures,
@@ -209,7 +204,7 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """Twelve faces in three segments."""
-    monkeypatch.setattr("facesim_index.ingest.COMMIT_PICTURES", 2)
+    monkeypatch.setattr("facesim_index.ingest.run.COMMIT_PICTURES", 2)
     with new_store(tmp_path / "i.facesim") as opened:
         ingest(opened, photos)
         yield opened
@@ -283,9 +278,9 @@ class People:
 
 def people_of(store: Store) -> People:
     with store.catalog.read() as transaction:
-        found = people.assignments(transaction)
-        names = {row.person_id: row.name for row in people.persons(transaction)}
-        apart = people.faces_apart(transaction)
+        found = people_rows.assignments(transaction)
+        names = {row.person_id: row.name for row in people_rows.persons(transaction)}
+        apart = people_rows.faces_apart(transaction)
     by_source: dict[bool, dict[int, set[int]]] = {True: {}, False: {}}
     for face, who, said in zip(
         found.face_ids.tolist(), found.person_ids.tolist(), found.confirmed.tolist(), strict=True
@@ -298,13 +293,13 @@ def people_of(store: Store) -> People:
 def grouped(store: Store) -> Store:
     """Ann (1) and Bo (2) by a human; a face of Ann's and a person without a name by the machine."""
     with store.catalog.write() as transaction:
-        calibrations.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
-        calibrations.activate(transaction, CURVE.name)
+        calibration_rows.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
+        calibration_rows.activate(transaction, CURVE.name)
     confirm_faces(store, {"Ann": [1, 2, 3], "Bo": [4, 5]})
     with store.catalog.write() as transaction:
-        change = people.Change(transaction, "test")
+        change = people_rows.Change(transaction, "test")
         nameless = change.new_person()
-        change.assign(np.array([6, 7, 8]), np.array([1, nameless, nameless]), people.MACHINE)
+        change.assign(np.array([6, 7, 8]), np.array([1, nameless, nameless]), people_rows.MACHINE)
         change.set_apart(1, 4)
     return store
 
@@ -422,8 +417,8 @@ def test_a_vacuum_keeps_the_rows_that_checksums_are_of(grouped: Store) -> None:
 
 def paths_and_vectors(store: Store) -> set[tuple[str, bytes]]:
     with store.view() as view:
-        ids = reading.face_ids(view.transaction)
-        records = reading.faces(view.transaction, ids)
+        ids = picture_rows.face_ids(view.transaction)
+        records = picture_rows.faces(view.transaction, ids)
         vectors = view.embeddings(ids)
     return {
         (record.path, vector.tobytes()) for record, vector in zip(records, vectors, strict=True)
@@ -491,9 +486,9 @@ def test_a_query_leaves_out_a_damaged_segment_and_says_so(store: Store, photos: 
 def test_a_row_of_a_large_segment_is_checked_when_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facesim_index.vectors_coarse.COARSE_MIN_ROWS", 64)
-    monkeypatch.setattr("facesim_index.vectors_search._COARSE_MIN_DEPTH", 4)
-    monkeypatch.setattr("facesim_index.vectors_search._CANDIDATES_OF_A_MILLION", 0)
+    monkeypatch.setattr("facesim_index.store.segments.coarse.COARSE_MIN_ROWS", 64)
+    monkeypatch.setattr("facesim_index.store.segments.search._COARSE_MIN_DEPTH", 4)
+    monkeypatch.setattr("facesim_index.store.segments.search._CANDIDATES_OF_A_MILLION", 0)
     vectors = unit_vectors(600, 4)
     with new_store(tmp_path / "i") as store:
         commit_pictures(store, {"/p/a.jpg": picture("a", vectors)})
@@ -591,7 +586,7 @@ def test_a_log_that_a_crash_cut_short_is_no_damage(tmp_path: Path) -> None:
     with Store(tmp_path / "i", writable=True) as store:
         assert not verify(store).problems
         with store.catalog.read() as transaction:
-            assert reading.n_faces(transaction) == 6
+            assert picture_rows.n_faces(transaction) == 6
 
 
 def test_a_damaged_log_is_refused_and_goes_on_from_the_last_whole_commit(tmp_path: Path) -> None:
@@ -613,7 +608,7 @@ def test_a_damaged_log_is_refused_and_goes_on_from_the_last_whole_commit(tmp_pat
     with Store(tmp_path / "i") as store:
         assert not verify(store).problems
         with store.catalog.read() as transaction:
-            assert reading.n_faces(transaction) == 4
+            assert picture_rows.n_faces(transaction) == 4
     assert mend_log(tmp_path / "i") is None
     assert (tmp_path / "i" / "catalog.sqlite3-wal.damaged").read_bytes() == data
 
@@ -656,8 +651,8 @@ def test_an_older_index_without_sums_of_rows_is_checked_whole(grounds: Grounds) 
     folder = grounds.folder / "without sums"
     shutil.copytree(grounds.known["closed"].folder, folder)
     with Store(folder) as store, store.catalog.read() as transaction:
-        first = reading.segments(transaction)[0]
-    from facesim_index.vectors_coarse import coarse_path, read_coarse
+        first = picture_rows.segments(transaction)[0]
+    from facesim_index.store.segments.coarse import coarse_path, read_coarse
 
     path = folder / "segments" / first.name
     assert read_coarse(path, first.sha256).sums is not None
@@ -670,7 +665,7 @@ def test_an_older_index_without_sums_of_rows_is_checked_whole(grounds: Grounds) 
         ]
         index.compact()
     with Store(folder) as store, store.catalog.read() as transaction:
-        first = reading.segments(transaction)[0]
+        first = picture_rows.segments(transaction)[0]
     assert read_coarse(folder / "segments" / first.name, first.sha256).sums is not None
 
 

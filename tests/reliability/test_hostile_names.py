@@ -22,24 +22,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import facesim_index
-from facesim_index.calibration import Calibration, Evidence, to_json
-from facesim_index.catalog import calibrations, reading, row_checks
+from facesim_index.calibration.degree import Calibration, Evidence, to_json
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
+from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.errors import IndexDamagedError
-from facesim_index.fake_engine import FAKE_IDENTITY
 from facesim_index.index import FaceIndex
-from facesim_index.people_edits import confirm_faces
-from facesim_index.plain_text import (
-    csv_line,
-    json_text,
-    original_text,
-    printable,
-    spreadsheet_text,
-)
+from facesim_index.ingest.scanning import IngestOptions
+from facesim_index.people.edits import confirm_faces
 from facesim_index.records import FailureCode
-from facesim_index.scan import IngestOptions
-from facesim_index.store import SEGMENTS_NAME, Store
+from facesim_index.store.catalog import calibration_rows, picture_rows
+from facesim_index.store.sqlite import row_checks
+from facesim_index.store.store import SEGMENTS_NAME, Store
+from facesim_index.utils.text import csv_line, json_text, original_text, printable, spreadsheet_text
 from tests.builders import FAKE, ingest, new_store
 from tests.pictures import fake_photo
 
@@ -118,9 +113,9 @@ def shared_people(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     shutil.copytree(index, folder)
     with Store(folder, writable=True) as store:
         with store.catalog.write() as transaction:
-            calibrations.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
-            calibrations.activate(transaction, CURVE.name)
-            faces = reading.face_ids(transaction).tolist()
+            calibration_rows.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
+            calibration_rows.activate(transaction, CURVE.name)
+            faces = picture_rows.face_ids(transaction).tolist()
         confirm_faces(store, {FORMULA: faces[5:], MARKUP: faces[1:4]})
     return folder
 
@@ -519,12 +514,12 @@ def test_bytes_survive_the_round_trip_through_the_catalog(
     own_index: Path, own_photos: Path
 ) -> None:
     with Store(own_index) as store, store.catalog.read() as transaction:
-        known = reading.folder_files(transaction, str(own_photos))
+        known = picture_rows.folder_files(transaction, str(own_photos))
         assert set(known) == {path.name for path in own_photos.iterdir()}
-        assert reading.roots(transaction)[0][0] == str(own_photos)
-        assert len(reading.files_under(transaction, own_photos)) == 2 * len(NAMES)
-        assert len(reading.face_ids(transaction, under=own_photos / f"{NOT_UTF8}.png")) == 1
-        assert reading.folders_under(transaction, own_photos.parent) == [str(own_photos)]
+        assert picture_rows.roots(transaction)[0][0] == str(own_photos)
+        assert len(picture_rows.files_under(transaction, own_photos)) == 2 * len(NAMES)
+        assert len(picture_rows.face_ids(transaction, under=own_photos / f"{NOT_UTF8}.png")) == 1
+        assert picture_rows.folders_under(transaction, own_photos.parent) == [str(own_photos)]
     with FaceIndex.open(own_index, engine=FAKE) as opened:
         assert opened.ingest([own_photos]).files_unchanged == 2 * len(NAMES)
         assert opened.ingest([own_photos], IngestOptions(checksum=True)).images_read == 0
@@ -648,7 +643,7 @@ def test_only_workers_are_started_and_no_name_is_on_their_command_line(
     with FaceIndex.open(tmp_path / "i", create=True, engine=FAKE) as index:
         index.ingest([photos], workers=1)
         index.query(photos / f"{NAMES[8]}.png")
-    worker = [sys.executable, "-P", "-c", "from facesim_index.worker import main; main()"]
+    worker = [sys.executable, "-P", "-c", "from facesim_index.workers.child import main; main()"]
     assert started == [("subprocess.Popen", sys.executable, worker)]
 
 

@@ -14,19 +14,19 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from facesim_index.catalog import reading
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
-from facesim_index.containers import is_cut_off
-from facesim_index.engine import EngineSettings, FaceEngine, load_engine
+from facesim_index.engine.loading import EngineSettings, FaceEngine, load_engine
 from facesim_index.errors import PictureError
-from facesim_index.images import MAX_FILE_BYTES, hash_file, open_picture
-from facesim_index.ingest import Ingest
-from facesim_index.models import resolve
-from facesim_index.pipeline import ItemFailed
+from facesim_index.ingest.run import Ingest
+from facesim_index.ingest.scanning import IngestOptions, resolve_targets
+from facesim_index.models.resolution import resolve
+from facesim_index.pictures.decoding import MAX_FILE_BYTES, hash_file, open_picture
+from facesim_index.pictures.formats import is_cut_off
 from facesim_index.records import Failure, FailureCode, PictureReading
-from facesim_index.scan import IngestOptions, resolve_targets
-from facesim_index.store import Store
+from facesim_index.store.catalog import picture_rows
+from facesim_index.store.store import Store
+from facesim_index.workers.pool import ItemFailed
 from tests.builders import FAKE, ingest, new_store, read_here
 from tests.pictures import fake_photo
 from tests.reliability import campaign, hostile_files
@@ -318,8 +318,10 @@ def test_a_file_that_outgrows_the_limit_while_it_is_hashed(
 ) -> None:
     file = tmp_path / "a.png"
     file.write_bytes(bytes(3 << 20))
-    monkeypatch.setattr("facesim_index.images._check_size", lambda size: sizes.append(size))
-    monkeypatch.setattr("facesim_index.images.MAX_FILE_BYTES", 1 << 20)
+    monkeypatch.setattr(
+        "facesim_index.pictures.decoding._check_size", lambda size: sizes.append(size)
+    )
+    monkeypatch.setattr("facesim_index.pictures.decoding.MAX_FILE_BYTES", 1 << 20)
     sizes: list[int] = []
     hash_file(file)
     assert sizes == [3 << 20, 2 << 20, 3 << 20]
@@ -328,4 +330,4 @@ def test_a_file_that_outgrows_the_limit_while_it_is_hashed(
 
 def codes(store: Store) -> dict[str, FailureCode]:
     with store.catalog.read() as transaction:
-        return {Path(f.path).name: f.code for f in reading.failed_files(transaction)}
+        return {Path(f.path).name: f.code for f in picture_rows.failed_files(transaction)}

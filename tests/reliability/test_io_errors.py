@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from facesim_index.errors import StorageError
-from facesim_index.maintenance import verify
-from facesim_index.store import Store
+from facesim_index.store.store import Store
+from facesim_index.upkeep.repairs import verify
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and mounts")
@@ -121,7 +121,7 @@ def test_an_error_of_the_disk_does_not_make_an_index_unknown(
 
     real = sqlite3.connect
     monkeypatch.setattr(
-        "facesim_index.catalog.connection.sqlite3.connect",
+        "facesim_index.store.sqlite.connection.sqlite3.connect",
         lambda *rest, **named: real(*rest, factory=Connection, **named),
     )
     with pytest.raises(StorageError, match=r"catalog\.sqlite3: disk I/O error"):

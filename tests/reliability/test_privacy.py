@@ -18,19 +18,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from facesim_index.appearances import find_person
-from facesim_index.calibration import to_json
-from facesim_index.catalog import audit, calibrations, people, reading, writing
+from facesim_index.calibration.degree import to_json
+from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
-from facesim_index.curves import Calibration, Evidence
 from facesim_index.doctor import check_privacy
-from facesim_index.engine import load_engine
+from facesim_index.engine.fake import FAKE_IDENTITY
+from facesim_index.engine.loading import load_engine
 from facesim_index.errors import CalibrationError, IndexDamagedError, StorageError, UsageError
-from facesim_index.fake_engine import FAKE_IDENTITY
 from facesim_index.index import FaceIndex
-from facesim_index.maintenance import forget, repair, verify
-from facesim_index.people_edits import (
+from facesim_index.people.edits import (
     confirm_faces,
     merge_people,
     move_faces,
@@ -38,7 +35,6 @@ from facesim_index.people_edits import (
     split_person,
     undo,
 )
-from facesim_index.private import open_to_others
 from facesim_index.records import (
     Box,
     EmbeddedFace,
@@ -49,9 +45,19 @@ from facesim_index.records import (
     PictureReading,
     Quality,
 )
-from facesim_index.snapshots import take_snapshot
-from facesim_index.store import Store
-from facesim_index.vectors_coarse import write_coarse
+from facesim_index.search.appearances import find_person
+from facesim_index.store.catalog import (
+    audit_log,
+    calibration_rows,
+    people_rows,
+    picture_rows,
+    writing,
+)
+from facesim_index.store.segments.coarse import write_coarse
+from facesim_index.store.store import Store
+from facesim_index.upkeep.repairs import forget, repair, verify
+from facesim_index.upkeep.snapshots import take_snapshot
+from facesim_index.utils.permissions import open_to_others
 from tests.builders import FAKE, commit_pictures, ingest, new_store, unit_vectors
 from tests.pictures import demo_picture, fake_photo, pixels
 
@@ -98,7 +104,7 @@ def facesim(index: Path, *words: object) -> Result:
 @pytest.fixture
 def small_coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give segments of ten faces coarse codes."""
-    monkeypatch.setattr("facesim_index.vectors_coarse.COARSE_MIN_ROWS", 10)
+    monkeypatch.setattr("facesim_index.store.segments.coarse.COARSE_MIN_ROWS", 10)
 
 
 @pytest.fixture
@@ -499,7 +505,7 @@ def remember(folder: Path) -> Store:
         run = writing.start_run(transaction, "1", options)
         summary = {"files_seen": 9, "warnings": [f"cannot enter {FORGOTTEN.path}"]}
         writing.finish_run(transaction, run, json.dumps(summary, ensure_ascii=False))
-        estimate = reading.PriorEstimate(1, "c", "0" * 64, 0.1, 0.05, 0.2, 20, 20, 190, "EM")
+        estimate = picture_rows.PriorEstimate(1, "c", "0" * 64, 0.1, 0.05, 0.2, 20, 20, 190, "EM")
         writing.put_prior_estimate(transaction, estimate)
     store.compact()  # one segment for all, with coarse codes
     return store
@@ -517,8 +523,8 @@ def assert_only_the_others(index: Path) -> None:
     assert traces(index, {**FORGOTTEN.needles, **absent_forms(FORGOTTEN)}) == {}
     with Store(index) as store, store.view() as view:
         assert not verify(store).problems
-        ids = reading.face_ids(view.transaction)
-        records = reading.faces(view.transaction, ids)
+        ids = picture_rows.face_ids(view.transaction)
+        records = picture_rows.faces(view.transaction, ids)
         assert sorted({record.path for record in records}) == sorted(who.path for who in OTHERS)
         assert len(ids) == 18
         for record, stored in zip(records, view.embeddings(ids), strict=True):
@@ -544,7 +550,7 @@ def test_a_secure_forget_leaves_no_trace(told: Store, tmp_path: Path) -> None:
     told.close()
     assert_only_the_others(index)
     with Store(index) as store, store.catalog.read() as transaction:
-        [line] = audit.lines(transaction)
+        [line] = audit_log.lines(transaction)
         summaries = transaction.exec_driver_sql("SELECT options, summary FROM ingest_run").all()
     assert (line.files, line.faces, line.secure, line.finished) == (1, 2, True, True)
     assert summaries == [("{}", '{"files_seen": 9, "warnings": []}')]
@@ -568,7 +574,7 @@ def remember_people(store: Store) -> dict[str, bytes]:
     name_person(store, NAMES[0], NAMES[2])
     split_person(store, NAMES[2], [11])
     with store.catalog.write() as transaction:
-        change = people.Change(transaction, "apart")
+        change = people_rows.Change(transaction, "apart")
         change.set_apart(3, 10)
         change.set_apart(11, 12)
     return {name: name.encode() for name in NAMES}
@@ -636,7 +642,7 @@ def test_coarse_codes_are_those_of_the_others_alone(told: Store, tmp_path: Path)
     forget(told, [Path(FORGOTTEN.path)], [], secure=True)
     with told.view() as view:
         [segment] = view.segments
-        [info] = reading.segments(view.transaction)
+        [info] = picture_rows.segments(view.transaction)
         again = write_coarse(
             tmp_path / info.name, info.sha256, segment.face_ids, segment.vectors.copy()
         )
@@ -652,7 +658,7 @@ def test_a_plain_forget_hides_at_once_and_compact_erases_the_embeddings(told: St
     told.close()
     assert traces(told.folder, vectors) == {}
     with Store(told.folder) as store, store.catalog.read() as transaction:
-        [line] = audit.lines(transaction)
+        [line] = audit_log.lines(transaction)
     assert (line.secure, line.finished) == (False, True)
 
 
@@ -710,8 +716,8 @@ def test_faces_and_files_are_forgotten_in_one_commit(
     with pytest.raises(StorageError, match="full"):
         forget(told, [Path(FORGOTTEN.path)], [FaceId(1)])
     with told.catalog.read() as transaction:
-        assert 1 in reading.face_ids(transaction)
-        assert audit.lines(transaction) == ()
+        assert 1 in picture_rows.face_ids(transaction)
+        assert audit_log.lines(transaction) == ()
 
 
 def test_foreign_files_in_the_index_are_named(
@@ -723,29 +729,30 @@ def test_foreign_files_in_the_index_are_named(
 
 
 CRASHES: dict[str, str] = {
-    "after the rows are gone": "facesim_index.catalog.audit.clear_histories",
-    "before a new segment": "facesim_index.vectors.write_segment",
-    "before old files go": "facesim_index.store.Store.drop_files",
-    "before the vacuum": "facesim_index.catalog.connection.Catalog.shrink",
-    "before the new coarse codes": "facesim_index.store.Store._write_coarse",
-    "before the log is cut": "facesim_index.catalog.connection.Catalog.empty_log",
-    "before it is on record": "facesim_index.catalog.audit.finish",
+    "after the rows are gone": "facesim_index.store.catalog.audit_log.clear_histories",
+    "before a new segment": "facesim_index.store.segments.segment.write_segment",
+    "before old files go": "facesim_index.store.store.Store.drop_files",
+    "before the vacuum": "facesim_index.store.sqlite.connection.Catalog.shrink",
+    "before the new coarse codes": "facesim_index.store.store.Store._write_coarse",
+    "before the log is cut": "facesim_index.store.sqlite.connection.Catalog.empty_log",
+    "before it is on record": "facesim_index.store.catalog.audit_log.finish",
 }
 
 KILLED = """
 import os, pkgutil, signal, sys
 from pathlib import Path
-import facesim_index.store, facesim_index.vectors_coarse
-facesim_index.vectors_coarse.COARSE_MIN_ROWS = 10
+import facesim_index.store.store
+from facesim_index.store.segments import coarse
+coarse.COARSE_MIN_ROWS = 10
 index, path, target = sys.argv[1:]
 def die(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)
 owner, name = target.rsplit(".", 1)
 setattr(pkgutil.resolve_name(owner), name, die)
-if hasattr(facesim_index.store, name):
-    setattr(facesim_index.store, name, die)
-from facesim_index.maintenance import forget
-forget(facesim_index.store.Store(Path(index), writable=True), [Path(path)], [], secure=True)
+if hasattr(facesim_index.store.store, name):
+    setattr(facesim_index.store.store, name, die)
+from facesim_index.upkeep.repairs import forget
+forget(facesim_index.store.store.Store(Path(index), writable=True), [Path(path)], [], secure=True)
 """
 
 
@@ -781,7 +788,7 @@ def test_the_next_writer_finishes_a_secure_forget_that_was_killed(
 def test_a_reader_that_needs_the_old_state_delays_it(
     tmp_path: Path, small_coarse: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facesim_index.catalog.connection.BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr("facesim_index.store.sqlite.connection.BUSY_TIMEOUT_MS", 50)
     index = tmp_path / "i.facesim"
     remember(index).close()
     with Store(index) as reader, reader.view() as view:
@@ -794,8 +801,8 @@ def test_a_reader_that_needs_the_old_state_delays_it(
         [found] = view.search(query, 1)
         assert found.face_ids.tolist() == [10], "the reader keeps its moment"
         with reader.catalog.read() as later:
-            assert 10 not in reading.face_ids(later)
-            assert audit.unfinished(later) == 1
+            assert 10 not in picture_rows.face_ids(later)
+            assert audit_log.unfinished(later) == 1
     assert facesim(index, "compact").exit_code == 0
     assert_only_the_others(index)
 
@@ -827,7 +834,7 @@ def test_an_old_segment_that_cannot_be_removed_is_told(
         with pytest.raises(StorageError, match=r"cannot remove .*\.faiss: it is in use"):
             forget(told, [Path(FORGOTTEN.path)], [], secure=True)
     with told.catalog.read() as transaction:
-        assert audit.unfinished(transaction) == 1
+        assert audit_log.unfinished(transaction) == 1
     told.close()
     Store(told.folder, writable=True).close()
     assert_only_the_others(told.folder)
@@ -869,8 +876,8 @@ def index(tmp_path: Path, photos: Path) -> Path:
     folder = tmp_path / "i.facesim"
     with new_store(folder) as store:
         with store.catalog.write() as transaction:
-            calibrations.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
-            calibrations.activate(transaction, CURVE.name)
+            calibration_rows.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
+            calibration_rows.activate(transaction, CURVE.name)
         ingest(store, photos)
     return folder
 
@@ -885,8 +892,8 @@ def portrait(tmp_path: Path) -> Path:
 
 def living(index: Path) -> dict[int, str]:
     with Store(index) as store, store.catalog.read() as transaction:
-        ids = reading.face_ids(transaction)
-        return {face.face_id: Path(face.path).name for face in reading.faces(transaction, ids)}
+        ids = picture_rows.face_ids(transaction)
+        return {face.face_id: Path(face.path).name for face in picture_rows.faces(transaction, ids)}
 
 
 MATCH = ("forget", "--prior", "0.5", "--min-degree", "0.9", "--match")
@@ -1004,8 +1011,8 @@ def test_every_appearance_is_found_not_only_the_first_few(tmp_path: Path) -> Non
     near /= np.linalg.norm(near, axis=1, keepdims=True)
     with new_store(tmp_path / "i") as store:
         with store.catalog.write() as transaction:
-            calibrations.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
-            calibrations.activate(transaction, CURVE.name)
+            calibration_rows.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
+            calibration_rows.activate(transaction, CURVE.name)
         for n in range(0, 900, 300):
             who = person(n, 1)
             faces = tuple(

@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from facesim_index.catalog import reading, writing
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.errors import PictureError
-from facesim_index.images import hash_file
-from facesim_index.ingest import Ingest
-from facesim_index.pipeline import ItemFailed
+from facesim_index.ingest.run import Ingest
+from facesim_index.ingest.scanning import IngestOptions, resolve_targets, scan
+from facesim_index.pictures.decoding import hash_file
+from facesim_index.pictures.folder_walk import FoundFolder, WalkOptions, walk
 from facesim_index.records import Failure, FailureCode, FileStamp, PictureReading
-from facesim_index.scan import IngestOptions, resolve_targets, scan
-from facesim_index.store import Store
-from facesim_index.walk import FoundFolder, WalkOptions, walk
+from facesim_index.store.catalog import picture_rows, writing
+from facesim_index.store.store import Store
+from facesim_index.workers.pool import ItemFailed
 from tests.builders import FAKE, ingest, new_store, read_here
 from tests.pictures import fake_photo
 
@@ -49,7 +49,7 @@ def photos(tmp_path: Path) -> Path:
 def paths_of_faces(store: Store) -> dict[tuple[str, ...], int]:
     """Return the files of each picture that has faces, with how many."""
     with store.catalog.read() as transaction:
-        records = reading.faces(transaction, reading.face_ids(transaction))
+        records = picture_rows.faces(transaction, picture_rows.face_ids(transaction))
     found: dict[tuple[str, ...], int] = {}
     for record in records:
         names = tuple(sorted(Path(path).name for path in record.paths))
@@ -166,7 +166,7 @@ def test_a_root_by_every_name_it_has(
         again = ingest(store, Path(name))
         assert (again.files_seen, again.files_unchanged) == (2, 2)
     with store.catalog.read() as transaction:
-        assert [path for path, _ in reading.roots(transaction)] == [str(photos)]
+        assert [path for path, _ in picture_rows.roots(transaction)] == [str(photos)]
 
 
 def in_namespace(script: str, *arguments: Path) -> str:
@@ -316,8 +316,8 @@ def test_a_system_clock_that_goes_back(
         summary = ingest(store, photos)
         assert summary.images_embedded == (3 if year == 2031 else 1)
         with store.catalog.read() as transaction:
-            assert reading.unfinished_runs(transaction) == 0
-            ((_, when),) = reading.roots(transaction)
+            assert picture_rows.unfinished_runs(transaction) == 0
+            ((_, when),) = picture_rows.roots(transaction)
         assert when.startswith(str(year))
     (photos / "1971.png").unlink()
     assert ingest(store, photos).files_removed == 1
@@ -337,7 +337,7 @@ def test_an_interrupted_run_is_known_though_the_clock_goes_back(
     with pytest.raises(KeyboardInterrupt):
         Ingest(store, resolve_targets([photos]), IngestOptions(), broken).run()
     with store.catalog.read() as transaction:
-        assert reading.unfinished_runs(transaction) == 1
+        assert picture_rows.unfinished_runs(transaction) == 1
     assert ingest(store, photos).images_embedded == 1
 
 
@@ -406,7 +406,7 @@ def test_a_file_that_cannot_be_compared_keeps_what_is_known_of_it(
         return hash_file(path)
 
     ingest(store, photos)
-    monkeypatch.setattr("facesim_index.ingest.hash_file", refuse)
+    monkeypatch.setattr("facesim_index.ingest.run.hash_file", refuse)
     summary = ingest(store, photos, checksum=True)
     assert (summary.files_unchanged, summary.images_failed, summary.faces_total) == (2, 0, 2)
     assert summary.warnings == [
@@ -421,7 +421,7 @@ def test_a_file_that_was_away_is_back_after_its_comparison(store: Store, photos:
     (photos.parent / "red.png").rename(photos / "red.png")
     assert ingest(store, photos, checksum=True).images_read == 0
     with store.catalog.read() as transaction:
-        assert reading.counts(transaction)["files_missing"] == 0
+        assert picture_rows.counts(transaction)["files_missing"] == 0
 
 
 def test_a_dry_run_counts_what_would_be_compared(store: Store, photos: Path) -> None:

@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from facesim_index import snapshots
-from facesim_index.catalog import reading
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.errors import (
@@ -25,11 +23,13 @@ from facesim_index.errors import (
     UsageError,
 )
 from facesim_index.index import FaceIndex
-from facesim_index.maintenance import verify
 from facesim_index.records import FaceId
-from facesim_index.snapshot_list import known_snapshots, newest_snapshot
-from facesim_index.snapshots import restore_snapshot, take_snapshot
-from facesim_index.store import Store
+from facesim_index.store.catalog import picture_rows
+from facesim_index.store.snapshot_list import known_snapshots, newest_snapshot
+from facesim_index.store.store import Store
+from facesim_index.upkeep import snapshots
+from facesim_index.upkeep.repairs import verify
+from facesim_index.upkeep.snapshots import restore_snapshot, take_snapshot
 from tests.builders import FAKE, commit_pictures, new_store, picture, unit_vectors
 
 VECTORS = unit_vectors(60, 9)
@@ -158,9 +158,9 @@ def test_snapshots_taken_while_a_writer_runs_are_each_of_one_moment(
         with Store(folder) as store, store.view() as view:
             assert view.generation == snapshot.generation
             assert not verify(store).problems
-            ids = reading.face_ids(view.transaction)
+            ids = picture_rows.face_ids(view.transaction)
             assert (len(ids) - 29) % 2 == 0, "a commit is there whole or not at all"
-            files = reading.counts(view.transaction)["files"]
+            files = picture_rows.counts(view.transaction)["files"]
             assert len(ids) == 29 + 2 * (files - 5)
             for n in range(files - 5):
                 [found] = view.search(unit_vectors(2, n)[:1], 1)

@@ -17,15 +17,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sqlalchemy.exc import DBAPIError
 
-from facesim_index import engine as engine_module
-from facesim_index.engine import EngineSettings, load_engine
+from facesim_index.engine import loading
+from facesim_index.engine.loading import EngineSettings, load_engine
+from facesim_index.engine.runtimes.onnx_graph import read_graph
 from facesim_index.errors import IndexDamagedError, ModelError
-from facesim_index.graphs import read_graph
-from facesim_index.models import ModelFiles, resolve
+from facesim_index.models.resolution import ModelFiles, resolve
 from facesim_index.records import FaceId
-from facesim_index.store import Store
-from facesim_index.vectors import Segment
-from facesim_index.vectors_coarse import coarse_path, read_coarse
+from facesim_index.store.segments.coarse import coarse_path, read_coarse
+from facesim_index.store.segments.segment import Segment
+from facesim_index.store.store import Store
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 from tools import check_dependencies
 
@@ -100,7 +100,7 @@ def test_what_runs_is_what_was_hashed_even_if_the_file_changes_while_it_is_read(
 def test_sessions_are_made_of_bytes_never_of_a_path(
     pack: ModelFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runtime = engine_module._runtime()
+    runtime = loading._runtime()
     given: list[object] = []
     session = runtime.InferenceSession
 
@@ -258,15 +258,15 @@ def test_faiss_is_only_given_coarse_codes_of_the_kind_that_we_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segment = tmp_path / "1.faiss"
-    monkeypatch.setattr("facesim_index.vectors_coarse._KIND", b"IxFI")
+    monkeypatch.setattr("facesim_index.store.segments.coarse._KIND", b"IxFI")
     foreign = faiss.serialize_index(faiss.IndexFlatIP(8))
-    from facesim_index.vectors_coarse import _HEADER, _MAGIC
+    from facesim_index.store.segments.coarse import _HEADER, _MAGIC
 
     body = _HEADER.pack(_MAGIC, bytes(32), 0, 1.0, 0.1, 0.1, foreign.nbytes) + foreign.tobytes()
     coarse_path(segment).write_bytes(body + hashlib.sha256(body).digest())
     read_coarse(segment, "00" * 32)  # the file is sound: only its kind decides
     monkeypatch.undo()
-    monkeypatch.setattr("facesim_index.vectors_coarse.faiss.deserialize_index", _never)
+    monkeypatch.setattr("facesim_index.store.segments.coarse.faiss.deserialize_index", _never)
     with pytest.raises(IndexDamagedError, match="no codes that this version knows"):
         read_coarse(segment, "00" * 32)
 

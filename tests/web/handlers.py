@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from facesim_index.web.picture_worker import (
+from facesim_index.web.service.picture_worker import (
     UploadReading,
     UploadSettings,
     UploadTask,

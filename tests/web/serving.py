@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from fastapi import FastAPI
 
-from facesim_index.people import cluster_people
+from facesim_index.people.grouping import cluster_people
 from facesim_index.records import UInt8Array
 from facesim_index.web.app import create_app
-from facesim_index.web.limits import Limits
-from facesim_index.web.security import loopback_hosts
-from facesim_index.web.service import Service
+from facesim_index.web.guard.limits import Limits
+from facesim_index.web.guard.security import loopback_hosts
+from facesim_index.web.service.service import Service
 from tests.builders import FAKE, ingest, new_store
 from tests.coloured_people import BLUE, DARK_GREEN, DARK_RED, GREEN, RED, facesim, put_curve
 from tests.pictures import fake_photo

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from facesim_index.index import FaceIndex
-from facesim_index.people import PeopleOptions
-from facesim_index.store import Store
+from facesim_index.people.grouping import PeopleOptions
+from facesim_index.store.store import Store
 from tests.web.browser import (
     ARGUMENTS,
     DESKTOP,

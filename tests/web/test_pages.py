@@ -12,16 +12,15 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from facesim_index.calibration import Calibration, Evidence, to_json
-from facesim_index.catalog import calibrations
-from facesim_index.catalog import people as catalog
-from facesim_index.fake_engine import FAKE_IDENTITY
+from facesim_index.calibration.degree import Calibration, Evidence, to_json
+from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.index import FaceIndex
-from facesim_index.people import PeopleOptions
+from facesim_index.people.grouping import PeopleOptions
 from facesim_index.records import Failure, FailureCode, Float32Array
-from facesim_index.store import Store
+from facesim_index.store.catalog import calibration_rows, people_rows
+from facesim_index.store.store import Store
 from facesim_index.web.app import create_app
-from facesim_index.web.service import Service
+from facesim_index.web.service.service import Service
 from tests.builders import FAKE, commit_pictures, failed, new_store, picture
 from tests.pictures import fake_photo
 from tests.test_people import person
@@ -106,8 +105,8 @@ def make_index(
     with new_store(folder) as store:
         if calibrated:
             with store.catalog.write() as transaction:
-                calibrations.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
-                calibrations.activate(transaction, CURVE.name)
+                calibration_rows.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
+                calibration_rows.activate(transaction, CURVE.name)
         pictures = {
             name if name.startswith("/") else f"/p/{name}.jpg": picture(str(number), faces)
             for number, (name, faces) in enumerate(shown.items())
@@ -222,8 +221,8 @@ def test_a_person_with_the_doubtful_faces_first(site: Site) -> None:
     assert site.get("/people/1").having("data-face") == ["1", "2", "3", "4", "8"]
     folder = site.app.state.service.folder
     with Store(folder, writable=True) as store, store.catalog.write() as transaction:
-        change = catalog.Change(transaction, "test")
-        change.assign(np.array([10]), np.array([1]), catalog.MACHINE)
+        change = people_rows.Change(transaction, "test")
+        change.assign(np.array([10]), np.array([1]), people_rows.MACHINE)
     page = site.get("/people/1")
     assert page.having("data-face")[0] == "10"
     assert sorted(page.having("data-face"), key=str) == ["1", "10", "2", "3", "4", "8"]

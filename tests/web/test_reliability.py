@@ -1,7 +1,7 @@
 import pytest
 
-from facesim_index.calibration_check import Level, LevelVerdict
-from facesim_index.web.reliability import SIDE, diagram_of
+from facesim_index.degrees.calibration_check import Level, LevelVerdict
+from facesim_index.web.pages.reliability_diagram import SIDE, diagram_of
 
 
 def level(

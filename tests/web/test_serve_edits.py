@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from facesim_index.store import Store
-from facesim_index.web import jobs
+from facesim_index.store.store import Store
+from facesim_index.web.service import jobs
 from tests.builders import ingest
 from tests.coloured_people import RED
 from tests.pictures import fake_photo

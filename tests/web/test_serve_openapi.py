@@ -10,7 +10,7 @@ import requests
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from facesim_index.web.openapi import VERSION, _older
+from facesim_index.web.api.openapi import VERSION, _older
 from tests.coloured_people import BLUE, GREEN, RED
 from tests.pictures import fake_photo
 from tests.web.serving import ADDRESS, TestClient, app_of, client_of, make_index, make_photos

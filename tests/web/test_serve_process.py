@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.index import FaceIndex
-from facesim_index.web.picture_worker import CropTask, make_cropper
+from facesim_index.web.service.picture_worker import CropTask, make_cropper
 from tests.builders import FAKE
 from tests.pictures import demo_picture
 from tests.web.process import children, is_gone, serving
@@ -149,7 +149,7 @@ def test_a_crop_worker_needs_no_engine(shared_index: Path) -> None:
     cut = make_cropper()
     failure = cut(CropTask((os.devnull, "/nowhere"), b"x" * 32, 64))
     assert getattr(failure, "code", None) == "lost"
-    probe = "import sys, facesim_index.web.picture_worker; print('fastapi' in sys.modules)"
+    probe = "import sys, facesim_index.web.service.picture_worker; print('fastapi' in sys.modules)"
     words = [sys.executable, "-c", probe]
     result = subprocess.run(words, check=True, capture_output=True, text=True)
     assert result.stdout == "False\n"

@@ -16,8 +16,8 @@ from PIL import Image
 from starlette.types import Message
 
 from facesim_index.errors import UsageError
-from facesim_index.web import uploads
-from facesim_index.web.limits import Limits
+from facesim_index.web.guard.limits import Limits
+from facesim_index.web.service import uploads
 from tests.coloured_people import GREEN, RED
 from tests.pictures import fake_photo, png
 from tests.web.handlers import CRASH, EAT, HANG, make_moody_reader

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facesim_index.records import Box, Comparison
-from facesim_index.web import wording
+from facesim_index.web.pages import wording
 
 DEGREES = st.floats(0.0, 1.0)
 

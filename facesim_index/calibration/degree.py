@@ -1,0 +1,350 @@
+"""From a score to a degree: the probability that two faces show one person.
+
+A calibration is a fitted, non-decreasing curve from the score of two embeddings to the
+base-10 logarithm of the likelihood ratio, bound to the engine that made the embeddings.  The
+score is the cosine, unless the calibration has a learned head::
+
+    embeddings --head--> score --curve--> log10_lr --prior, Bayes' rule--> degree
+
+Arrays in, arrays out; nothing here knows where a calibration is kept.
+"""
+
+import functools
+import importlib.resources
+import math
+
+import numpy as np
+
+from facesim_index.calibration.curve import (
+    bound_reached,
+    false_match_rate,
+    log10_lr,
+    log10_lr_interval,
+)
+from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck, from_json, to_json
+from facesim_index.errors import CalibrationError
+from facesim_index.metrics import scoring
+from facesim_index.records import Float32Array, Float64Array
+
+__all__ = [
+    "Calibration",
+    "Evidence",
+    "HeldOutCheck",
+    "bound_reached",
+    "calibrated_degree",
+    "check_curve",
+    "cosine_at_degree",
+    "degree_from_log10_lr",
+    "false_match_rate",
+    "from_json",
+    "held_out_figures",
+    "log10_lr",
+    "log10_lr_interval",
+    "shipped_calibration",
+    "support_phrase",
+    "to_json",
+]
+
+_FALSE_MATCH_RATES = (1e-3, 1e-4)
+_MIN_FALSE_MATCHES = 10
+_LN_10 = math.log(10.0)
+_LOG10_ODDS_LIMIT = 307.0
+_HIGHEST_DEGREE = math.nextafter(1.0, 0.0)
+
+# The likelihood ratios from which each phrase of the verbal scale is used, as log10.
+_SUPPORT = (
+    (6.0, "extremely strong support"),
+    (4.0, "very strong support"),
+    (3.0, "strong support"),
+    (2.0, "moderately strong support"),
+    (1.0, "moderate support"),
+    (math.log10(2.0), "weak support"),
+)
+
+
+def support_phrase(log10_lr: float) -> str:
+    """Return the evidence in words, on the scale of the ENFSI guideline [1]_.
+
+    Parameters
+    ----------
+    log10_lr : float
+
+    Returns
+    -------
+    str
+        "weak support" from a likelihood ratio of 2, "moderate support" from 10, "moderately
+        strong support" from 100, "strong support" from 1,000, "very strong support" from
+        10,000, "extremely strong support" from 1,000,000; the same words with "against" for
+        the inverse ratios; "no support either way" in between.
+
+    Raises
+    ------
+    CalibrationError
+        The log-likelihood ratio is not a number.
+
+    References
+    ----------
+    .. [1] European Network of Forensic Science Institutes, "Guideline for Evaluative
+       Reporting in Forensic Science", 2015.
+
+    Examples
+    --------
+    >>> support_phrase(3.2)
+    'strong support'
+    >>> support_phrase(-1.5)
+    'moderate support against'
+    """
+    if math.isnan(log10_lr):
+        raise CalibrationError("a log-likelihood ratio is not a number")
+    for least, phrase in _SUPPORT:
+        if abs(log10_lr) >= least:
+            return phrase if log10_lr > 0.0 else f"{phrase} against"
+    return "no support either way"
+
+
+def degree_from_log10_lr(log10_lr: Float64Array, *, prior: float = 0.5) -> Float64Array:
+    """Return the probability of one person, given the evidence and what was known before.
+
+    Bayes' rule: the odds afterwards are the odds before, times the likelihood ratio.
+
+    Parameters
+    ----------
+    log10_lr : ndarray of any shape, float64
+        Base-10 logarithms of likelihood ratios; infinities are allowed.
+    prior : float, default=0.5
+        Probability of a genuine pair before looking, in (0, 1).
+
+    Returns
+    -------
+    degree : ndarray of the same shape, float64
+        In (0, 1), never 0 or 1: no evidence is beyond doubt.
+
+    Raises
+    ------
+    CalibrationError
+        The prior is not in (0, 1), or a log-likelihood ratio is not a number.
+
+    Examples
+    --------
+    One hundred times as likely, but one pair in a hundred before:
+
+    >>> degree_from_log10_lr(np.array([2.0]), prior=1 / 101)
+    array([0.5])
+    """
+    if not 0.0 < prior < 1.0:
+        raise CalibrationError(f"a prior is a probability between 0 and 1, not {prior}")
+    log10_lr = np.asarray(log10_lr, dtype=np.float64)
+    if log10_lr.size and math.isnan(log10_lr.min()):
+        raise CalibrationError("a log-likelihood ratio is not a number")
+    # One buffer all along: a block may have millions of cells.
+    log10_odds_before = math.log10(prior) - math.log1p(-prior) / _LN_10
+    degree = np.asarray(log10_lr + log10_odds_before)
+    np.clip(degree, -_LOG10_ODDS_LIMIT, _LOG10_ODDS_LIMIT, out=degree)
+    np.multiply(degree, -_LN_10, out=degree)
+    np.exp(degree, out=degree)
+    np.add(degree, 1.0, out=degree)
+    np.reciprocal(degree, out=degree)
+    return np.minimum(degree, _HIGHEST_DEGREE, out=degree)
+
+
+def calibrated_degree(
+    score: Float32Array | Float64Array, curve: Calibration, *, prior: float = 0.5
+) -> Float64Array:
+    """Return the probability that each pair of faces shows one person.
+
+    The score is mapped to a log-likelihood ratio by the fitted curve and to a probability
+    by Bayes' rule with `prior` [1]_.  The curve is bounded by the evidence it was fitted on:
+    it never claims more than that many pairs can show.
+
+    Parameters
+    ----------
+    score : ndarray of any shape, float32 or float64
+        Of unit-norm embeddings by the head of the calibration, in [-1, 1].
+    curve : Calibration
+        Fitted for the same engine identity as the embeddings.
+    prior : float, default=0.5
+        Probability of a genuine pair before looking, in (0, 1).  The default suits one pair
+        that is as likely genuine as not; in a gallery of strangers it is far too high.
+
+    Returns
+    -------
+    degree : ndarray of the same shape, float64
+        In (0, 1); empty when `score` is.
+
+    Raises
+    ------
+    CalibrationError
+        A score is outside [-1, 1] by more than 1e-3, or not finite; or the prior is not
+        in (0, 1).
+
+    References
+    ----------
+    .. [1] N. Brümmer and J. du Preez, "Application-independent evaluation of
+       speaker detection", Computer Speech & Language, 2006.
+    """
+    return degree_from_log10_lr(log10_lr(score, curve), prior=prior)
+
+
+def cosine_at_degree(degree: float, curve: Calibration, *, prior: float = 0.5) -> float:
+    """Return the lowest score, of a plain calibration the cosine, of a degree.
+
+    So that ``score >= cosine_at_degree(degree, curve, prior=prior)`` selects the pairs that
+    ``calibrated_degree(score, curve, prior=prior) >= degree`` selects, without computing it.
+
+    Parameters
+    ----------
+    degree : float
+        In [0, 1].
+    curve : Calibration
+    prior : float, default=0.5
+        In (0, 1).
+
+    Returns
+    -------
+    float
+        In [-1, 1], exact to 1e-12 and never too low; ``-inf`` when every score has the
+        degree, ``inf`` when none has, because the evidence does not reach that far.
+
+    Raises
+    ------
+    CalibrationError
+        The degree is not in [0, 1] or the prior not in (0, 1).
+    """
+    if not 0.0 <= degree <= 1.0:
+        raise CalibrationError(f"a degree is a probability from 0 to 1, not {degree}")
+
+    def has_degree(score: float) -> bool:
+        return bool(calibrated_degree(np.array([score]), curve, prior=prior)[0] >= degree)
+
+    # Bisection of the very function that gives the degrees, so that rounding cannot part them.
+    below, reached = curve.knots[0][0], curve.knots[-1][0]
+    if has_degree(below):
+        return -math.inf
+    if not has_degree(reached):
+        return math.inf
+    while reached - below > 1e-12:
+        middle = (below + reached) / 2.0
+        below, reached = (below, middle) if has_degree(middle) else (middle, reached)
+    return reached
+
+
+def check_curve(
+    curve: Calibration,
+    genuine_cosine: Float32Array | Float64Array,
+    impostor_cosine: Float32Array | Float64Array,
+    *,
+    data: str,
+    n_people: int,
+) -> HeldOutCheck:
+    """Measure a curve on labelled pairs of people it was not fitted on.
+
+    Parameters
+    ----------
+    curve : Calibration
+    genuine_cosine, impostor_cosine : ndarray of shape (n_pairs,)
+        Scores, by the head of the curve, of pairs that show one person, and two.
+    data : str
+        Which pairs, for people.
+    n_people : int
+        How many people they show.
+
+    Returns
+    -------
+    HeldOutCheck
+        Figures rounded to 5 decimals.
+
+    Raises
+    ------
+    CalibrationError
+        A class has no pair, or a score is not one.
+    """
+    return held_out_figures(
+        (log10_lr(genuine_cosine, curve), log10_lr(impostor_cosine, curve)),
+        (genuine_cosine, impostor_cosine),
+        data=data,
+        n_people=n_people,
+    )
+
+
+def held_out_figures(
+    claims: tuple[Float64Array, Float64Array],
+    scores: tuple[Float32Array | Float64Array, Float32Array | Float64Array],
+    *,
+    data: str,
+    n_people: int,
+) -> HeldOutCheck:
+    """Return the figures of what was claimed of genuine and of impostor pairs.
+
+    Parameters
+    ----------
+    claims : (ndarray of shape (n_genuine,), ndarray of shape (n_impostor,)), float64
+        Log10 likelihood ratios.
+    scores : (ndarray of shape (n_genuine,), ndarray of shape (n_impostor,))
+        The scores that they were made of.
+    data : str
+        Which pairs, for people.
+    n_people : int
+        How many people they show.
+
+    Returns
+    -------
+    HeldOutCheck
+        Figures rounded to 5 decimals.
+
+    Raises
+    ------
+    CalibrationError
+        A class has no pair.
+    """
+    genuine_lr, impostor_lr = claims
+    genuine, impostor = scores
+    ece = scoring.expected_calibration_error(
+        degree_from_log10_lr(genuine_lr), degree_from_log10_lr(impostor_lr)
+    )
+    return HeldOutCheck(
+        data=data,
+        n_people=n_people,
+        n_genuine=int(genuine.size),
+        n_impostor=int(impostor.size),
+        cllr=round(scoring.cllr(genuine_lr, impostor_lr), 5),
+        min_cllr=round(scoring.min_cllr(genuine, impostor), 5),
+        ece=round(ece, 5),
+        eer=round(scoring.equal_error_rate(genuine, impostor), 5),
+        true_match_rates=tuple(
+            (fmr, round(scoring.true_match_rate(genuine, impostor, fmr=fmr), 5))
+            for fmr in _FALSE_MATCH_RATES
+            if fmr * impostor.size >= _MIN_FALSE_MATCHES
+        ),
+    )
+
+
+def shipped_calibration(engine_key: str) -> Calibration | None:
+    """Return the calibration that comes with the package for an engine.
+
+    Parameters
+    ----------
+    engine_key : str
+        `EngineIdentity.key`.
+
+    Returns
+    -------
+    Calibration or None
+        None when the package has none for exactly these weights and this preprocessing.
+
+    Raises
+    ------
+    CalibrationError
+        A file of the package is damaged.
+    """
+    return _shipped().get(engine_key)
+
+
+@functools.cache
+def _shipped() -> dict[str, Calibration]:
+    folder = importlib.resources.files("facesim_index.calibration.data")
+    curves = [
+        from_json(entry.read_text(encoding="utf-8"))
+        for entry in folder.iterdir()
+        if entry.name.endswith(".json")
+    ]
+    return {curve.engine_key: curve for curve in curves}

@@ -1,0 +1,354 @@
+"""Does a calibration fit these very pictures: observed against expected rates.
+
+How many pairs of strangers reach a score is compared with how many the calibration says.  Every
+index holds such pairs, taken by the user's own cameras of the user's own kind of people: see
+`free_negatives`.  Labels, where there are any, add to that.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from facesim_index.calibration.degree import Calibration, check_curve, false_match_rate, log10_lr
+from facesim_index.calibration.record import HeldOutCheck
+from facesim_index.degrees.impostors import (
+    AcrossPairs,
+    SameImagePair,
+    SameImagePairs,
+    across_pairs,
+    same_image_pairs,
+)
+from facesim_index.labels.face_pairs import BoolArray
+from facesim_index.labels.labelled_data import LabelledData
+from facesim_index.metrics.grouped_rates import Groups, interval
+from facesim_index.records import Float64Array, Int64Array
+from facesim_index.store.store import View
+
+FALSE_MATCH_RATES = (1e-1, 1e-2, 1e-3, 1e-4)
+TOLERANCE = 2.0
+"""A rate within this factor of the expected one fits: 0.3 of a log10 likelihood ratio."""
+
+MIN_EXPECTED = 5
+"""Pairs that must be expected at a level before few of them mean anything."""
+
+MIN_FOUND = 5
+MIN_GROUPS = 3
+"""Pairs, and photos or people that they come from, before many of them mean anything."""
+
+LEAST_TESTED = 0.01
+"""A calibration is not said to fit before this false match rate was seen to be right."""
+
+CERTAIN = 3.0
+"""Log10 likelihood ratio from which two faces are taken as one person when people are counted."""
+
+LevelVerdict = Literal["fits", "too many", "fewer", "unclear", "too few pairs"]
+Verdict = Literal["fits", "claims_too_much", "too_few_pairs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How many pairs reach a level of evidence, against how many should.
+
+    Attributes
+    ----------
+    rate : float
+        The false match rate that the level is named after.
+    expected : float
+        The share that the calibration stands for: `rate`, less what was left out.
+    score : float
+        Where it says so: pairs count from here on (of genuine pairs: down from here).
+    n_pairs, n_found : int
+    observed, low, high : float
+        Their share, and its 95 % interval.
+    says : {"fits", "too many", "fewer", "unclear", "too few pairs"}
+    """
+
+    rate: float
+    expected: float
+    score: float
+    n_pairs: int
+    n_found: int
+    observed: float
+    low: float
+    high: float
+    says: LevelVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCheck:
+    """What labelled pairs say of a calibration.
+
+    Attributes
+    ----------
+    figures : HeldOutCheck
+    strangers : tuple of Level
+        Impostor pairs by the false match rates of the calibration.
+    mates : tuple of Level
+        Genuine pairs with evidence against them: of log10 LR -1 or less at most one in ten
+        should be, of -2 or less one in a hundred.
+    """
+
+    figures: HeldOutCheck
+    strangers: tuple[Level, ...]
+    mates: tuple[Level, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationCheck:
+    """Whether a calibration fits the pictures of an index.
+
+    Attributes
+    ----------
+    calibration : str
+    head : str
+        What its scores are: "cosine", or the kind of its learned head.
+    n_images, n_pairs, n_doubtful : int
+        Pictures with two faces or more, their pairs, and the pairs that were left out.
+    same_photo : tuple of Level
+        Of the pairs of faces of one picture.
+    n_across, n_left_out : int
+        Pairs of faces of different pictures, and those that were left out.
+    across : tuple of Level
+        Of these pairs.
+    highest : tuple of SameImagePair
+    labels : LabelCheck or None
+    verdict : {"fits", "claims_too_much", "too_few_pairs"}
+    sentence : str
+        The verdict for people.
+    """
+
+    calibration: str
+    head: str
+    n_images: int
+    n_pairs: int
+    n_doubtful: int
+    same_photo: tuple[Level, ...]
+    n_across: int
+    n_left_out: int
+    across: tuple[Level, ...]
+    highest: tuple[SameImagePair, ...]
+    labels: LabelCheck | None
+    verdict: Verdict
+    sentence: str
+
+
+def check_index(
+    view: View, curve: Calibration, share: float, labelled: LabelledData | None = None
+) -> CalibrationCheck:
+    """Compare a calibration with the pairs of strangers of an index, and with labels.
+
+    Parameters
+    ----------
+    view : View
+    curve : Calibration
+    share : float
+        Of genuine pairs among pairs of different pictures, as `gallery_prior` gives it.
+    labelled : LabelledData, optional
+
+    Returns
+    -------
+    CalibrationCheck
+    """
+    found = same_image_pairs(view, curve.head)
+    one_person = _reached(curve, math.log10((1.0 - share) / share))
+    certain = min(_reached(curve, CERTAIN), curve.knots[-1][0])
+    across = across_pairs(view, curve.head, one_person=one_person, certain=certain)
+    return check_pairs(curve, found, across, one_person=one_person, labelled=labelled)
+
+
+def check_pairs(
+    curve: Calibration,
+    found: SameImagePairs,
+    across: AcrossPairs,
+    *,
+    one_person: float = math.inf,
+    labelled: LabelledData | None = None,
+) -> CalibrationCheck:
+    """Compare a calibration with pairs of strangers, and with labels.
+
+    Parameters
+    ----------
+    curve : Calibration
+    found : SameImagePairs
+    across : AcrossPairs
+    one_person : float, optional
+        Score from which pairs were left out of `across`.
+    labelled : LabelledData, optional
+
+    Returns
+    -------
+    CalibrationCheck
+    """
+    same_photo = _stranger_levels(curve, found.score, found.image[:, None])
+    levels = _stranger_levels(curve, across.score, across.people, below=one_person)
+    labels = None if labelled is None else _label_check(curve, labelled)
+    verdict, sentence = _verdict(curve, same_photo, levels, labels)
+    return CalibrationCheck(
+        calibration=curve.name,
+        head=curve.head.kind,
+        n_images=int(np.unique(found.image).size),
+        n_pairs=int(found.score.size),
+        n_doubtful=found.n_doubtful,
+        same_photo=same_photo,
+        n_across=int(across.score.size),
+        n_left_out=across.n_left_out,
+        across=levels,
+        highest=found.highest,
+        labels=labels,
+        verdict=verdict,
+        sentence=sentence,
+    )
+
+
+def _reached(curve: Calibration, log10_lr: float) -> float:
+    """Return the least score with so much evidence; infinity when none has."""
+    return math.inf if log10_lr > curve.knots[-1][1] else _first_at(curve.knots, log10_lr)
+
+
+def _stranger_levels(
+    curve: Calibration, score: Float64Array, names: Int64Array, *, below: float = math.inf
+) -> tuple[Level, ...]:
+    """Count pairs at each rate; those from `below` on are not among them."""
+    if not score.size:
+        return ()
+    groups = Groups.of(names)
+    gone = 0.0
+    if math.isfinite(below) and curve.false_matches:
+        gone = float(false_match_rate(np.array([below]), curve)[0])
+    return tuple(
+        _level(rate - gone, at, score >= at, groups, named=rate)
+        for rate, at in _stranger_scores(curve)
+        if rate >= 4.0 * gone
+    )
+
+
+def _stranger_scores(curve: Calibration) -> list[tuple[float, float]]:
+    """Return the rates to look at, and the scores from which the curve says them.
+
+    Without false match rates the likelihood ratio itself stands for one: of strangers at most
+    one in ten has a ratio of 10 or more, and so on.
+    """
+    if not curve.false_matches:
+        knots = curve.knots
+    else:
+        knots = tuple((score, -rate) for score, rate in curve.false_matches)
+    wanted = [(rate, -float(np.log10(rate))) for rate in FALSE_MATCH_RATES]
+    return [(rate, _first_at(knots, value)) for rate, value in wanted if value < knots[-1][1]]
+
+
+def _first_at(knots: tuple[tuple[float, float], ...], value: float) -> float:
+    """Return the least score at which a non-decreasing curve has a value that it reaches."""
+    score, height = np.array(knots).T
+    after = int(np.searchsorted(height, value, side="left"))
+    if after == 0:
+        return float(score[0])
+    return float(np.interp(value, height[after - 1 : after + 1], score[after - 1 : after + 1]))
+
+
+def _mate_levels(curve: Calibration, score: Float64Array, people: Int64Array) -> tuple[Level, ...]:
+    evidence, groups = log10_lr(score, curve), Groups.of(people[:, None])
+    levels = []
+    for power in (1, 2):
+        if -power <= curve.knots[0][1]:
+            continue
+        at = _first_at(curve.knots, -float(power))
+        levels.append(_level(10.0**-power, at, evidence <= -power, groups))
+    return tuple(levels)
+
+
+def _level(
+    expected: float,
+    score: float,
+    found: BoolArray,
+    groups: Groups,
+    *,
+    named: float | None = None,
+) -> Level:
+    low, high = interval(found, groups)
+    observed = float(found.mean())
+    n_found = int(found.sum())
+    says: LevelVerdict = "fits"
+    if low > TOLERANCE * expected:
+        few = n_found < MIN_FOUND or np.unique(groups.place[found]).size < MIN_GROUPS
+        says = "too few pairs" if few else "too many"
+    elif groups.n_independent * expected < MIN_EXPECTED:
+        says = "too few pairs"
+    elif high < expected / TOLERANCE:
+        says = "fewer"
+    elif observed > TOLERANCE * expected:
+        says = "unclear"  # More than it should be, but that may be chance.
+    rate = expected if named is None else named
+    return Level(rate, expected, score, found.size, n_found, observed, low, high, says)
+
+
+def _label_check(curve: Calibration, labelled: LabelledData) -> LabelCheck:
+    scores = labelled.scores_by(curve.head)
+    return LabelCheck(
+        figures=check_curve(
+            curve,
+            scores.genuine,
+            scores.impostor,
+            data=labelled.name,
+            n_people=int(scores.people.size),
+        ),
+        strangers=_stranger_levels(curve, scores.impostor, scores.impostor_people),
+        mates=_mate_levels(curve, scores.genuine, scores.genuine_person),
+    )
+
+
+def _verdict(
+    curve: Calibration,
+    same_photo: tuple[Level, ...],
+    across: tuple[Level, ...],
+    labels: LabelCheck | None,
+) -> tuple[Verdict, str]:
+    """Judge by strangers of different photos and by labels.
+
+    People of one photo are a harder kind, and may be the same few in all photos.
+    """
+    name = repr(curve.name)
+    general = (*across, *(labels.strangers if labels else ()))
+    worst = _worst(general)
+    if worst:
+        return "claims_too_much", (
+            f"Calibration {name} claims too much for these pictures: of the strangers, "
+            f"{worst.observed:.2g} reach {_named(curve)} {worst.score:.2f}, where it says "
+            f"{worst.rate:g}.  Fit one on your own labels with `facesim calibrate`."
+        )
+    if labels and _worst(labels.mates):
+        return "claims_too_much", (
+            f"Calibration {name} claims too much for these pictures: too many pairs of one person "
+            "are said to be two.  Look at the labels, or fit a calibration on them with "
+            "`facesim calibrate`."
+        )
+    alike = _worst(same_photo)
+    tested = [level.rate for level in general if level.says in ("fits", "fewer")]
+    more = (
+        f"  People who are together in one photo are more alike than strangers: "
+        f"{alike.observed:.2g} of such pairs reach {_named(curve)} {alike.score:.2f}, where it "
+        f"says {alike.rate:g}."
+        if alike
+        else ""
+    )
+    if not tested or min(tested) > LEAST_TESTED:
+        return "too_few_pairs", (
+            f"There are too few different people to tell whether calibration {name} fits these "
+            f"pictures; label some (--people, --pairs), or index more photos of several people."
+            f"{more}"
+        )
+    return "fits", (
+        f"Calibration {name} fits these pictures: strangers score as high as it says, down to "
+        f"false match rate {min(tested):g}.{more}"
+    )
+
+
+def _named(curve: Calibration) -> str:
+    """Return what the scores of a calibration are called."""
+    return "score" if curve.head.learned else "cosine"
+
+
+def _worst(levels: tuple[Level, ...]) -> Level | None:
+    too_many = [level for level in levels if level.says == "too many"]
+    return max(too_many, key=lambda level: level.low / level.expected, default=None)

@@ -1,0 +1,385 @@
+"""The prior of a gallery: how probable it is that two of its faces show one person.
+
+In a gallery almost every pair is a pair of strangers, and a degree is only true when the
+prior says so.  Nobody needs to count: the share of genuine pairs follows from the scores of
+the gallery itself (`label_shift`), given the calibration and its head.
+
+- Faces are drawn at random, and each is paired with every living face but itself.
+- **Two faces of one picture are no pair here.**  They are two people, which is known without
+  looking; and a query picture, rarely in the index itself, meets no match in that way.
+- A small gallery says little about itself.  So half a genuine pair is added, and as many
+  impostor pairs as make a share of 1/(n_faces + 1): one mate among the faces and nobody.
+  With a hundred genuine pairs that changes nothing; without any pair it is the answer.
+- A curve whose strongest claim is a likelihood ratio of L cannot tell genuine pairs from the
+  impostor pairs that it must expect at that level, as long as they are rarer than one in L.
+  So the share may be too low by up to 1/L; within that, the rule of thumb decides.
+- The interval is the wider of two: by bootstrap over the drawn faces (a person has many
+  pairs, so faces are what is drawn anew), and by how likely each share makes the cosines
+  (where hardly a genuine pair was seen, drawing anew shows nothing).
+"""
+
+import hashlib
+import logging
+import math
+import threading
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from facesim_index.calibration.degree import Calibration, log10_lr
+from facesim_index.calibration.heads import COSINE, Head
+from facesim_index.errors import IndexDamagedError
+from facesim_index.metrics.label_shift import KnownBefore, credible_interval, most_likely_shares
+from facesim_index.records import Float32Array, Float64Array, Int64Array
+from facesim_index.store.catalog import picture_rows, writing
+from facesim_index.store.store import Store, View
+
+METHOD_EM = "EM for label shift"
+METHOD_RULE = "rule of thumb 1/(n_faces + 1)"
+
+PAIRS = 100_000_000
+"""Pairs to look at: every pair up to 10,000 faces, in about a second."""
+
+L1_PAIRS = 10_000_000
+"""The same for a weighted-l1 head, which no matrix product computes."""
+
+MIN_ROWS = 400
+"""Faces to draw in any case, where there are that many."""
+
+BINS = 2000
+"""Bins of the score over [-1, 1]: 0.001 wide, over which the likelihood ratio changes by 3 %."""
+
+SEED = 20020701
+PSEUDO_GENUINE = 0.5
+N_BOOTSTRAP = 500
+CONFIDENCE = 0.95
+
+_GROUPS = 200
+_CHANGED_SHARE = 0.02
+_HIGHEST = math.nextafter(1.0, 0.0)
+_ROWS_AT_ONCE = 512
+_COLUMNS_AT_ONCE = 8192
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryPrior:
+    """The share of genuine pairs in a gallery, which is the prior of a pair before looking.
+
+    Attributes
+    ----------
+    share : float
+        In (0, 1).
+    low, high : float
+        95 % interval: of what galleries like this would give, the calibration being right.
+    n_faces : int
+        Living faces of the index.
+    n_rows_sampled : int
+        Faces that were drawn.
+    n_pairs : int
+        Pairs of a drawn face and another that were looked at, each counted once.
+    method : str
+        `METHOD_EM`, or `METHOD_RULE` where the scores cannot tell, or there are none.
+    """
+
+    share: float
+    low: float
+    high: float
+    n_faces: int
+    n_rows_sampled: int
+    n_pairs: int
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSample:
+    """How often each score occurs between drawn faces and all faces.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (n_groups, BINS), int64
+        Of each group of drawn faces, the scores in equal bins over [-1, 1].
+    n_faces, n_rows : int
+        Faces of the gallery, and how many of them were drawn.
+    """
+
+    counts: Int64Array
+    n_faces: int
+    n_rows: int
+
+    @property
+    def pair_weight(self) -> float:
+        """Weight of a counted pair: two drawn faces meet twice, and say it only once."""
+        return 1.0 - (self.n_rows - 1) / (2.0 * max(1, self.n_faces - 1))
+
+
+def estimate_gallery_prior(
+    view: View, curve: Calibration, *, seed: int = SEED, n_pairs: int | None = None
+) -> GalleryPrior:
+    """Estimate the share of genuine pairs among the faces of an index.
+
+    Which faces are drawn depends on the seed and the generation alone.
+
+    Parameters
+    ----------
+    view : View
+    curve : Calibration
+        Of the index's engine.
+    seed : int, optional
+    n_pairs : int, optional
+        About how many pairs to look at; at least 400 faces are drawn all the same.
+
+    Returns
+    -------
+    GalleryPrior
+    """
+    if n_pairs is None:
+        n_pairs = L1_PAIRS if curve.head.kind == "weighted-l1" else PAIRS
+    rng = np.random.default_rng([seed, view.generation])
+    sample = sample_scores(view, rng, n_pairs=n_pairs, head=curve.head)
+    return prior_of_sample(sample, curve, rng)
+
+
+def sample_scores(
+    view: View, rng: np.random.Generator, *, n_pairs: int = PAIRS, head: Head = COSINE
+) -> ScoreSample:
+    """Draw faces, and count their scores with every living face of another picture.
+
+    Memory is bounded: the embeddings are read from the segments in blocks.
+
+    Parameters
+    ----------
+    view : View
+    rng : numpy.random.Generator
+    n_pairs : int, optional
+        About how many pairs to look at; at least 400 faces are drawn all the same.
+    head : Head, default=COSINE
+
+    Returns
+    -------
+    ScoreSample
+    """
+    living = _living_faces(view)
+    n_faces = len(living)
+    n_rows = min(n_faces, max(MIN_ROWS, n_pairs // max(1, n_faces)))
+    n_groups = min(n_rows, _GROUPS)
+    counts = np.zeros((n_groups, BINS), dtype=np.int64)
+    if n_faces >= 2:
+        # In random order, so that each stretch of rows is a random sample of its own.
+        rows = rng.permutation(living)[:n_rows]
+        group = np.arange(n_rows) * n_groups // n_rows
+        for start in range(0, n_rows, _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            _count_rows(view, rows[part], group[part], counts, head)
+    return ScoreSample(counts, n_faces, n_rows)
+
+
+def prior_of_sample(
+    sample: ScoreSample, curve: Calibration, rng: np.random.Generator
+) -> GalleryPrior:
+    """Estimate the share of genuine pairs, with its interval, from counted scores.
+
+    Parameters
+    ----------
+    sample : ScoreSample
+    curve : Calibration
+    rng : numpy.random.Generator
+        For the bootstrap.
+
+    Returns
+    -------
+    GalleryPrior
+    """
+    occupied = np.flatnonzero(sample.counts.any(axis=0))
+    centre = (occupied + 0.5) * (2.0 / BINS) - 1.0
+    evidence = log10_lr(centre, curve)
+    groups = sample.counts[:, occupied] * sample.pair_weight
+    total = groups.sum(axis=0)
+    rule = 1.0 / (max(1, sample.n_faces) + 1)
+    before = KnownBefore(PSEUDO_GENUINE, PSEUDO_GENUINE / rule - PSEUDO_GENUINE)
+    share = float(most_likely_shares(evidence, total[None, :], before)[0])
+    low, high = credible_interval(evidence, total, before, confidence=CONFIDENCE)
+    if len(groups) > 1:
+        drawn = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), N_BOOTSTRAP)
+        shares = most_likely_shares(evidence, drawn @ groups, before)
+        tail = (1.0 - CONFIDENCE) / 2.0
+        low = min(low, float(np.quantile(shares, tail)))
+        high = max(high, float(np.quantile(shares, 1.0 - tail)))
+    hidden = 10.0 ** -curve.knots[-1][1]
+    share = min(max(share, rule), share + hidden)
+    n_pairs = round(float(total.sum()))
+    return GalleryPrior(
+        share=share,
+        low=low,
+        high=min(high + hidden, _HIGHEST),
+        n_faces=sample.n_faces,
+        n_rows_sampled=sample.n_rows,
+        n_pairs=n_pairs,
+        method=METHOD_RULE if n_pairs == 0 or share == rule else METHOD_EM,
+    )
+
+
+def gallery_prior(store: Store, view: View, curve: Calibration) -> GalleryPrior:
+    """Return the prior of an index: the stored one if it is of this moment, else estimated.
+
+    Nothing is written; what was estimated is remembered as long as the store is open.  While a
+    writer adds faces it is not estimated anew at every commit, but whenever their number has
+    changed by a fiftieth: until the writer stores the estimate of what it leaves behind.
+
+    Parameters
+    ----------
+    store : Store
+    view : View
+        Of that store.
+    curve : Calibration
+        The one that the degrees are made with.
+
+    Returns
+    -------
+    GalleryPrior
+    """
+    key = (view.generation, _fingerprint(curve))
+    stored = _stored(view, curve)
+    if stored is not None:
+        return stored
+    with _estimating:  # many threads may ask at once
+        remembered = _estimated.get(store)
+        if remembered is None or not _still_holds(remembered, key, view):
+            remembered = (key, estimate_gallery_prior(view, curve))
+        _estimated[store] = (key, remembered[1])
+    return remembered[1]
+
+
+def _still_holds(
+    remembered: tuple[tuple[int, str], GalleryPrior], key: tuple[int, str], view: View
+) -> bool:
+    """Tell whether an estimate is of this moment, or of nearly the same faces."""
+    if remembered[0] == key:
+        return True
+    n_faces = len(_living_faces(view))
+    alike = abs(n_faces - remembered[1].n_faces) <= _CHANGED_SHARE * remembered[1].n_faces
+    return remembered[0][1] == key[1] and alike
+
+
+def refresh_gallery_prior(store: Store) -> GalleryPrior | None:
+    """Store the prior of an index as it is now, so that its readers need not estimate it.
+
+    For the end of whatever changed the index or its calibration.  The generation stays: this
+    says nothing that does not follow from what is there.
+
+    Parameters
+    ----------
+    store : Store
+        Writable.
+
+    Returns
+    -------
+    GalleryPrior or None
+        None, and nothing is stored, without a calibration, with fewer than two faces, or when
+        a segment is damaged (which is for `verify` to tell, and no reason to fail).
+    """
+    curve = store.calibration()
+    if curve is None:
+        return None
+    try:
+        with store.view() as view:
+            generation = view.generation
+            stored = _stored(view, curve)
+            if stored is not None:
+                return stored
+            if len(_living_faces(view)) < 2:
+                return None
+            prior = estimate_gallery_prior(view, curve)
+    except IndexDamagedError as error:
+        logger.warning("the prior of %s was not estimated: %s", store.folder, error)
+        return None
+    with store.catalog.write() as transaction:
+        writing.put_prior_estimate(
+            transaction,
+            picture_rows.PriorEstimate(
+                generation=generation,
+                calibration=curve.name,
+                curve_sha256=_fingerprint(curve),
+                share=prior.share,
+                low=prior.low,
+                high=prior.high,
+                n_faces=prior.n_faces,
+                n_rows=prior.n_rows_sampled,
+                n_pairs=prior.n_pairs,
+                method=prior.method,
+            ),
+        )
+    return prior
+
+
+_estimating = threading.Lock()
+_estimated: weakref.WeakKeyDictionary[Store, tuple[tuple[int, str], GalleryPrior]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _stored(view: View, curve: Calibration) -> GalleryPrior | None:
+    """Return the stored estimate if it is of this generation and this very curve."""
+    row = picture_rows.prior_estimate(view.transaction)
+    if row is None or (row.generation, row.curve_sha256) != (view.generation, _fingerprint(curve)):
+        return None
+    return GalleryPrior(
+        row.share, row.low, row.high, row.n_faces, row.n_rows, row.n_pairs, row.method
+    )
+
+
+def _fingerprint(curve: Calibration) -> str:
+    """Return what tells curves apart, also when one was fitted anew under its old name."""
+    identity: tuple[object, ...] = (curve.name, curve.engine_key, curve.knots)
+    if curve.head.learned:
+        identity += (curve.head.kind, hashlib.sha256(curve.head.weights.tobytes()).hexdigest())
+    return hashlib.sha256(repr(identity).encode()).hexdigest()
+
+
+def _living_faces(view: View) -> Int64Array:
+    """Return the faces that a search can find, ascending."""
+    held = [np.empty(0, dtype=np.int64), *(segment.face_ids for segment in view.segments)]
+    return np.setdiff1d(np.concatenate(held), view.removed, assume_unique=True)
+
+
+def _count_rows(
+    view: View, rows: Int64Array, group: Int64Array, counts: Int64Array, head: Head
+) -> None:
+    """Add the scores of some faces with all faces of other pictures to their groups' counts."""
+    vectors = head.transform(view.embeddings(rows))
+    order = np.argsort(rows)
+    row_ids, mate_ids = picture_rows.faces_of_same_images(view.transaction, rows)
+    apart_rows = order[np.searchsorted(rows, row_ids, sorter=order)]
+    first = int(group[0])
+    spread = ((group - first) * (BINS + 1))[:, None]
+    for ids, block in _blocks(view):
+        place = _bins(head.pair_scores(vectors, head.transform(block)))
+        # One bin more than there are, for the pairs that do not count.
+        column = np.minimum(np.searchsorted(ids, mate_ids), len(ids) - 1)
+        here = ids[column] == mate_ids
+        place[apart_rows[here], column[here]] = BINS
+        n_groups = int(group[-1]) - first + 1
+        found = np.bincount((place + spread).ravel(), minlength=n_groups * (BINS + 1))
+        counts[first : first + n_groups] += found.reshape(n_groups, BINS + 1)[:, :BINS]
+
+
+def _blocks(view: View) -> Iterator[tuple[Int64Array, Float32Array]]:
+    """Yield the living faces and their embeddings, some at a time."""
+    for segment in view.segments:
+        for start in range(0, len(segment.face_ids), _COLUMNS_AT_ONCE):
+            ids = segment.face_ids[start : start + _COLUMNS_AT_ONCE]
+            block = segment.vectors[start : start + _COLUMNS_AT_ONCE].astype(np.float32)
+            kept = ~np.isin(ids, view.removed)
+            if kept.any():
+                yield (ids, block) if kept.all() else (ids[kept], block[kept])
+
+
+def _bins(score: Float32Array | Float64Array) -> Int64Array:
+    """Return the bin of each score; overwrites the scores."""
+    score += 1.0
+    score *= BINS / 2
+    np.clip(score, 0, BINS - 1, out=score)
+    return score.astype(np.int64)

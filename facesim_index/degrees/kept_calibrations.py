@@ -1,0 +1,218 @@
+"""The calibrations of an index: kept, listed, chosen and dropped.
+
+The one that comes with the package for the index's engine is always among them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from facesim_index.calibration.degree import Calibration, from_json, shipped_calibration, to_json
+from facesim_index.degrees.gallery import refresh_gallery_prior
+from facesim_index.errors import CalibrationError, EngineMismatchError, UsageError
+from facesim_index.records import EngineIdentity
+from facesim_index.store.catalog import calibration_rows
+from facesim_index.store.store import Store
+
+SHIPPED = "default"
+"""The name by which the calibration that comes with the package can always be chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedCalibration:
+    """A calibration that an index's degrees can be made with.
+
+    Attributes
+    ----------
+    curve : Calibration
+    active : bool
+        They are made with it.
+    shipped : bool
+        It comes with the package.
+    """
+
+    curve: Calibration
+    active: bool
+    shipped: bool
+
+
+def listed(store: Store) -> tuple[ListedCalibration, ...]:
+    """Return every calibration that can be chosen: the shipped one first, then by name.
+
+    Parameters
+    ----------
+    store : Store
+
+    Returns
+    -------
+    tuple of ListedCalibration
+    """
+    with store.catalog.read() as transaction:
+        kept = calibration_rows.kept(transaction)
+    shipped = shipped_calibration(store.identity.key)
+    first = [] if shipped is None else [(shipped, not any(row.active for row in kept), True)]
+    others = [(from_json(row.document), row.active, False) for row in kept]
+    return tuple(ListedCalibration(*entry) for entry in (*first, *others))
+
+
+def named(store: Store, name: str | None = None) -> Calibration:
+    """Return a calibration of an index, or the shipped one; None: the one in force.
+
+    Raises
+    ------
+    UsageError
+        There is none of this name.
+    CalibrationError
+        No name was given, and none is in force.
+    """
+    if name is None:
+        curve = store.calibration()
+        if curve is None:
+            raise CalibrationError(
+                f"there is no calibration for the engine {store.identity}; fit one with "
+                "`facesim calibrate --people FOLDER`"
+            )
+        return curve
+    shipped = shipped_calibration(store.identity.key)
+    if shipped is not None and name in (SHIPPED, shipped.name):
+        return shipped
+    with store.catalog.read() as transaction:
+        kept = calibration_rows.get(transaction, name)
+    if kept is None:
+        raise _unknown(store, name)
+    return from_json(kept.document)
+
+
+def keep(folder: Path, curve: Calibration, *, use: bool) -> None:
+    """Store a calibration with an index, in the place of one of the same name.
+
+    Parameters
+    ----------
+    folder : Path
+        The index.
+    curve : Calibration
+    use : bool
+        Make degrees with it from now on.
+
+    Raises
+    ------
+    EngineMismatchError
+        It is for another engine than the index's.
+    UsageError
+        Its name is that of the shipped calibration.
+    """
+    with Store(folder, writable=True) as store:
+        check_engine(curve, store.identity)
+        check_name(store, curve.name)
+        with store.catalog.write() as transaction:
+            calibration_rows.put(transaction, curve.name, curve.engine_key, to_json(curve))
+            if use:
+                calibration_rows.activate(transaction, curve.name)
+        refresh_gallery_prior(store)
+
+
+def use(folder: Path, name: str) -> Calibration:
+    """Make an index's degrees with a calibration that it keeps, or with the shipped one.
+
+    Parameters
+    ----------
+    folder : Path
+        The index.
+    name : str
+        `SHIPPED` and its own name choose the shipped one.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    UsageError
+        There is none of this name.
+    """
+    with Store(folder, writable=True) as store:
+        shipped = shipped_calibration(store.identity.key)
+        chosen = None if shipped and name in (SHIPPED, shipped.name) else name
+        with store.catalog.write() as transaction:
+            if not calibration_rows.activate(transaction, chosen):
+                raise _unknown(store, name)
+        refresh_gallery_prior(store)
+        return named(store)
+
+
+def drop(folder: Path, name: str) -> Calibration | None:
+    """Remove a calibration from an index; if it was in force, the shipped one is again.
+
+    Parameters
+    ----------
+    folder : Path
+        The index.
+    name : str
+
+    Returns
+    -------
+    Calibration or None
+        The one that is in force afterwards.
+
+    Raises
+    ------
+    UsageError
+        There is none of this name, or it comes with the package.
+    """
+    with Store(folder, writable=True) as store:
+        check_name(store, name)
+        with store.catalog.write() as transaction:
+            if not calibration_rows.drop(transaction, name):
+                raise _unknown(store, name)
+        refresh_gallery_prior(store)
+        return store.calibration()
+
+
+def read_calibration(file: Path) -> Calibration:
+    """Return the calibration in a file that ``facesim calibrate export`` wrote.
+
+    Raises
+    ------
+    CalibrationError
+        The file cannot be read or holds something else.
+    """
+    try:
+        return from_json(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, CalibrationError) as error:
+        raise CalibrationError(f"{file}: {error}") from error
+
+
+def check_engine(curve: Calibration, identity: EngineIdentity) -> None:
+    """Refuse a calibration for other embeddings than those of an engine.
+
+    Raises
+    ------
+    EngineMismatchError
+    CalibrationError
+        Its head was learned for embeddings of another dimension.
+    """
+    if curve.engine_key != identity.key:
+        raise EngineMismatchError(
+            f"calibration {curve.name!r} is for another engine ({curve.engine_key}) than the one "
+            f"in use: {identity}; its degrees would be wrong here"
+        )
+    curve.head.check_dimension(identity.dimension)
+
+
+def check_name(store: Store, name: str) -> None:
+    """Refuse the names of the calibration that comes with the package.
+
+    Raises
+    ------
+    UsageError
+    """
+    shipped = shipped_calibration(store.identity.key)
+    if name == SHIPPED or (shipped is not None and name == shipped.name):
+        raise UsageError(
+            f"{name!r} is the calibration that comes with the package; it can be neither "
+            "replaced nor dropped"
+        )
+
+
+def _unknown(store: Store, name: str) -> UsageError:
+    names = ", ".join(entry.curve.name for entry in listed(store)) or "none"
+    return UsageError(f"there is no calibration {name!r} in {store.folder}; there are: {names}")

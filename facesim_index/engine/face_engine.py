@@ -1,0 +1,210 @@
+"""The face engine that runs insightface's models; `facesim_index.engine.loading` loads them."""
+
+import math
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from facesim_index.engine.alignment import aligned_crop, pose_deg, sharpness, similarity_transform
+from facesim_index.engine.detection import Detection, Detector, find_faces
+from facesim_index.errors import ModelError, UsageError
+from facesim_index.pictures.views import Pixels, View, WholePicture, coarsest
+from facesim_index.records import (
+    EmbeddedFace,
+    EngineIdentity,
+    Float32Array,
+    Float64Array,
+    Quality,
+    UInt8Array,
+)
+
+#: A picture is looked at whole, or reduced to no less than this on its longer side.  libjpeg
+#: spends most of its time before it scales, and a picture that shows people at some distance
+#: must be decoded whole in the end.
+LEAST_VIEW_PX = 2400
+#: Larger batches are slower a face on a CPU, and only cost memory.
+MAX_BATCH = 8
+
+
+class Recogniser(Protocol):
+    """What embeds aligned crops; `facesim_index.engine.arcface.ArcFace` does."""
+
+    def get_feat(self, imgs: list[UInt8Array]) -> Float32Array:
+        """Return the embeddings of BGR crops, one a row, of any norm."""
+        ...
+
+
+class InsightFaceEngine:
+    """A `FaceEngine` over insightface's SCRFD detector and ArcFace recogniser.
+
+    Parameters
+    ----------
+    identity : EngineIdentity
+    provider : {"cpu", "cuda", "openvino"}
+        What the two models run on.
+    detector : Detector
+    recogniser : Recogniser
+    min_detection : float
+        Faces with a lower detection score are left out.
+    min_face_px : int
+        Faces whose box has a shorter side are left out.
+    """
+
+    def __init__(
+        self,
+        identity: EngineIdentity,
+        provider: str,
+        detector: Detector,
+        recogniser: Recogniser,
+        *,
+        min_detection: float,
+        min_face_px: int,
+    ) -> None:
+        self._identity = identity
+        self._min_detection = min_detection
+        self._min_face_px = min_face_px
+        self._provider = provider
+        self._detector = detector
+        self._recogniser = recogniser
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """Which computation makes the embeddings."""
+        return self._identity
+
+    @property
+    def provider(self) -> str:
+        """What the two models really run on: ``cpu``, ``cuda`` or ``openvino``."""
+        return self._provider
+
+    def embed_faces(self, rgb: UInt8Array) -> tuple[EmbeddedFace, ...]:
+        """Find, align and embed the faces of a picture whose pixels are there.
+
+        Parameters
+        ----------
+        rgb : ndarray of shape (height, width, 3), uint8
+            The upright picture.
+
+        Returns
+        -------
+        tuple of EmbeddedFace
+            Left to right: by ``box.x``, then ``box.y``.
+
+        Raises
+        ------
+        UsageError
+            The array is not an RGB picture.
+        ModelError, MemoryError
+            As for `embed_picture`.
+        """
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
+            raise UsageError(f"expected a picture of shape (h, w, 3), uint8, not {rgb.shape}")
+        return self.embed_picture(WholePicture(rgb))
+
+    def embed_picture(self, pixels: Pixels) -> tuple[EmbeddedFace, ...]:
+        """Find, align and embed the faces of a picture, decoding no more of it than needed.
+
+        Parameters
+        ----------
+        pixels : Pixels
+            The upright picture.
+
+        Returns
+        -------
+        tuple of EmbeddedFace
+            Left to right: by ``box.x``, then ``box.y``; in pixels of the whole picture.
+
+        Raises
+        ------
+        ModelError
+            The recogniser gave an embedding that is no direction.
+        MemoryError
+            There is not enough memory for this picture.
+        """
+        try:
+            view = pixels.view(coarsest(pixels, LEAST_VIEW_PX))
+            found = find_faces(
+                view,
+                self._detector,
+                min_score=self._min_detection,
+                min_face_px=self._min_face_px,
+            )
+            crops = _crops(pixels, view, found)
+            embeddings = self._embed(crops)
+        except Exception as error:
+            if _is_out_of_memory(error):
+                raise MemoryError(str(error)) from error
+            raise
+        return tuple(map(_embedded_face, found, crops, embeddings))
+
+    def _embed(self, crops: list[UInt8Array]) -> Float32Array:
+        if not crops:
+            return np.empty((0, self._identity.dimension), dtype=np.float32)
+        raw = self._features(crops)
+        if self._identity.augment == "flip":
+            # A crop and its mirror image are neighbours, hence in one batch.
+            raw = raw.reshape(len(crops), 2, -1).sum(axis=1)
+        norms = np.linalg.norm(raw, axis=1, keepdims=True)
+        if not np.isfinite(norms).all() or not norms.all():
+            raise ModelError(
+                f"{self.identity.name} gave an embedding that is zero or not finite; "
+                "check the weights with: facesim models verify"
+            )
+        return np.asarray(raw / norms, dtype=np.float32)
+
+    def _features(self, crops: list[UInt8Array]) -> Float64Array:
+        """Return what the recogniser gives, one row a crop; a mirror image's follows its own."""
+        if self._identity.augment == "flip":
+            crops = [view for crop in crops for view in (crop, crop[:, ::-1])]
+        rows = [
+            self._recogniser.get_feat(
+                # The recogniser takes BGR, as insightface's does.
+                [np.ascontiguousarray(crop[..., ::-1]) for crop in crops[start:][:MAX_BATCH]]
+            )
+            for start in range(0, len(crops), MAX_BATCH)
+        ]
+        return np.vstack(rows).astype(np.float64)
+
+
+def _crops(pixels: Pixels, view: View, found: list[Detection]) -> list[UInt8Array]:
+    """Cut the faces out of the view; those that are too small in it, out of a finer one.
+
+    A face is too small where its crop would show it enlarged, though the picture has more
+    pixels of it.
+    """
+    finest = min(
+        (_enough_reduction(pixels, face) for face in found if view.reduction > 1), default=1
+    )
+    finer = pixels.view(finest) if found and finest < view.reduction else view
+    crops = []
+    for face in found:
+        source = view if _enough_reduction(pixels, face) >= view.reduction else finer
+        crops.append(aligned_crop(source.rgb, source.points(face.landmarks)))
+    return crops
+
+
+def _enough_reduction(pixels: Pixels, face: Detection) -> int:
+    """Return the largest reduction at which the crop of a face is not enlarged."""
+    matrix = similarity_transform(face.landmarks)
+    crop_scale = math.hypot(matrix[0, 0], matrix[1, 0])
+    return max(r for r in pixels.reductions if r == 1 or r * crop_scale <= 1.0)
+
+
+def _embedded_face(face: Detection, crop: UInt8Array, embedding: Float32Array) -> EmbeddedFace:
+    yaw_deg, roll_deg = pose_deg(face.landmarks)
+    quality = Quality(
+        size_px=min(face.box.w, face.box.h),
+        sharpness=sharpness(crop),
+        yaw_deg=yaw_deg,
+        roll_deg=roll_deg,
+    )
+    return EmbeddedFace(face.box, face.landmarks, face.score, quality, embedding)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Tell whether one of the two native libraries could not allocate memory."""
+    if isinstance(error, cv2.error):
+        return error.code == cv2.Error.StsNoMem
+    # onnxruntime has no class or code of its own for it.
+    return type(error).__module__.startswith("onnxruntime") and "alloc" in str(error)

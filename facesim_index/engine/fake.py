@@ -1,0 +1,159 @@
+"""A face engine without weights, for tests: flat patches of colour are its faces."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from facesim_index.engine.alignment import ARCFACE_LANDMARKS, ARCFACE_SIDE_PX
+from facesim_index.errors import UsageError
+from facesim_index.pictures.views import Pixels
+from facesim_index.records import (
+    Augment,
+    Box,
+    EmbeddedFace,
+    EngineIdentity,
+    Float32Array,
+    Float64Array,
+    Numerics,
+    Quality,
+    UInt8Array,
+)
+
+TILE_PX = 32
+
+FAKE_IDENTITY = EngineIdentity(
+    name="fake",
+    # SHA-256 of "facesim fake detector" and of "facesim fake recogniser".
+    detector_sha256="191d18f2f7e0ddf9170b7bbd15ca486d657345b98cb2b2bece9da0f89f9bb03e",
+    recogniser_sha256="da20d877c4f0611f2acdc4391039086f83d95eef8c634428f968a50d093316c4",
+    preprocessing=1,
+    dimension=512,
+)
+
+_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+#: Colours of one person differ by less than this in each channel's bucket.
+_BUCKET = 16
+_NOISE = 0.25
+
+
+def fake_identity(augment: Augment = "none", numerics: Numerics = "fp32") -> EngineIdentity:
+    """Return the identity of the fake engine with an augmentation and numerics."""
+    return dataclasses.replace(FAKE_IDENTITY, augment=augment, numerics=numerics)
+
+
+class FakeEngine:
+    """A deterministic `FaceEngine` that takes tiles of one colour for faces.
+
+    The picture is cut into tiles of 32×32 px from its top left corner.  A tile whose pixels
+    all have one colour, neither black nor white, is a face; the box is the tile.  Colours
+    with equal ``colour // 16`` show one person, at cosines near 0.94; other colours are
+    strangers, at cosines near 0.
+
+    Parameters
+    ----------
+    min_face_px : int, default=20
+        Above 32 there is no face anywhere.
+    augment : {"none", "flip"}, default="none"
+        A tile is its own mirror image, so only the identity differs.
+    numerics : {"fp32", "bf16"}, default="fp32"
+        Only the identity differs.
+    """
+
+    def __init__(
+        self, min_face_px: int = 20, augment: Augment = "none", numerics: Numerics = "fp32"
+    ) -> None:
+        self._min_face_px = min_face_px
+        self._identity = fake_identity(augment, numerics)
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """Which computation made the embeddings."""
+        return self._identity
+
+    @property
+    def provider(self) -> str:
+        """Where the computation runs: always ``cpu``."""
+        return "cpu"
+
+    def embed_faces(self, rgb: UInt8Array) -> tuple[EmbeddedFace, ...]:
+        """Return the faces of a picture, left to right.
+
+        Parameters
+        ----------
+        rgb : ndarray of shape (height, width, 3), uint8
+
+        Returns
+        -------
+        tuple of EmbeddedFace
+
+        Raises
+        ------
+        UsageError
+            The array is not an RGB picture.
+        """
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+            raise UsageError(f"expected a picture of shape (h, w, 3), uint8, not {rgb.shape}")
+        if self._min_face_px > TILE_PX:
+            return ()
+        faces = [_face(x, y, colour) for x, y, colour in _flat_tiles(rgb)]
+        return tuple(sorted(faces, key=lambda face: (face.box.x, face.box.y)))
+
+    def embed_picture(self, pixels: Pixels) -> tuple[EmbeddedFace, ...]:
+        """Return the faces of a picture, whose every pixel is looked at, left to right.
+
+        Parameters
+        ----------
+        pixels : Pixels
+
+        Returns
+        -------
+        tuple of EmbeddedFace
+        """
+        return self.embed_faces(pixels.view(1).rgb)
+
+
+def _flat_tiles(rgb: UInt8Array) -> Iterator[tuple[int, int, tuple[int, int, int]]]:
+    height_px, width_px = rgb.shape[:2]
+    for y in range(0, height_px - TILE_PX + 1, TILE_PX):
+        for x in range(0, width_px - TILE_PX + 1, TILE_PX):
+            tile = rgb[y : y + TILE_PX, x : x + TILE_PX]
+            red, green, blue = (int(value) for value in tile[0, 0])
+            colour = (red, green, blue)
+            if colour not in (_BLACK, _WHITE) and bool((tile == tile[0, 0]).all()):
+                yield x, y, colour
+
+
+def _face(x: int, y: int, colour: tuple[int, int, int]) -> EmbeddedFace:
+    corner = np.array([x, y], dtype=np.float32)
+    landmarks = ARCFACE_LANDMARKS * (TILE_PX / ARCFACE_SIDE_PX) + corner
+    return EmbeddedFace(
+        box=Box(float(x), float(y), float(TILE_PX), float(TILE_PX)),
+        landmarks=landmarks.astype(np.float32),
+        detection=1.0,
+        quality=Quality(size_px=float(TILE_PX), sharpness=0.0, yaw_deg=0.0, roll_deg=0.0),
+        embedding=fake_embedding(colour),
+    )
+
+
+def fake_embedding(colour: tuple[int, int, int]) -> Float32Array:
+    """Return the embedding that the fake engine gives to a colour.
+
+    Parameters
+    ----------
+    colour : tuple of int
+        Red, green and blue.
+
+    Returns
+    -------
+    embedding : ndarray of shape (512,), float32
+        Unit norm.
+    """
+    person = _direction(1, *(channel // _BUCKET for channel in colour))
+    mixed = person + _NOISE * _direction(2, *colour)
+    return (mixed / np.linalg.norm(mixed)).astype(np.float32)
+
+
+def _direction(*seed: int) -> Float64Array:
+    direction = np.random.default_rng(seed).standard_normal(FAKE_IDENTITY.dimension)
+    return np.asarray(direction / np.linalg.norm(direction), dtype=np.float64)

@@ -1,0 +1,113 @@
+"""Reading one picture file: from its path to its embedded faces, or why it has none."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from facesim_index.engine.loading import EngineSettings, FaceEngine, load_engine
+from facesim_index.errors import PictureError
+from facesim_index.pictures.decoding import (
+    MAX_PIXELS,
+    content_hash,
+    open_picture,
+    read_bytes,
+    use_one_thread,
+)
+from facesim_index.records import Failure, FailureCode, FileStamp, PictureInfo, PictureReading
+
+_TOO_LITTLE_MEMORY = "there is not enough memory for this picture"
+
+
+def read_picture(path: Path, engine: FaceEngine) -> PictureReading:
+    """Read, decode and embed one picture.
+
+    What is wrong with the picture itself becomes the reading's `failure`.
+
+    Parameters
+    ----------
+    path : Path
+    engine : FaceEngine
+
+    Returns
+    -------
+    PictureReading
+        Hash, stamp and faces are of the same bytes.
+
+    Raises
+    ------
+    PictureError
+        The file has no bytes to speak of: it cannot be read, is too large, or changes all
+        the time.
+    """
+    data, stamp = read_bytes(path)
+    return read_content(data, stamp, engine)
+
+
+def read_content(
+    data: bytes, stamp: FileStamp, engine: FaceEngine, *, max_pixels: int = MAX_PIXELS
+) -> PictureReading:
+    """Decode and embed the bytes of one picture; what is wrong with it becomes `failure`.
+
+    Parameters
+    ----------
+    data : bytes
+    stamp : FileStamp
+        Of the file that they come from.
+    engine : FaceEngine
+    max_pixels : int, default=MAX_PIXELS
+        A larger picture is not decoded.
+
+    Returns
+    -------
+    PictureReading
+    """
+    digest = content_hash(data)
+    info: PictureInfo | None = None
+    try:
+        picture = open_picture(data, max_pixels=max_pixels)
+        info = picture.info
+        faces = engine.embed_picture(picture)
+    except PictureError as error:
+        return _failed(digest, stamp, None, Failure(error.code, error.message))
+    except MemoryError:
+        return _failed(digest, stamp, info, Failure(FailureCode.OUT_OF_MEMORY, _TOO_LITTLE_MEMORY))
+    return PictureReading(digest, stamp, info, faces, None)
+
+
+def make_reader(settings: EngineSettings) -> Callable[[Path], PictureReading | Failure]:
+    """Load an engine and return what reads a picture with it.
+
+    Made for worker processes: both the settings and this function can be sent to them.
+
+    Parameters
+    ----------
+    settings : EngineSettings
+
+    Returns
+    -------
+    callable
+        Takes a path.  Returns a bare `Failure` for a file that cannot be read at all.
+
+    Raises
+    ------
+    ModelError, ProviderError
+        The engine cannot be loaded.
+    """
+    engine = load_engine(settings)
+    if settings.threads == 1:
+        use_one_thread()
+
+    def read(path: Path) -> PictureReading | Failure:
+        try:
+            return read_picture(path, engine)
+        except PictureError as error:
+            return Failure(error.code, error.message)
+        except MemoryError:
+            return Failure(FailureCode.OUT_OF_MEMORY, _TOO_LITTLE_MEMORY)
+
+    return read
+
+
+def _failed(
+    digest: bytes, stamp: FileStamp, info: PictureInfo | None, failure: Failure
+) -> PictureReading:
+    return PictureReading(digest, stamp, info, (), failure)

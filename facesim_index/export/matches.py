@@ -1,0 +1,124 @@
+"""Every pair of an index above a degree, as CSV with all that is said of it."""
+
+from collections.abc import Callable, Mapping
+from typing import BinaryIO
+
+import numpy as np
+
+from facesim_index.calibration.degree import Calibration, cosine_at_degree
+from facesim_index.calibration.judgement import judge
+from facesim_index.errors import CalibrationError, UsageError
+from facesim_index.pairs.blocks import EmbeddingSource, listed_scores, load
+from facesim_index.pairs.close import ClosePairs, close_pairs
+from facesim_index.records import Float64Array, Int64Array
+from facesim_index.utils.text import csv_line, spreadsheet_text
+
+COLUMNS = ("face_a", "face_b", "degree", "log10_lr", "fmr", "cosine", "path_a", "path_b")
+
+PathsOf = Callable[[Int64Array], Mapping[int, str]]
+"""Returns the path of each of some faces."""
+
+# The score of a degree is found by bisection to 1e-12; the degree itself decides.
+_BISECTION = 1e-9
+
+
+def write_matches(
+    out: BinaryIO,
+    face_ids: Int64Array,
+    source: EmbeddingSource,
+    paths_of: PathsOf,
+    curve: Calibration | None,
+    *,
+    min_degree: float,
+    prior: float,
+    spreadsheet_safe: bool = False,
+    on_rows: Callable[[int], None] | None = None,
+) -> int:
+    """Write every pair of faces with at least a degree; each once, ``face_a < face_b``.
+
+    Lines are in order of `face_a`, then of the score, highest first, then of `face_b`.  All
+    pairs are compared; the memory is that of the embeddings and of the pairs of some rows.
+
+    Parameters
+    ----------
+    out : BinaryIO
+    face_ids : ndarray of shape (n,), int64
+        Distinct.
+    source : EmbeddingSource
+    paths_of : callable
+    curve : Calibration or None
+    min_degree : float
+        In [0, 1].
+    prior : float
+        In (0, 1).
+    spreadsheet_safe : bool, default=False
+        Write paths as `plain_text.spreadsheet_text`.
+    on_rows : callable, optional
+        Told the number of faces whose pairs are written, now and then.
+
+    Returns
+    -------
+    int
+        How many pairs were written.
+
+    Raises
+    ------
+    CalibrationError
+        There is no calibration, or the prior is not in (0, 1).
+    UsageError
+        The degree is not in [0, 1], or a face is listed twice.
+    IndexDamagedError
+        A stored embedding is not finite or not of unit norm.
+    """
+    if curve is None:
+        raise CalibrationError(
+            "matches are chosen by their degree, which needs a calibration for the index's "
+            "engine, and there is none; make one with `facesim calibrate`"
+        )
+    if not 0.0 <= min_degree <= 1.0:
+        raise UsageError(f"min_degree must be from 0 to 1, not {min_degree}")
+    least = cosine_at_degree(min_degree, curve, prior=prior) - _BISECTION
+    faces = load(np.sort(face_ids), source, curve.head)
+    plain = load(faces.ids, source) if curve.head.learned else faces
+    if spreadsheet_safe:
+        paths_of = _safe(paths_of)
+    out.write(csv_line(COLUMNS))
+    n_written = 0
+    for pairs in close_pairs(faces, least) if least <= 1.0 else ():
+        order = np.lexsort((pairs.b, -pairs.scores, pairs.a))
+        a, b, scores = pairs.a[order], pairs.b[order], pairs.scores[order]
+        cosines = listed_scores(plain, a, b) if curve.head.learned else scores
+        ordered = ClosePairs(pairs.stop, faces.ids[a], faces.ids[b], scores)
+        n_written += _write(out, ordered, cosines, paths_of, curve, min_degree, prior)
+        if on_rows is not None:
+            on_rows(pairs.stop)
+    return n_written
+
+
+def _write(
+    out: BinaryIO,
+    pairs: ClosePairs,
+    cosines: Float64Array,
+    paths_of: PathsOf,
+    curve: Calibration,
+    min_degree: float,
+    prior: float,
+) -> int:
+    judgements = judge(cosines, curve, prior=prior, scores=pairs.scores)
+    paths = paths_of(np.union1d(pairs.a, pairs.b))
+    count = 0
+    for a, b, said in zip(pairs.a.tolist(), pairs.b.tolist(), judgements, strict=True):
+        if said.degree is None or said.log10_lr is None or said.degree < min_degree:
+            continue
+        fmr = "" if said.fmr is None else f"{said.fmr:.3g}"
+        numbers = (f"{said.degree:.9g}", f"{said.log10_lr:.4f}", fmr, f"{said.cosine:.6f}")
+        out.write(csv_line((a, b, *numbers, paths[a], paths[b])))
+        count += 1
+    return count
+
+
+def _safe(paths_of: PathsOf) -> PathsOf:
+    def safe_paths_of(face_ids: Int64Array) -> Mapping[int, str]:
+        return {face_id: spreadsheet_text(path) for face_id, path in paths_of(face_ids).items()}
+
+    return safe_paths_of

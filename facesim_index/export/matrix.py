@@ -1,0 +1,478 @@
+"""Every pair of many faces: blocks of cosines or degrees, and CSV files of them.
+
+Scores are exact (see `exact_cosines`), and a number's text is that of the exact value; so a
+file is symmetric to the last digit and the same on every machine.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, BinaryIO, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesim_index.calibration.degree import (
+    Calibration,
+    calibrated_degree,
+    cosine_at_degree,
+    false_match_rate,
+    log10_lr,
+)
+from facesim_index.calibration.heads import COSINE, Head, single_error
+from facesim_index.errors import CalibrationError, UsageError
+from facesim_index.export.csv_cells import (
+    MAX_DECIMALS,
+    MISSING,
+    CellText,
+    Int32Array,
+    NumberText,
+    PairLines,
+    RateText,
+    SingleStepLookup,
+    StepLookup,
+    WideText,
+    rate_units,
+    rounded_units,
+)
+from facesim_index.pairs.blocks import (
+    EmbeddingSource,
+    Faces,
+    listed_scores,
+    load,
+    score_rows,
+    slabs,
+)
+from facesim_index.pairs.close import close_pairs
+from facesim_index.records import Float64Array, Int64Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "EmbeddingSource",
+    "MatrixBlock",
+    "MatrixOptions",
+    "ScoreKind",
+    "matrix_blocks",
+    "matrix_frame",
+    "write_long",
+    "write_wide",
+]
+
+ScoreKind = Literal["cosine", "degree", "log10_lr", "fmr"]
+
+_UnitsOfScores = Callable[[Float64Array], Int32Array]
+
+_NAMES = {"degree": "a degree", "log10_lr": "a likelihood ratio", "fmr": "a false match rate"}
+_MOST_UNITS = 20_000_000
+# Below this many cells the lookup costs more than it saves.
+_LOOKUP_MIN_CELLS = 4_000_000
+_ROWS_AT_ONCE = 128
+# From this score on pairs are few enough to be looked at one by one.
+_FEW_PAIRS_FROM = 0.2
+# The score of a degree is found by bisection to 1e-12; the degree itself decides.
+_BISECTION = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixOptions:
+    """What is said of each pair of faces.
+
+    Attributes
+    ----------
+    value : {"degree", "cosine", "log10_lr", "fmr"}
+        `fmr` is the false match rate at the pair's cosine.
+    prior : float, default=0.5
+        Probability of a genuine pair before looking, in (0, 1); degrees depend on it.
+    min_degree : float, optional
+        Leave out pairs with a lower degree, before rounding; for lists of pairs only.
+    decimals : int, default=5
+        Of the text, from 1 to 6; rates have three digits and an exponent all the same.
+    """
+
+    value: ScoreKind = "degree"
+    prior: float = 0.5
+    min_degree: float | None = None
+    decimals: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixBlock:
+    """Some rows of a matrix, with all its columns.
+
+    Attributes
+    ----------
+    row_ids, column_ids : ndarray of shape (n_rows,) and (n_columns,), int64
+        Face ids.
+    values : ndarray of shape (n_rows, n_columns), float64
+        A cosine or degree is exactly 1 for a face with itself; what is derived from the cosine
+        is that of 1.
+    """
+
+    row_ids: Int64Array
+    column_ids: Int64Array
+    values: Float64Array
+
+
+def matrix_blocks(
+    face_ids: Int64Array,
+    source: EmbeddingSource,
+    options: MatrixOptions,
+    curve: Calibration | None,
+    *,
+    max_cells: int = 4_000_000,
+) -> Iterator[MatrixBlock]:
+    """Return the matrix of all pairs, some rows at a time.
+
+    Parameters
+    ----------
+    face_ids : ndarray of shape (n,), int64
+        Distinct; rows and columns keep their order.
+    source : EmbeddingSource
+    options : MatrixOptions
+        `decimals` does not matter: the values are not rounded.
+    curve : Calibration or None
+        Needed for degrees.
+    max_cells : int, default=4_000_000
+        A block has no more cells than that, but always one row.
+
+    Returns
+    -------
+    iterator of MatrixBlock
+        Top to bottom.
+
+    Raises
+    ------
+    UsageError
+        An option is out of range, `min_degree` is given, or a face is listed twice.
+    CalibrationError
+        Degrees are asked for and there is no curve.
+    IndexDamagedError
+        A stored embedding is not finite or not of unit norm.
+    """
+    _check_options(options, curve)
+    _refuse_min_degree(options)
+    return _blocks(
+        load(face_ids, source, _head_of_value(options, curve)), options, curve, max_cells
+    )
+
+
+def matrix_frame(
+    face_ids: Int64Array,
+    source: EmbeddingSource,
+    options: MatrixOptions,
+    curve: Calibration | None,
+) -> "pd.DataFrame":
+    """Return the whole matrix of all pairs as a frame, for sets that fit in memory.
+
+    Parameters
+    ----------
+    face_ids : ndarray of shape (n,), int64
+        Distinct; rows and columns keep their order.
+    source : EmbeddingSource
+    options : MatrixOptions
+    curve : Calibration or None
+        Needed for degrees.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n, n), float64
+        Index and columns are face ids, both named ``face_id``; values are not rounded.
+
+    Raises
+    ------
+    UsageError, CalibrationError, IndexDamagedError
+        As `matrix_blocks`.
+    """
+    import pandas as pd
+
+    values = np.empty((len(face_ids), len(face_ids)), dtype=np.float64)
+    row = 0
+    for block in matrix_blocks(face_ids, source, options, curve):
+        values[row : row + len(block.row_ids)] = block.values
+        row += len(block.row_ids)
+    labels = pd.Index(face_ids, name="face_id")
+    return pd.DataFrame(values, index=labels, columns=labels, copy=False)
+
+
+def write_wide(
+    out: BinaryIO,
+    face_ids: Int64Array,
+    source: EmbeddingSource,
+    options: MatrixOptions,
+    curve: Calibration | None,
+    *,
+    on_rows: Callable[[int], None] | None = None,
+) -> None:
+    """Write the matrix of all pairs as CSV: a row and a column for each face.
+
+    The first line is ``face_id`` and the ids, the first column the ids again; lines end with
+    a line feed.  A number is what ``format`` makes of the exact value, without a minus before
+    zero, so the file is symmetric to the last digit; a face with itself is 1.
+
+    Parameters
+    ----------
+    out : BinaryIO
+    face_ids : ndarray of shape (n,), int64
+        Distinct; rows and columns keep their order.
+    source : EmbeddingSource
+    options : MatrixOptions
+    curve : Calibration or None
+        Needed for degrees.
+    on_rows : callable, optional
+        Told the number of rows written so far, now and then.
+
+    Raises
+    ------
+    UsageError
+        An option is out of range, `min_degree` is given, or a face is listed twice.
+    CalibrationError
+        Degrees are asked for and there is no curve.
+    IndexDamagedError
+        A stored embedding is not finite or not of unit norm.
+    """
+    _check_options(options, curve)
+    _refuse_min_degree(options)
+    faces = load(face_ids, source, _head_of_value(options, curve))
+    out.write(",".join(["face_id", *map(str, faces.ids.tolist())]).encode() + b"\n")
+    starts = [b"%d," % face_id for face_id in faces.ids.tolist()]
+    text = _number_text(options, curve)
+    for first, units in _unit_rows(faces, options, curve):
+        for row, cells in enumerate(units, start=first):
+            out.write(starts[row])
+            out.write(text.comma_row(cells).data)
+        if on_rows is not None:
+            on_rows(first + len(units))
+
+
+def write_long(
+    out: BinaryIO,
+    face_ids: Int64Array,
+    source: EmbeddingSource,
+    options: MatrixOptions,
+    curve: Calibration | None,
+    *,
+    on_rows: Callable[[int], None] | None = None,
+) -> None:
+    """Write the pairs as CSV: ``face_a,face_b,value``, each pair once, ``face_a < face_b``.
+
+    Lines are in order of `face_a`, then of the printed value, largest first, then of
+    `face_b`.  Numbers are as in `write_wide`.
+
+    Parameters
+    ----------
+    out : BinaryIO
+    face_ids : ndarray of shape (n,), int64
+        Distinct, in any order.
+    source : EmbeddingSource
+    options : MatrixOptions
+    curve : Calibration or None
+        Needed for degrees, and for `min_degree`.
+    on_rows : callable, optional
+        Told the number of faces whose pairs are written, now and then.
+
+    Raises
+    ------
+    UsageError
+        An option is out of range, or a face is listed twice.
+    CalibrationError
+        Degrees are asked for and there is no curve.
+    IndexDamagedError
+        A stored embedding is not finite or not of unit norm.
+    """
+    _check_options(options, curve)
+    faces = load(np.sort(face_ids), source, _head_of_value(options, curve))
+    lines = PairLines(faces.ids, _number_text(options, curve))
+    out.write(b"face_a,face_b,value\n")
+    judged = faces
+    if options.min_degree is not None and curve is not None:
+        if faces.head != curve.head:  # Cosines of the pairs that a learned head chooses.
+            judged = load(faces.ids, source, curve.head)
+        least = cosine_at_degree(options.min_degree, curve, prior=options.prior) - _BISECTION
+        if least >= _FEW_PAIRS_FROM:
+            _write_close(out, faces, judged, least, options, curve, lines, on_rows)
+            return
+    for first, units in _unit_rows(faces, options, curve, judged, upper_only=True):
+        for row, cells in enumerate(units, start=first):
+            out.write(lines.of_row(row, cells))
+        if on_rows is not None:
+            on_rows(first + len(units))
+
+
+def _write_close(
+    out: BinaryIO,
+    faces: Faces,
+    judged: Faces,
+    least: float,
+    options: MatrixOptions,
+    curve: Calibration,
+    lines: PairLines,
+    on_rows: Callable[[int], None] | None,
+) -> None:
+    """Write the lines of the pairs from a score on, which are few."""
+    for pairs in close_pairs(judged, least) if least <= 1.0 else ():
+        chosen = _is_chosen(pairs.scores, options, curve)
+        rows, others, scores = pairs.a[chosen], pairs.b[chosen], pairs.scores[chosen]
+        if judged is not faces:
+            scores = listed_scores(faces, rows, others)
+        units = _units(scores, options, curve)
+        first = np.flatnonzero(np.diff(rows, prepend=-1))
+        for start, stop in pairwise([*first.tolist(), len(rows)]):
+            out.write(lines.of_pairs(int(rows[start]), others[start:stop], units[start:stop]))
+        if on_rows is not None:
+            on_rows(pairs.stop)
+
+
+def _check_options(options: MatrixOptions, curve: Calibration | None) -> None:
+    if options.value not in get_args(ScoreKind):
+        raise UsageError(
+            f"value must be one of {', '.join(get_args(ScoreKind))}, not {options.value}"
+        )
+    if not 1 <= options.decimals <= MAX_DECIMALS:
+        raise UsageError(f"decimals must be from 1 to {MAX_DECIMALS}, not {options.decimals}")
+    if not 0.0 < options.prior < 1.0:
+        raise UsageError(f"a prior is a probability between 0 and 1, not {options.prior}")
+    if options.min_degree is not None and not 0.0 <= options.min_degree <= 1.0:
+        raise UsageError(f"min_degree must be from 0 to 1, not {options.min_degree}")
+    if curve is None and (options.value != "cosine" or options.min_degree is not None):
+        what = "a degree" if options.value == "cosine" else _NAMES[options.value]
+        raise CalibrationError(
+            f"{what} needs a calibration for the index's engine, and there is none; make one "
+            "with `facesim calibrate`, or export cosines with `--value cosine`"
+        )
+    if curve is None:
+        return
+    if options.value == "fmr" and not curve.false_matches:
+        raise CalibrationError(f"the calibration {curve.name} has no false match rates")
+    if options.value == "log10_lr" and _reach(curve) * 10**options.decimals > _MOST_UNITS:
+        raise UsageError(f"log10_lr has at most 5 decimals, not {options.decimals}")
+
+
+def _reach(curve: Calibration) -> int:
+    """Return the whole number that no log10 likelihood ratio of a curve passes."""
+    return math.ceil(max(1.0, *(abs(value) for _, value in curve.knots)))
+
+
+def _number_text(options: MatrixOptions, curve: Calibration | None) -> NumberText:
+    if options.value == "fmr":
+        return RateText()
+    if options.value == "log10_lr" and curve is not None:
+        return WideText(options.decimals, _reach(curve))
+    return CellText(options.decimals)
+
+
+def _refuse_min_degree(options: MatrixOptions) -> None:
+    if options.min_degree is not None:
+        raise UsageError(
+            "a matrix has a cell for every pair, so min_degree cannot leave any out; "
+            "use the long layout"
+        )
+
+
+def _blocks(
+    faces: Faces, options: MatrixOptions, curve: Calibration | None, max_cells: int
+) -> Iterator[MatrixBlock]:
+    for rows in score_rows(faces, max(1, max_cells // max(1, len(faces.ids)))):
+        values = rows.scores
+        if curve is not None and options.value != "cosine":
+            values = _values(values, options, curve)
+        if options.value == "degree":
+            values[np.arange(len(values)), np.arange(rows.start, rows.stop)] = 1.0
+        yield MatrixBlock(faces.ids[rows.start : rows.stop], faces.ids, values)
+
+
+def _head_of_value(options: MatrixOptions, curve: Calibration | None) -> Head:
+    """Return what the printed value is made of: a cosine is the plain one always."""
+    return COSINE if curve is None or options.value == "cosine" else curve.head
+
+
+def _unit_rows(
+    faces: Faces,
+    options: MatrixOptions,
+    curve: Calibration | None,
+    judged: Faces | None = None,
+    *,
+    upper_only: bool = False,
+) -> Iterator[tuple[int, Int32Array]]:
+    """Yield rows of the matrix in units of the last decimal, with the first row's number.
+
+    With a `min_degree`, cells are `MISSING` by the degrees of the `judged` faces.
+    """
+    n_cells = len(faces.ids) ** 2
+    value, of_single = _units_of_scores(options, curve, n_cells), None
+    if isinstance(value, StepLookup):
+        of_single = SingleStepLookup(value.function, single_error(faces.vectors.shape[1]))
+    missing = None
+    if options.min_degree is not None and curve is not None and judged is not None:
+        missing = _missing_by_scores(options, curve, n_cells)
+    itself = _units(np.ones(1), options, curve)[0]
+    if options.value == "degree":
+        itself = np.int32(10**options.decimals)
+    left_out = None
+    if missing is not None and judged is faces:
+        value, of_single = _both(value, missing), None
+    elif missing is not None and judged is not None:
+        left_out = slabs(judged, missing, upper_only=upper_only)
+    for slab in slabs(faces, value, of_single=of_single, upper_only=upper_only):
+        if left_out is not None:
+            slab.values[next(left_out).values == MISSING] = MISSING
+        own = np.arange(slab.start, slab.stop)
+        slab.values[own - slab.start, own] = itself
+        for row in range(0, len(own), _ROWS_AT_ONCE):
+            yield slab.start + row, slab.values[row : row + _ROWS_AT_ONCE]
+
+
+def _values(scores: Float64Array, options: MatrixOptions, curve: Calibration) -> Float64Array:
+    """Return what is said of pairs, by their scores."""
+    if options.value == "degree":
+        return calibrated_degree(scores, curve, prior=options.prior)
+    return (log10_lr if options.value == "log10_lr" else false_match_rate)(scores, curve)
+
+
+def _units(scores: Float64Array, options: MatrixOptions, curve: Calibration | None) -> Int32Array:
+    """Return what is said of pairs, in the units of its text."""
+    values = np.clip(scores, -1.0, 1.0)
+    if curve is not None and options.value != "cosine":
+        values = _values(values, options, curve)
+    return rate_units(values) if options.value == "fmr" else rounded_units(values, options.decimals)
+
+
+def _is_chosen(
+    scores: Float64Array, options: MatrixOptions, curve: Calibration
+) -> NDArray[np.bool_]:
+    degrees = calibrated_degree(np.clip(scores, -1.0, 1.0), curve, prior=options.prior)
+    return np.asarray(degrees >= (options.min_degree or 0.0))
+
+
+def _units_of_scores(
+    options: MatrixOptions, curve: Calibration | None, n_cells: int
+) -> _UnitsOfScores:
+    """Return the function from exact scores to units."""
+
+    def units(scores: Float64Array) -> Int32Array:
+        return _units(scores, options, curve)
+
+    # A cosine changes its text in every bucket of the table: it is rounded at once.
+    look_up = n_cells >= _LOOKUP_MIN_CELLS and options.value != "cosine"
+    return StepLookup(units) if look_up else units
+
+
+def _missing_by_scores(options: MatrixOptions, curve: Calibration, n_cells: int) -> _UnitsOfScores:
+    """Return the function from exact scores to `MISSING` below `min_degree`, else 0."""
+
+    def missing(scores: Float64Array) -> Int32Array:
+        chosen = _is_chosen(scores, options, curve)
+        return np.where(chosen, np.int32(0), np.int32(MISSING))
+
+    return StepLookup(missing) if n_cells >= _LOOKUP_MIN_CELLS else missing
+
+
+def _both(value: _UnitsOfScores, missing: _UnitsOfScores) -> _UnitsOfScores:
+    def of_chosen(scores: Float64Array) -> Int32Array:
+        units = value(scores)
+        units[missing(scores) == MISSING] = MISSING
+        return units
+
+    return of_chosen

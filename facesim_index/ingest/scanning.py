@@ -1,0 +1,303 @@
+"""Scan: what there is on disk, next to what the index knows of it.  Nothing is written.
+
+The walk that counts before an ingest, and the one that feeds it, see files the same way.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from facesim_index.errors import UsageError
+from facesim_index.pictures.folder_walk import (
+    FoundFolder,
+    UnreadableFolder,
+    WalkOptions,
+    found_file,
+    walk,
+)
+from facesim_index.records import FileStamp, ImageStatus, KnownFile
+from facesim_index.store.catalog import picture_rows
+from facesim_index.store.store import Store
+from facesim_index.utils.progress import Progress, ProgressUpdate, ignore
+
+#: No option makes an unchanged file of such content worth another look.
+_DONE = (ImageStatus.OK, ImageStatus.NO_FACE)
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """What to ingest and how.
+
+    Attributes
+    ----------
+    exclude : tuple of str
+        Shell patterns of names and relative paths to leave out.
+    follow_symlinks : bool
+    retry_errors : bool
+        Read again what failed before, though its file is unchanged.
+    prune : bool
+        Drop from the index what is no longer on disk; otherwise it is only counted.
+    checksum : bool
+        Compare the content of unchanged files too, and read again those whose content is
+        another one than their size and time say.
+    """
+
+    exclude: tuple[str, ...] = ()
+    follow_symlinks: bool = False
+    retry_errors: bool = False
+    prune: bool = False
+    checksum: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file that is worth a look: new, changed, to be tried again or to be compared.
+
+    Attributes
+    ----------
+    folder, name : str
+    stamp : FileStamp
+    known_hash : bytes or None
+        Of an unchanged file whose content is only to be compared: what it was when it was read.
+    """
+
+    folder: str
+    name: str
+    stamp: FileStamp
+    known_hash: bytes | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return Path(self.folder, self.name)
+
+
+@dataclass(slots=True)
+class Scan:
+    """What the first walk found."""
+
+    files_seen: int = 0
+    files_new: int = 0
+    files_changed: int = 0
+    files_unchanged: int = 0
+    to_read: int = 0
+    gone: list[int] = field(default_factory=list)
+    returned: list[int] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The paths given to ingest, made absolute, each tree once.
+
+    Attributes
+    ----------
+    folders : tuple of Path
+        None lies inside another.
+    files : tuple of Path
+        None lies inside one of the folders.
+    """
+
+    folders: tuple[Path, ...]
+    files: tuple[Path, ...]
+
+
+def resolve_targets(paths: Sequence[str | os.PathLike[str]]) -> Targets:
+    """Return the folders and files that `paths` mean.
+
+    Links are followed and folders compared by what they are, so that a folder given by two
+    names (a link, a second mount, other capitals where they do not count) is one folder, by the
+    name that was given first.
+
+    Raises
+    ------
+    UsageError
+        No path, or one that does not exist.
+    """
+    if not paths:
+        raise UsageError("name at least one folder or picture to ingest")
+    folders: set[Path] = set()
+    files: set[Path] = set()
+    identities: set[tuple[int, int]] = set()
+    for path in map(Path, paths):
+        try:
+            whole = path.expanduser().resolve(strict=True)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UsageError(f"{path} cannot be ingested: {_reason(error)}") from error
+        if not whole.is_dir():
+            files.add(whole)
+        elif _is_another(whole, identities):
+            folders.add(whole)
+    outer = {folder for folder in folders if not any(p in folders for p in folder.parents)}
+    single = {file for file in files if not any(p in outer for p in file.parents)}
+    return Targets(tuple(sorted(outer)), tuple(sorted(single)))
+
+
+def _is_another(folder: Path, identities: set[tuple[int, int]]) -> bool:
+    """Tell whether a folder is none of those before, and put it among them."""
+    status = folder.stat()
+    identity = (status.st_dev, status.st_ino)
+    if identity in identities:
+        return False
+    if status.st_ino:  # some file systems number nothing
+        identities.add(identity)
+    return True
+
+
+def scan(
+    store: Store | None,
+    targets: Targets,
+    options: IngestOptions,
+    *,
+    progress: Progress = ignore,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Scan:
+    """Walk the targets once: count, and tell what is gone.  Nothing is written.
+
+    Parameters
+    ----------
+    store : Store or None
+        None when there is no index yet.
+    targets : Targets
+    options : IngestOptions
+    progress, should_stop : callable, optional
+
+    Returns
+    -------
+    Scan
+    """
+    found = Scan()
+    for root in (*targets.folders, *targets.files):
+        walked: set[str] = set()
+        seen_before = found.files_seen
+        gone: list[int] = []
+        for folder, known in _walk_known(store, root, options, found.warnings):
+            if should_stop():
+                return found
+            walked.add(str(folder.path))
+            for file in folder.files:
+                _count(found, file.stamp, known.get(file.name), options)
+            if root in targets.folders:
+                names = {file.name for file in folder.files}
+                gone += _gone_files(folder.path, known, names)
+            progress(ProgressUpdate("finding pictures", found.files_seen))
+        if root in targets.folders and store is not None:
+            gone += _gone_folders(store, root, walked)
+            if gone and found.files_seen == seen_before and options.prune:
+                found.warnings.append(
+                    f"{root} has no pictures any more: is a disk missing? Nothing of it was "
+                    f"pruned; `facesim forget {root}` drops it on purpose"
+                )
+                gone = []
+        found.gone += gone
+    return found
+
+
+def candidates(store: Store, targets: Targets, options: IngestOptions) -> Iterator[Candidate]:
+    """Walk the targets and yield the files worth a look.
+
+    Parameters
+    ----------
+    store : Store
+    targets : Targets
+    options : IngestOptions
+
+    Yields
+    ------
+    Candidate
+        In the order of the walk.
+    """
+    unheard: list[str] = []  # the scan has told the warnings
+    for root in (*targets.folders, *targets.files):
+        for folder, known in _walk_known(store, root, options, unheard):
+            hashes = _known_hashes(store, folder) if options.checksum else {}
+            for file in folder.files:
+                before = known.get(file.name)
+                if _worth_a_look(file.stamp, before, options):
+                    yield Candidate(str(folder.path), file.name, file.stamp)
+                elif before is not None and file.name in hashes:
+                    yield Candidate(str(folder.path), file.name, file.stamp, hashes[file.name])
+
+
+def _known_hashes(store: Store, folder: FoundFolder) -> dict[str, bytes]:
+    with store.catalog.read() as transaction:
+        return picture_rows.folder_hashes(transaction, str(folder.path))
+
+
+def _walk_known(
+    store: Store | None, root: Path, options: IngestOptions, warnings: list[str]
+) -> Iterator[tuple[FoundFolder, dict[str, KnownFile]]]:
+    """Walk one target; yield each folder with what the index knows of its files."""
+    found: Iterable[FoundFolder | UnreadableFolder]
+    if root.is_dir():
+        found = walk(root, WalkOptions(options.exclude, options.follow_symlinks))
+    else:
+        found = [found_file(root)]
+    for folder in found:
+        if isinstance(folder, UnreadableFolder):
+            warnings.append(f"cannot look into {folder.path}: {folder.message}")
+            continue
+        known: dict[str, KnownFile] = {}
+        if store is not None:
+            with store.catalog.read() as transaction:
+                known = picture_rows.folder_files(transaction, str(folder.path))
+        yield folder, known
+
+
+def _count(found: Scan, stamp: FileStamp, known: KnownFile | None, options: IngestOptions) -> None:
+    found.files_seen += 1
+    if known is None:
+        found.files_new += 1
+    elif known.stamp != stamp:
+        found.files_changed += 1
+    else:
+        found.files_unchanged += 1
+        found.to_read += options.checksum and known.status is not None
+        if known.status in _DONE and not known.missing:  # as almost all files are
+            return
+    if _worth_a_look(stamp, known, options):
+        found.to_read += 1
+    elif known is not None and known.missing:
+        found.returned.append(known.file_id)
+
+
+def _worth_a_look(stamp: FileStamp, known: KnownFile | None, options: IngestOptions) -> bool:
+    if known is None or known.stamp != stamp or known.retry_always:
+        return True
+    return options.retry_errors and known.status in (ImageStatus.ERROR, None)
+
+
+def _gone_files(folder: Path, known: dict[str, KnownFile], names: set[str]) -> list[int]:
+    """Return the known files of a folder that were not found and really are not there."""
+    return [
+        file.file_id
+        for name, file in known.items()
+        if name not in names and _is_gone(folder / name)
+    ]
+
+
+def _gone_folders(store: Store, root: Path, walked: set[str]) -> list[int]:
+    """Return the known files in folders below a root that were not walked, and really are gone."""
+    gone: list[int] = []
+    with store.catalog.read() as transaction:
+        for folder in picture_rows.folders_under(transaction, root):
+            if folder not in walked:
+                known = picture_rows.folder_files(transaction, folder)
+                gone += _gone_files(Path(folder), known, set())
+    return gone
+
+
+def _is_gone(path: Path) -> bool:
+    """Tell whether there surely is no such file: not when the system will not say."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,333 @@
+"""The exact scores of every pair of many faces, in bounded memory: cosines, or a head's.
+
+Stored embeddings are half precision numbers, hence multiples of 2**-24, and their inner
+products are sums of multiples of 2**-48 that stay below 2**5: double precision holds every
+partial sum exactly, in whatever order it is added.  So a score is *exact* here, the same for
+(a, b) as for (b, a), on every machine and for every size of block.  What a learned
+head makes of a face is as round, see `heads`.
+
+Memory: one half precision copy of the embeddings (1 KB a face of 512 dimensions), of a learned
+head one in single precision, and the rows being worked on.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesim_index.calibration.heads import COSINE, Head
+from facesim_index.errors import IndexDamagedError, UsageError
+from facesim_index.records import Float32Array, Float64Array, Int64Array
+from facesim_index.utils.half_precision import widened
+from facesim_index.utils.threads import threads_for_blocks
+
+Int32Array = NDArray[np.int32]
+
+_READ_AT_ONCE = 8192
+_LISTED_AT_ONCE = 1 << 15
+_UNIT_NORM_TOLERANCE = 2e-3
+_TILE = 512
+_SLAB_CELLS = 12_000_000
+_SLAB_MIN_ROWS = 128
+_WHOLE_CELLS = 32_000_000
+# As many tiles may need too many exact scores before single precision is given up.
+_MOST_DECLINED = 4
+
+
+class ScoreFunction(Protocol):
+    """A whole-number function of scores."""
+
+    def __call__(self, scores: Float64Array, /) -> Int32Array:
+        """Return the values at scores of any shape."""
+
+
+class SingleFunction(Protocol):
+    """The same function, of scores in single precision."""
+
+    def __call__(
+        self, scores: Float32Array, exact: Callable[[Int64Array], Float64Array], /
+    ) -> Int32Array | None:
+        """Return the values at the exact scores, None where that needs too many of those.
+
+        Parameters
+        ----------
+        scores : ndarray of any shape, float32, C-contiguous
+            Good to `heads.single_error`; overwritten.
+        exact : callable
+            Gives the exact scores of cells by their numbers.
+        """
+
+
+class EmbeddingSource(Protocol):
+    """Where embeddings come from."""
+
+    def embeddings(self, face_ids: Int64Array) -> Float32Array:
+        """Return the stored embeddings of these faces.
+
+        Parameters
+        ----------
+        face_ids : ndarray of shape (n,), int64
+
+        Returns
+        -------
+        embeddings : ndarray of shape (n, dimension), float32
+            One row a face, in the order asked; values that half precision holds.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Some faces, and what a head makes of their embeddings.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (n,), int64
+    vectors : ndarray of shape (n, m), float16 or float32
+        The embeddings themselves for the cosine.
+    head : Head, default=COSINE
+    """
+
+    ids: Int64Array
+    vectors: NDArray[np.float16] | Float32Array
+    head: Head = COSINE
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRows:
+    """Rows `start` to `stop` of the matrix of all scores.
+
+    Attributes
+    ----------
+    start, stop : int
+    scores : ndarray of shape (stop - start, n), float64
+        In [-1, 1]; 1 on the diagonal.
+    """
+
+    start: int
+    stop: int
+    scores: Float64Array
+
+
+@dataclass(frozen=True, slots=True)
+class Slab:
+    """Rows `start` to `stop` of a whole-number function of the scores.
+
+    Attributes
+    ----------
+    start, stop : int
+    values : ndarray of shape (stop - start, n), int32
+        On the diagonal undefined.
+    """
+
+    start: int
+    stop: int
+    values: Int32Array
+
+
+def load(face_ids: Int64Array, source: EmbeddingSource, head: Head = COSINE) -> Faces:
+    """Read embeddings once, check them, and keep what a head needs of them.
+
+    Parameters
+    ----------
+    face_ids : ndarray of shape (n,), int64
+        Their order is kept.
+    source : EmbeddingSource
+    head : Head, default=COSINE
+
+    Returns
+    -------
+    Faces
+
+    Raises
+    ------
+    UsageError
+        A face is listed twice.
+    IndexDamagedError
+        An embedding is not finite or not of unit norm.
+    CalibrationError
+        The head was learned for embeddings of another dimension.
+    """
+    listed, counts = np.unique(face_ids, return_counts=True)
+    if len(listed) != len(face_ids):
+        raise UsageError(f"face {listed[counts > 1][0]} is listed twice")
+    vectors: NDArray[np.float16] | Float32Array = np.empty((len(face_ids), 0), dtype=np.float16)
+    for start in range(0, len(face_ids), _READ_AT_ONCE):
+        ids = face_ids[start : start + _READ_AT_ONCE]
+        embeddings = source.embeddings(ids)
+        _check_unit_norm(ids, embeddings)
+        half = embeddings.astype(np.float16)
+        if not np.array_equal(half, embeddings):
+            raise ValueError("embeddings must be values that half precision holds")
+        kept = head.transform(embeddings) if head.learned else half
+        if start == 0:
+            vectors = np.empty((len(face_ids), kept.shape[1]), dtype=kept.dtype)
+        vectors[start : start + len(ids)] = kept
+    return Faces(np.asarray(face_ids, dtype=np.int64), vectors, head)
+
+
+def score_rows(faces: Faces, n_rows: int) -> Iterator[ScoreRows]:
+    """Yield the matrix of all scores, some rows at a time.
+
+    Parameters
+    ----------
+    faces : Faces
+    n_rows : int
+        At least 1.
+
+    Yields
+    ------
+    ScoreRows
+    """
+    size = len(faces.ids)
+    for start in range(0, size, n_rows):
+        stop = min(start + n_rows, size)
+        left = faces.vectors[start:stop].astype(np.float64)
+        scores = np.empty((stop - start, size), dtype=np.float64)
+        for column, end in _cuts(0, size):
+            right = faces.vectors[column:end].astype(np.float64)
+            scores[:, column:end] = faces.head.pair_scores(left, right)
+        np.clip(scores, -1.0, 1.0, out=scores)
+        scores[np.arange(stop - start), np.arange(start, stop)] = 1.0
+        yield ScoreRows(start, stop, scores)
+
+
+def slabs(
+    faces: Faces,
+    function: ScoreFunction,
+    *,
+    of_single: SingleFunction | None = None,
+    upper_only: bool = False,
+) -> Iterator[Slab]:
+    """Yield a whole-number function of all scores, as many rows at a time as seems good.
+
+    Keeps 4 bytes a cell: at most 48 MB or 128 rows, or 128 MB where that is the whole matrix.
+    Each pair of a slab's own rows is computed once and mirrored, hence few thousand faces take
+    half the products.
+
+    Parameters
+    ----------
+    faces : Faces
+    function : ScoreFunction
+        Rounding of the stored embeddings lets a score pass 1 by some thousandths.
+    of_single : SingleFunction, optional
+        Asked first, where single precision is faster.
+    upper_only : bool, default=False
+        Leave what is below the diagonal undefined.
+
+    Yields
+    ------
+    Slab
+        Its values are overwritten by the next one.
+    """
+    size = len(faces.ids)
+    n_rows = max(_SLAB_MIN_ROWS, _SLAB_CELLS // max(1, size))
+    if size**2 <= _WHOLE_CELLS:
+        n_rows = max(1, size)
+    kept: Int32Array = np.empty((min(n_rows, size), size), dtype=np.int32)
+    tiles = _Tiles(faces.head, function, of_single if faces.head.by_products else None)
+    for start in range(0, size, n_rows):
+        stop = min(start + n_rows, size)
+        left = single(faces.vectors[start:stop])
+        values = kept[: stop - start]
+        others = [*([] if upper_only else _cuts(0, start)), *_cuts(stop, size)]
+        with threads_for_blocks() as threads:
+            work = [
+                *(
+                    threads.submit(tiles.fill, values[:, column:end], left, faces, column)
+                    for column, end in others
+                ),
+                *(
+                    threads.submit(tiles.fill_square, values[:, start:stop], left, column)
+                    for column in range(0, stop - start, _TILE)
+                ),
+            ]
+            for part in work:
+                part.result()
+        yield Slab(start, stop, values)
+
+
+@dataclass(slots=True)
+class _Tiles:
+    """A whole-number function of the scores of some faces with some others."""
+
+    head: Head
+    function: ScoreFunction
+    of_single: SingleFunction | None
+    declined: int = 0
+
+    def fill(self, values: Int32Array, left: Float32Array, faces: Faces, column: int) -> None:
+        """Fill some columns of a slab, the first of which is the score with face `column`."""
+        right = single(faces.vectors[column : column + values.shape[1]])
+        for row, end in _cuts(0, len(left)):
+            values[row:end] = self._values(left[row:end], right)
+
+    def fill_square(self, square: Int32Array, left: Float32Array, column: int) -> None:
+        """Fill a slab's scores of its own faces: columns from `column`, and their mirror image."""
+        end = min(column + _TILE, len(left))
+        for row, row_end in _cuts(0, end):
+            part = self._values(left[row:row_end], left[column:end])
+            square[row:row_end, column:end] = part
+            if row < column:
+                square[column:end, row:row_end] = part.T
+
+    def _values(self, left: Float32Array, right: Float32Array) -> Int32Array:
+        """Return the values at the exact scores, of shape (len(left), len(right))."""
+
+        def exact(cells: Int64Array) -> Float64Array:
+            rows, columns = np.divmod(cells, len(right))
+            return self.head.listed_scores(left[rows], right[columns])
+
+        if self.of_single is not None and self.declined < _MOST_DECLINED:
+            scores = np.asarray(self.head.pair_scores(left, right), dtype=np.float32)
+            values = self.of_single(scores, exact)
+            if values is not None:
+                return values
+            self.declined += 1
+        left_double, right_double = left.astype(np.float64), right.astype(np.float64)
+        return self.function(self.head.pair_scores(left_double, right_double))
+
+
+def listed_scores(faces: Faces, a: Int64Array, b: Int64Array) -> Float64Array:
+    """Return the exact scores of listed pairs.
+
+    Parameters
+    ----------
+    faces : Faces
+    a, b : ndarray of shape (n_pairs,), int64
+        Rows of the two faces of each pair.
+
+    Returns
+    -------
+    scores : ndarray of shape (n_pairs,), float64
+        Clipped to [-1, 1].
+    """
+    scores = np.empty(len(a), dtype=np.float64)
+    for start in range(0, len(a), _LISTED_AT_ONCE):
+        part = slice(start, start + _LISTED_AT_ONCE)
+        left, right = single(faces.vectors[a[part]]), single(faces.vectors[b[part]])
+        scores[part] = faces.head.listed_scores(left, right)
+    return np.clip(scores, -1.0, 1.0, out=scores)
+
+
+def single(vectors: NDArray[np.float16] | Float32Array) -> Float32Array:
+    """Return vectors of `Faces` in single precision, which holds them exactly."""
+    if vectors.dtype == np.float16:
+        return widened(vectors.view(np.float16))
+    return np.asarray(vectors, dtype=np.float32)
+
+
+def _cuts(start: int, stop: int) -> list[tuple[int, int]]:
+    """Return the bounds of tiles whose scores fit into a processor's cache."""
+    return [(cut, min(cut + _TILE, stop)) for cut in range(start, stop, _TILE)]
+
+
+def _check_unit_norm(face_ids: Int64Array, embeddings: Float32Array) -> None:
+    norms = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64))
+    wrong = ~(np.abs(norms - 1.0) <= _UNIT_NORM_TOLERANCE)  # so that NaN is wrong, too
+    if wrong.any():
+        raise IndexDamagedError(
+            f"the stored embedding of face {face_ids[wrong][0]} is not a vector of unit length; "
+            "run `facesim verify`"
+        )

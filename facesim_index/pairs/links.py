@@ -1,0 +1,95 @@
+"""The neighbour graph of faces: for each face the others most like it, from exact scores."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from facesim_index.pairs.blocks import Faces
+from facesim_index.pairs.close import close_pairs
+from facesim_index.records import Float32Array, Int64Array
+
+LINKS_PER_FACE = 64
+"""A link is kept when it is among so many best of either of its faces."""
+
+_LEAST_PENDING = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Pairs of faces that are alike.
+
+    Attributes
+    ----------
+    a, b : ndarray of shape (n_links,), int64
+        Rows of the faces, ``a < b``.
+    scores : ndarray of shape (n_links,), float32
+    """
+
+    a: Int64Array
+    b: Int64Array
+    scores: Float32Array
+
+
+def nearest_links(
+    faces: Faces,
+    least: float,
+    *,
+    n_new: int | None = None,
+    per_face: int = LINKS_PER_FACE,
+    on_rows: Callable[[int], None] | None = None,
+) -> Links:
+    """Return the links of a score of at least `least`.
+
+    Every pair is compared.  Where many faces are alike only the best links of each are kept, so
+    the memory grows with the number of faces, however many a person has.
+
+    Parameters
+    ----------
+    faces : Faces
+    least : float
+    n_new : int, optional
+        Only links of which one face is among the first so many; of all by default.
+    per_face : int, optional
+    on_rows : callable, optional
+        Told now and then how many faces have been compared with all.
+
+    Returns
+    -------
+    Links
+    """
+    wanted = len(faces.ids) if n_new is None else n_new
+    kept = Links(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+    pending: list[Links] = []
+    limit = max(_LEAST_PENDING, 2 * per_face * len(faces.ids))
+    for pairs in close_pairs(faces, least) if wanted else ():
+        first = pairs.a < wanted
+        scores = pairs.scores[first].astype(np.float32)
+        pending.append(Links(pairs.a[first], pairs.b[first], scores))
+        if len(kept.a) + sum(len(links.a) for links in pending) > limit:
+            kept, pending = _best(_joined([kept, *pending]), per_face), []
+        if on_rows is not None:
+            on_rows(min(pairs.stop, wanted))
+        if pairs.stop >= wanted:
+            break
+    return _best(_joined([kept, *pending]), per_face)
+
+
+def _joined(parts: list[Links]) -> Links:
+    return Links(
+        np.concatenate([part.a for part in parts]),
+        np.concatenate([part.b for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+    )
+
+
+def _best(links: Links, per_face: int) -> Links:
+    """Return the links that are among the best of one of their faces."""
+    row = np.concatenate([links.a, links.b])
+    order = np.lexsort((-np.concatenate([links.scores, links.scores]), row))
+    ordered = row[order]
+    rank = np.arange(len(row)) - np.searchsorted(ordered, ordered)
+    chosen = np.zeros(len(row), dtype=np.bool_)
+    chosen[order[rank < per_face]] = True
+    kept = chosen[: len(links.a)] | chosen[len(links.a) :]
+    return Links(links.a[kept], links.b[kept], links.scores[kept])

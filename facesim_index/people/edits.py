@@ -1,0 +1,276 @@
+"""What a human says of the people of an index; every change can be undone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from facesim_index.errors import UsageError
+from facesim_index.people.evidence import usable_curve
+from facesim_index.records import FaceRecord, Int64Array
+from facesim_index.store.catalog import people_rows, picture_rows
+from facesim_index.store.catalog.people_rows import Change, PersonRow, PersonRows
+from facesim_index.store.sqlite.connection import Transaction
+from facesim_index.store.store import Store
+from facesim_index.utils.notebook_hook import Shown
+
+Who = int | str
+"""A person by id or by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonFace:
+    """A face of a person.
+
+    Attributes
+    ----------
+    face : FaceRecord
+    confirmed : bool
+        A human put it there.
+    """
+
+    face: FaceRecord
+    confirmed: bool
+
+
+class PersonFaces(list[PersonFace], Shown):
+    """Faces of a person, as a list."""
+
+
+def find_person(transaction: Transaction, who: Who) -> PersonRow:
+    """Return a person by id or name.
+
+    Raises
+    ------
+    UsageError
+        There is none, or several have that name.
+    """
+    ids = [who] if isinstance(who, int) else people_rows.named(transaction, who.strip())
+    found = people_rows.persons(transaction, ids)
+    if len(found) > 1:
+        listed = ", ".join(str(row.person_id) for row in found)
+        raise UsageError(f"several people are called {who!r}: {listed}; name one by its number")
+    if not found:
+        raise UsageError(f"there is no person {who!r}; `facesim people list --all` names them")
+    return found[0]
+
+
+def list_people(store: Store, *, ignored: bool = False, min_faces: int = 1) -> PersonRows:
+    """Return the people of an index, those with most faces first."""
+    with store.catalog.read() as transaction:
+        rows = people_rows.persons(transaction)
+    return PersonRows(
+        row for row in rows if row.n_faces >= min_faces and (ignored or not row.ignored)
+    )
+
+
+def person_faces(store: Store, who: Who) -> tuple[PersonRow, PersonFaces]:
+    """Return a person and its faces, in the order of their ids."""
+    with store.catalog.read() as transaction:
+        person = find_person(transaction, who)
+        found = people_rows.assignments_of(transaction, [person.person_id])
+        records = picture_rows.faces(transaction, found.face_ids)
+    faces = PersonFaces(
+        PersonFace(record, confirmed)
+        for record, confirmed in zip(records, found.confirmed.tolist(), strict=True)
+    )
+    return person, faces
+
+
+def name_person(store: Store, who: Who, name: str | None) -> PersonRow:
+    """Give a person a name, or take it away; return the person.
+
+    Raises
+    ------
+    UsageError
+        The name is empty or a number, or another person has it.
+    """
+    clean = None if name is None else _clean(name)
+    with store.catalog.write() as transaction:
+        person = find_person(transaction, who)
+        if clean is not None:
+            others = [i for i in people_rows.named(transaction, clean) if i != person.person_id]
+            if others:
+                raise UsageError(
+                    f"person {others[0]} is already called {clean}; if they are one, "
+                    f"`facesim people merge {others[0]} {person.person_id}`"
+                )
+        change = Change(transaction, "name")
+        change.describe(person.person_id, name=clean, ignored=person.ignored)
+        return people_rows.persons(transaction, [person.person_id])[0]
+
+
+def ignore_person(store: Store, who: Who, *, ignored: bool = True) -> PersonRow:
+    """Leave a person out of lists, or no longer; return the person."""
+    with store.catalog.write() as transaction:
+        person = find_person(transaction, who)
+        change = Change(transaction, "ignore")
+        change.describe(person.person_id, name=person.name, ignored=ignored)
+        return people_rows.persons(transaction, [person.person_id])[0]
+
+
+def merge_people(store: Store, those: Sequence[Who]) -> PersonRow:
+    """Say that people are one; return who is left.
+
+    The first keeps its id, and its name, or else takes the first name among the others.  All
+    their faces are confirmed by that.
+
+    Raises
+    ------
+    UsageError
+        There are not two, or one is named twice.
+    """
+    with store.catalog.write() as transaction:
+        people = [find_person(transaction, who) for who in those]
+        ids = [person.person_id for person in people]
+        if len(ids) < 2 or len(set(ids)) < len(ids):
+            raise UsageError("name two or more different people to merge")
+        first = people[0]
+        change = Change(transaction, "merge")
+        faces = people_rows.assignments_of(transaction, ids).face_ids
+        inside = set(faces.tolist())
+        for one, other in people_rows.faces_apart(transaction):
+            if one in inside and other in inside:
+                change.set_apart(one, other, apart=False)
+        change.assign(faces, np.full(len(faces), first.person_id), people_rows.HUMAN)
+        name = next((person.name for person in people if person.name is not None), None)
+        change.describe(first.person_id, name=name, ignored=first.ignored)
+        change.close()
+        return people_rows.persons(transaction, [first.person_id])[0]
+
+
+def split_person(store: Store, who: Who, face_ids: Sequence[int]) -> PersonRow:
+    """Say that some faces of a person are somebody else's; return that new person.
+
+    Both the faces that go and those that stay are confirmed by that.
+
+    Raises
+    ------
+    UsageError
+        A face is not the person's, or none would be left.
+    """
+    with store.catalog.write() as transaction:
+        person = find_person(transaction, who)
+        own = people_rows.assignments_of(transaction, [person.person_id]).face_ids
+        going = np.unique(np.asarray(face_ids, dtype=np.int64))
+        strangers = np.setdiff1d(going, own)
+        if len(strangers):
+            raise UsageError(f"face {strangers[0]} is not one of person {person.person_id}")
+        if not 0 < len(going) < len(own):
+            raise UsageError("name some of the person's faces, not all, to split them off")
+        change = Change(transaction, "split")
+        staying = np.setdiff1d(own, going)
+        change.assign(staying, np.full(len(staying), person.person_id), people_rows.HUMAN)
+        return _to_new_person(transaction, change, going)
+
+
+def move_faces(store: Store, face_ids: Sequence[int], who: Who | None) -> PersonRow:
+    """Say whose faces are, None for a new person; return the person.
+
+    The other faces of that person, and of those whom they leave, are confirmed by that: one
+    face in another place must not draw them along when all is grouped anew.
+
+    Raises
+    ------
+    UsageError
+        There is no such face or person.
+    """
+    going = np.unique(np.asarray(face_ids, dtype=np.int64))
+    with store.catalog.write() as transaction:
+        unknown = np.setdiff1d(going, picture_rows.face_ids(transaction))
+        if len(unknown) or not len(going):
+            named = unknown[0] if len(unknown) else ""
+            raise UsageError(f"there is no face {named} in {store.folder}")
+        target = None if who is None else find_person(transaction, who)
+        change = Change(transaction, "move")
+        touched = set(people_rows.whose(transaction, going.tolist()).values())
+        touched |= set() if target is None else {target.person_id}
+        found = people_rows.assignments_of(transaction, touched)
+        change.assign(found.face_ids, found.person_ids, people_rows.HUMAN)
+        if target is None:
+            return _to_new_person(transaction, change, going)
+        change.assign(going, np.full(len(going), target.person_id), people_rows.HUMAN)
+        change.close()
+        return people_rows.persons(transaction, [target.person_id])[0]
+
+
+def keep_faces(store: Store, face_ids: Sequence[int]) -> None:
+    """Say that faces are those of the people they are with: no grouping moves them any more.
+
+    Raises
+    ------
+    UsageError
+        A face is nobody's.
+    """
+    faces = np.unique(np.asarray(face_ids, dtype=np.int64))
+    with store.catalog.write() as transaction:
+        owners = people_rows.whose(transaction, faces.tolist())
+        lone = [face for face in faces.tolist() if face not in owners]
+        if lone or not len(faces):
+            named = lone[0] if lone else ""
+            raise UsageError(f"face {named} is nobody's; say whose it is instead")
+        change = Change(transaction, "confirm")
+        change.assign(faces, np.array([owners[face] for face in faces.tolist()]), people_rows.HUMAN)
+
+
+def confirm_faces(store: Store, labels: Mapping[str, Sequence[int]]) -> None:
+    """Say which faces are those of people by their names; make who is not there yet."""
+    if not labels:
+        return
+    with store.catalog.write() as transaction:
+        change = Change(transaction, "ingest --people")
+        for name, face_ids in labels.items():
+            clean = _clean(name)
+            found = people_rows.named(transaction, clean)
+            person_id = found[0] if found else change.new_person(clean)
+            faces = np.unique(np.asarray(face_ids, dtype=np.int64))
+            change.assign(faces, np.full(len(faces), person_id), people_rows.HUMAN)
+        change.close()
+
+
+def set_people_apart(store: Store, one: Who, other: Who) -> tuple[int, int]:
+    """Say that two people are not one; return the two faces by which that is remembered.
+
+    They are the two that are most alike: no grouping puts both into one person.
+    """
+    curve = usable_curve(store.calibration())
+    with store.view() as view:
+        people = [find_person(view.transaction, who) for who in (one, other)]
+        if people[0].person_id == people[1].person_id:
+            raise UsageError("name two different people to keep apart")
+        ids = [
+            people_rows.assignments_of(view.transaction, [person.person_id]).face_ids
+            for person in people
+        ]
+        left, right = (curve.head.transform(view.embeddings(faces)) for faces in ids)
+        scores = curve.head.pair_scores(left, right)
+    row, column = np.unravel_index(int(scores.argmax()), scores.shape)
+    pair = int(ids[0][row]), int(ids[1][column])
+    with store.catalog.write() as transaction:
+        Change(transaction, "apart").set_apart(*pair)
+    return pair
+
+
+def undo(store: Store) -> str | None:
+    """Take back the newest change; return the command that had made it, None if there is none."""
+    with store.catalog.write() as transaction:
+        return people_rows.undo(transaction)
+
+
+def _to_new_person(transaction: Transaction, change: Change, faces: Int64Array) -> PersonRow:
+    person_id = change.new_person()
+    change.assign(faces, np.full(len(faces), person_id), people_rows.HUMAN)
+    change.close()
+    return people_rows.persons(transaction, [person_id])[0]
+
+
+def _clean(name: str) -> str:
+    clean = " ".join(name.split())
+    if not clean or not clean.isprintable():
+        raise UsageError(
+            f"{name!r} cannot be a person's name: it needs a letter, and no control characters or "
+            "bytes that are no text; choose another name, or give the folder of that name another"
+        )
+    if clean.isascii() and clean.isdigit():
+        raise UsageError(f"{clean} would be taken for a person's number; choose another name")
+    return clean

@@ -1,0 +1,110 @@
+"""Labels from folders: one folder a person, and the pictures in it show that person."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facesim_index.errors import UsageError
+from facesim_index.labels.embeddings import central_face
+from facesim_index.records import FaceRecord
+from facesim_index.store.catalog import people_rows, picture_rows
+from facesim_index.store.store import Store, View
+
+
+@dataclass(frozen=True, slots=True)
+class FolderLabels:
+    """Who is in the folders of a folder.
+
+    Attributes
+    ----------
+    faces : dict of str to tuple of int
+        By the names of the folders, in their order, the faces that show that person.
+    n_ambiguous : int
+        Faces left out because two folders claim them.
+    n_kept : int
+        Faces left out because a human said before that they are somebody else's.
+    """
+
+    faces: dict[str, tuple[int, ...]]
+    n_ambiguous: int
+    n_kept: int
+
+
+def folder_labels(store: Store, folder: Path) -> FolderLabels:
+    """Return which faces the folders below a folder name.
+
+    In a picture with one face it is that one.  Among several it is the one most like the faces
+    of the person's other pictures; where there is no such picture, the most central.
+
+    Parameters
+    ----------
+    store : Store
+        The pictures must be in it already.
+    folder : Path
+        Holds one folder for each person; what lies deeper belongs to that person, too.
+
+    Returns
+    -------
+    FolderLabels
+
+    Raises
+    ------
+    UsageError
+        There is no folder in it.
+    """
+    where = folder.expanduser().resolve()
+    names = sorted(entry.name for entry in where.iterdir() if entry.is_dir())
+    if not names:
+        raise UsageError(f"{folder} has no folders; make one for each person, with its name")
+    with store.view() as view:
+        chosen = {name: _faces_of_person(view, where / name) for name in names}
+        known = {row.person_id: row.name for row in people_rows.persons(view.transaction)}
+        found = people_rows.assignments(view.transaction)
+    said = {
+        face: known[person]
+        for face, person in zip(
+            found.face_ids[found.confirmed].tolist(),
+            found.person_ids[found.confirmed].tolist(),
+            strict=True,
+        )
+    }
+    claims = Counter(face for faces in chosen.values() for face in faces)
+    labels: dict[str, tuple[int, ...]] = {}
+    n_kept = 0
+    for name, faces in chosen.items():
+        clear = [face for face in faces if claims[face] == 1]
+        free = [face for face in clear if _same_name(said.get(face, name), name)]
+        n_kept += len(clear) - len(free)
+        if free:
+            labels[name] = tuple(free)
+    return FolderLabels(labels, sum(count > 1 for count in claims.values()), n_kept)
+
+
+def _same_name(known: str | None, name: str) -> bool:
+    return known is not None and known.casefold() == name.casefold()
+
+
+def _faces_of_person(view: View, folder: Path) -> list[int]:
+    """Return the face of each picture of a folder that shows the person."""
+    ids = picture_rows.face_ids(view.transaction, under=folder)
+    pictures: dict[int, list[FaceRecord]] = {}
+    for face in picture_rows.faces(view.transaction, ids):
+        pictures.setdefault(face.image_id, []).append(face)
+    alone = [faces[0].face_id for faces in pictures.values() if len(faces) == 1]
+    several = [faces for faces in pictures.values() if len(faces) > 1]
+    if not alone:
+        return [_most_central(view, faces) for faces in several]
+    mean = view.embeddings(np.array(alone, dtype=np.int64)).mean(axis=0)
+    best = []
+    for faces in several:
+        mine = np.array([face.face_id for face in faces], dtype=np.int64)
+        best.append(int(mine[(view.embeddings(mine) @ mean).argmax()]))
+    return [*(int(face) for face in alone), *best]
+
+
+def _most_central(view: View, faces: list[FaceRecord]) -> int:
+    picture = picture_rows.picture_faces(view.transaction, Path(faces[0].path))
+    width, height = (0, 0) if picture is None else (picture.width_px, picture.height_px)
+    return int(faces[central_face(faces, width, height)].face_id)

@@ -1,0 +1,101 @@
+"""Whose the faces of an answer are, and how surely the query face is that person's."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from facesim_index.calibration.degree import Calibration
+from facesim_index.errors import IndexDamagedError
+from facesim_index.people.evidence import person_degree, summed
+from facesim_index.records import Float32Array, Int64Array
+from facesim_index.store.catalog import people_rows
+from facesim_index.store.store import View
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """Whose a face is.
+
+    Attributes
+    ----------
+    person_id : int or None
+    name : str or None
+    degree : float or None
+        Probability that the query face is that person's; None without a calibration that can
+        tell, or when the person has no other face than those of the query picture.
+    """
+
+    person_id: int | None
+    name: str | None
+    degree: float | None
+
+
+NOBODY = Whose(None, None, None)
+
+
+def whose_faces(
+    view: View,
+    query: Float32Array,
+    face_ids: Int64Array,
+    own: Int64Array,
+    curve: Calibration | None,
+    prior: float,
+) -> dict[int, Whose]:
+    """Return whose faces are, those of nobody left out.
+
+    Parameters
+    ----------
+    view : View
+    query : ndarray of shape (dimension,), float32
+        Embedding of the query face.
+    face_ids : ndarray of int64
+        Of the matches.
+    own : ndarray of int64
+        Faces that say nothing new of the query face: those of its own picture.
+    curve : Calibration or None
+    prior : float
+
+    Raises
+    ------
+    IndexDamagedError
+        A row that says so is not as it was written, or is not found by its person.
+    """
+    person_of = people_rows.whose(view.transaction, face_ids.tolist())
+    if not person_of:
+        return {}
+    found = people_rows.assignments_of(view.transaction, set(person_of.values()))
+    if not np.isin(list(person_of), found.face_ids).all():
+        raise IndexDamagedError(
+            "the catalog is damaged: not every face of a person is found; "
+            "run `facesim verify --repair`"
+        )
+    names = people_rows.names(view.transaction, set(person_of.values()))
+    degrees = _degrees(view, query, found, own, curve, prior)
+    people = {
+        person_id: Whose(person_id, name, degrees.get(person_id))
+        for person_id, name in names.items()
+    }
+    return {face_id: people[person_id] for face_id, person_id in person_of.items()}
+
+
+def _degrees(
+    view: View,
+    query: Float32Array,
+    found: people_rows.Assignments,
+    own: Int64Array,
+    curve: Calibration | None,
+    prior: float,
+) -> dict[int, float]:
+    """Return the degree for each person that has another face."""
+    if curve is None or curve.head.kind == "weighted-l1":
+        return {}
+    others = ~np.isin(found.face_ids, own)
+    faces, owners = found.face_ids[others], found.person_ids[others]
+    vector = curve.head.transform(query[None])[0].astype(np.float64)
+    told, counts = np.unique(owners, return_counts=True)
+    means = [
+        summed(faces[owners == person_id], view, curve) @ vector / count
+        for person_id, count in zip(told.tolist(), counts.tolist(), strict=True)
+    ]
+    degrees = person_degree(np.array(means), counts.astype(np.float64), curve, prior=prior)
+    return dict(zip(told.tolist(), degrees.tolist(), strict=True))

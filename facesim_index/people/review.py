@@ -1,0 +1,340 @@
+"""What a human should look at first: doubtful faces of people, and people who may be one."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesim_index.calibration.degree import Calibration, cosine_at_degree
+from facesim_index.degrees.prior import Prior, resolve_prior
+from facesim_index.people.evidence import (
+    MIN_DETECTION,
+    MIN_SIZE_PX,
+    person_degree,
+    summed,
+    usable_curve,
+)
+from facesim_index.records import FaceId, FaceRecord, Float32Array, Float64Array, Int64Array
+from facesim_index.store.catalog import people_rows, picture_rows
+from facesim_index.store.catalog.people_rows import Assignments
+from facesim_index.store.store import Store, View
+from facesim_index.utils.notebook_hook import Shown
+
+_ROWS_AT_ONCE = 512
+_FACES_AT_ONCE = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtfulFace:
+    """A face that its person's other faces hardly support.
+
+    Attributes
+    ----------
+    person_id : int
+    name : str or None
+    face_id : int
+    path : str
+    degree : float
+        Probability that it is one person's with all the others.
+    landmarks : ndarray of shape (5, 2), float32, or None
+        For showing it.
+    """
+
+    person_id: int
+    name: str | None
+    face_id: int
+    path: str
+    degree: float
+    landmarks: Float32Array | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A person, or a face that is nobody's.
+
+    Attributes
+    ----------
+    person_id : int or None
+    name : str or None
+    face_id : int or None
+        The face that is nobody's; None for a person.
+    path : str
+        Its picture; empty for a person.
+    n_faces : int
+    example : FaceRecord or None
+        That face, or one of the person's, for showing it.
+    """
+
+    person_id: int | None
+    name: str | None
+    face_id: int | None
+    path: str
+    n_faces: int
+    example: FaceRecord | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LikelyMerge:
+    """Two people, or faces that are nobody's, who may be one.
+
+    Attributes
+    ----------
+    a, b : Side
+        A person before a face.
+    degree : float
+        Probability that all faces of both show one person.
+    """
+
+    a: Side
+    b: Side
+    degree: float
+
+
+@dataclass(frozen=True, slots=True)
+class Review(Shown):
+    """What to look at.
+
+    Attributes
+    ----------
+    doubtful : tuple of DoubtfulFace
+        Least probable first; faces that a human confirmed are not among them.
+    merges : tuple of LikelyMerge
+        Most probable first, as far as the evidence is for it at all; those that a human kept
+        apart, who share a photo, or who are ignored are not among them.
+    prior : float
+    """
+
+    doubtful: tuple[DoubtfulFace, ...]
+    merges: tuple[LikelyMerge, ...]
+    prior: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """People, then faces that are nobody's, with the sums of their vectors.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (n,), int64
+        Of people, then of faces.
+    n_people : int
+    sizes : ndarray of shape (n,), float64
+    sums : ndarray of shape (n, m), float32
+    """
+
+    ids: Int64Array
+    n_people: int
+    sizes: Float64Array
+    sums: Float32Array
+
+
+def review_people(store: Store, *, top: int = 20, prior: Prior = "gallery") -> Review:
+    """Return the most doubtful faces and the most likely merges.
+
+    Parameters
+    ----------
+    store : Store
+    top : int, default=20
+        Most of each.
+    prior : float or "gallery", default="gallery"
+
+    Returns
+    -------
+    Review
+
+    Raises
+    ------
+    CalibrationError
+        There is no calibration that people can be told apart by.
+    """
+    curve = usable_curve(store.calibration())
+    with store.view() as view:
+        value = resolve_prior(store, view, curve, prior).value
+        found = people_rows.assignments(view.transaction)
+        groups = _groups(view, found, curve)
+        doubtful = _doubtful(view, found, groups, curve, value, top)
+        merges = _merges(view, found, groups, curve, value, top)
+    return Review(doubtful, merges, value)
+
+
+def doubtful_faces(
+    store: Store, person_id: int, *, prior: Prior = "gallery"
+) -> list[tuple[FaceId, float]]:
+    """Return the faces of a person that nobody confirmed, the least probable first.
+
+    Parameters
+    ----------
+    store : Store
+    person_id : int
+    prior : float or "gallery", default="gallery"
+
+    Returns
+    -------
+    list of (FaceId, float)
+        With the probability that it is one person's with all the others; empty for a person of
+        one face.
+
+    Raises
+    ------
+    CalibrationError
+        There is no calibration that people can be told apart by.
+    """
+    curve = usable_curve(store.calibration())
+    with store.view() as view:
+        value = resolve_prior(store, view, curve, prior).value
+        found = people_rows.assignments_of(view.transaction, [person_id])
+        others = np.float64(len(found.face_ids) - 1)
+        asked = found.face_ids[~found.confirmed]
+        if others < 1 or not len(asked):
+            return []
+        total = summed(found.face_ids, view, curve)
+        parts = [asked[i : i + _FACES_AT_ONCE] for i in range(0, len(asked), _FACES_AT_ONCE)]
+        degrees = np.concatenate(
+            [_support(part, total[None], others, view, curve, value) for part in parts]
+        )
+    order = np.lexsort((asked, degrees))
+    return [(FaceId(int(asked[i])), float(degrees[i])) for i in order]
+
+
+def _groups(view: View, found: Assignments, curve: Calibration) -> _Groups:
+    people, sizes = np.unique(found.person_ids, return_counts=True)
+    order = np.argsort(found.person_ids, kind="stable")
+    starts = np.searchsorted(found.person_ids[order], people)
+    face_ids, _, bars = people_rows.face_bars(view.transaction)
+    good = (bars[:, 0] >= MIN_DETECTION) & (bars[:, 1] >= MIN_SIZE_PX)
+    lone = np.setdiff1d(face_ids[good], found.face_ids, assume_unique=True)
+    sums = [curve.head.transform(view.embeddings(lone))]
+    if len(people):
+        parts = zip(starts.tolist(), sizes.tolist(), strict=True)
+        of_people = [
+            summed(found.face_ids[order[start : start + size]], view, curve)
+            for start, size in parts
+        ]
+        sums.insert(0, np.stack(of_people).astype(np.float32))
+    return _Groups(
+        np.concatenate([people, lone]),
+        len(people),
+        np.concatenate([sizes, np.ones(len(lone))]).astype(np.float64),
+        np.concatenate(sums),
+    )
+
+
+def _doubtful(
+    view: View, found: Assignments, groups: _Groups, curve: Calibration, prior: float, top: int
+) -> tuple[DoubtfulFace, ...]:
+    people = groups.ids[: groups.n_people]
+    place = np.searchsorted(people, found.person_ids)
+    asked = np.flatnonzero((groups.sizes[place] > 1) & ~found.confirmed)
+    degrees = np.empty(len(asked))
+    for start in range(0, len(asked), _FACES_AT_ONCE):
+        part = slice(start, start + _FACES_AT_ONCE)
+        rows = asked[part]
+        others = groups.sizes[place[rows]] - 1.0
+        sums = groups.sums[place[rows]]
+        degrees[part] = _support(found.face_ids[rows], sums, others, view, curve, prior)
+    worst = np.lexsort((asked, degrees))[:top]
+    names = {row.person_id: row.name for row in people_rows.persons(view.transaction, people)}
+    records = picture_rows.faces(view.transaction, found.face_ids[asked[worst]])
+    return tuple(
+        DoubtfulFace(person, names[person], record.face_id, record.path, degree, record.landmarks)
+        for person, record, degree in zip(
+            found.person_ids[asked[worst]].tolist(), records, degrees[worst].tolist(), strict=True
+        )
+    )
+
+
+def _support(
+    face_ids: Int64Array,
+    sums: Float32Array | Float64Array,
+    others: Float64Array | np.float64,
+    view: View,
+    curve: Calibration,
+    prior: float,
+) -> Float64Array:
+    """Return how probably faces are one person's with the others of their groups.
+
+    `sums` are those of the groups with the faces themselves, `others` how many others there are.
+    """
+    vectors = curve.head.transform(view.embeddings(face_ids)).astype(np.float64)
+    means = np.einsum("ij,ij->i", vectors, sums - vectors) / others
+    return person_degree(means, np.broadcast_to(others, means.shape), curve, prior=prior)
+
+
+def _merges(
+    view: View, found: Assignments, groups: _Groups, curve: Calibration, prior: float, top: int
+) -> tuple[LikelyMerge, ...]:
+    people = groups.ids[: groups.n_people]
+    rows = {row.person_id: row for row in people_rows.persons(view.transaction, people)}
+    ignored = np.zeros(len(groups.ids), dtype=np.bool_)
+    ignored[: len(people)] = [rows[person].ignored for person in people.tolist()]
+    one, other, degrees = _likely(groups, _barred(view, found, groups), ignored, curve, prior, top)
+    places = np.union1d(one, other)
+    examples = _examples(view, found, groups, places)
+
+    def side(place: int) -> Side:
+        number, example = int(groups.ids[place]), examples[place]
+        if place >= groups.n_people:
+            return Side(None, None, number, example.path, 1, example)
+        return Side(number, rows[number].name, None, "", rows[number].n_faces, example)
+
+    return tuple(
+        LikelyMerge(side(a), side(b), degree)
+        for a, b, degree in zip(one.tolist(), other.tolist(), degrees.tolist(), strict=True)
+    )
+
+
+def _examples(
+    view: View, found: Assignments, groups: _Groups, places: Int64Array
+) -> dict[int, FaceRecord]:
+    """Return a face of each group: that of nobody's, or the first of a person."""
+    faces = groups.ids[places].copy()
+    of_people = places < groups.n_people
+    order = np.argsort(found.person_ids, kind="stable")
+    first = np.searchsorted(found.person_ids[order], faces[of_people])
+    faces[of_people] = found.face_ids[order[first]]
+    return dict(zip(places.tolist(), picture_rows.faces(view.transaction, faces), strict=True))
+
+
+def _likely(
+    groups: _Groups,
+    barred: set[tuple[int, int]],
+    ignored: NDArray[np.bool_],
+    curve: Calibration,
+    prior: float,
+    top: int,
+) -> tuple[Int64Array, Int64Array, Float64Array]:
+    """Return the places of groups that may be one, most probable first, with the degree."""
+    least = cosine_at_degree(0.5, curve, prior=0.5)  # from here on evidence is for, not against
+    best: list[tuple[float, int, int]] = []
+    means_of: Float32Array = np.divide(groups.sums, groups.sizes[:, None], dtype=np.float32)
+    for start in range(0, len(groups.ids), _ROWS_AT_ONCE):
+        means = np.asarray(means_of[start : start + _ROWS_AT_ONCE] @ means_of.T, np.float32)
+        row, column = np.nonzero(means >= least)
+        later = (row + start < column) & ~ignored[row + start] & ~ignored[column]
+        row, column = row[later], column[later]
+        n_pairs = groups.sizes[row + start] * groups.sizes[column]
+        degrees = person_degree(means[row, column], n_pairs, curve, prior=prior)
+        places = zip(degrees.tolist(), (row + start).tolist(), column.tolist(), strict=True)
+        best += [entry for entry in places if entry[1:] not in barred]
+        best = sorted(best, key=lambda entry: (-entry[0], entry[1:]))[:top]
+    return (
+        np.array([entry[1] for entry in best], dtype=np.int64),
+        np.array([entry[2] for entry in best], dtype=np.int64),
+        np.array([entry[0] for entry in best], dtype=np.float64),
+    )
+
+
+def _barred(view: View, found: Assignments, groups: _Groups) -> set[tuple[int, int]]:
+    """Return the places of groups that cannot be one: kept apart, or seen in one photo."""
+    place = np.searchsorted(groups.ids[: groups.n_people], found.person_ids)
+    group_of = dict(zip(found.face_ids.tolist(), place.tolist(), strict=True))
+    lone = groups.ids[groups.n_people :].tolist()
+    group_of |= {face: groups.n_people + number for number, face in enumerate(lone)}
+    faces = np.array(sorted(group_of), dtype=np.int64)
+    a, b = picture_rows.faces_of_same_images(view.transaction, faces)
+    apart = [*zip(a.tolist(), b.tolist(), strict=True), *people_rows.faces_apart(view.transaction)]
+    return {
+        (min(group_of[one], group_of[other]), max(group_of[one], group_of[other]))
+        for one, other in apart
+        if one != other and one in group_of and other in group_of
+    }

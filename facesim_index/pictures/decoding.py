@@ -1,0 +1,505 @@
+"""Reading the bytes of a picture and decoding them to upright RGB.
+
+The format is what the bytes say, never the suffix, and its own Pillow decoder is called
+directly: neither Pillow's long list of other formats nor the helper programs that some of them
+start can be reached, and no process-wide setting of Pillow is touched.
+
+Messages of a `PictureError` leave the file's name out: decoding does not know it, and they are
+stored beside the file's row.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import stat
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import simplejpeg
+from PIL import ExifTags, Image, ImageFile
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile, DibImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from facesim_index.errors import PictureError
+from facesim_index.pictures.colour import to_rgb
+from facesim_index.pictures.formats import Format, is_cut_off, recognise
+from facesim_index.pictures.views import View, WholePicture
+from facesim_index.records import FailureCode, FileStamp, Picture, PictureInfo, UInt8Array
+
+MAX_FILE_BYTES = 1 << 30
+"""A file with more bytes than this is not read."""
+
+MAX_PIXELS = 300_000_000
+"""A picture with more pixels than this is not decoded (the largest phone cameras: 200 million).
+
+TIFF and WebP also stop at twice `PIL.Image.MAX_IMAGE_PIXELS`, which belongs to the program
+that calls us.
+"""
+
+_HASH_BLOCK_BYTES = 1 << 20
+_READ_PAUSES_S = (0.0, 0.05, 0.25)  # before each attempt at a file that somebody is writing
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_TURNS_OF_ARRAYS: dict[Image.Transpose, Callable[[UInt8Array], UInt8Array]] = {
+    Image.Transpose.FLIP_LEFT_RIGHT: lambda rgb: rgb[:, ::-1],
+    Image.Transpose.ROTATE_180: lambda rgb: rgb[::-1, ::-1],
+    Image.Transpose.FLIP_TOP_BOTTOM: lambda rgb: rgb[::-1],
+    Image.Transpose.TRANSPOSE: lambda rgb: rgb.transpose(1, 0, 2),
+    Image.Transpose.ROTATE_270: lambda rgb: rgb[::-1].transpose(1, 0, 2),
+    Image.Transpose.TRANSVERSE: lambda rgb: rgb[::-1, ::-1].transpose(1, 0, 2),
+    Image.Transpose.ROTATE_90: lambda rgb: rgb[:, ::-1].transpose(1, 0, 2),
+}
+#: Turns that swap width and height, and those after which the stored right or lower edge is
+#: the left or the upper one.
+_TRANSPOSED = frozenset(_TURNS[orientation] for orientation in (5, 6, 7, 8))
+_BEYOND_LEFT = frozenset(_TURNS[orientation] for orientation in (2, 3, 6, 7))
+_BEYOND_TOP = frozenset(_TURNS[orientation] for orientation in (3, 4, 7, 8))
+
+_JPEG_REDUCTIONS = (1, 2, 4, 8)
+_USUAL_JPEG_COLOURS = frozenset({"YCbCr", "Gray"})
+_LEAST_SIDE_PX = 32  # of a reduced picture; a narrower one is decoded whole
+_TAGS = ExifTags.Base
+_TURNED_BY_DECODER: frozenset[Format] = frozenset({"HEIF", "TIFF"})
+
+# How Pillow and libheif word "this may be sound, but it is beyond me".
+_UNSUPPORTED_HINTS = ("unsupported", "not supported", "cannot handle", "unknown pixel mode")
+
+_DECODERS: dict[Format, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImageFile,
+    "PNG": PngImageFile,
+    "WEBP": WebPImageFile,
+    "BMP": BmpImageFile,
+    "DIB": DibImageFile,
+    "TIFF": TiffImageFile,
+    "GIF": GifImageFile,
+    "AVIF": AvifImageFile,
+}
+
+
+def use_one_thread() -> None:
+    """Let decoders that start threads of their own use one, for the whole process.
+
+    For worker processes: they are the parallelism already.
+    """
+    import pillow_heif
+    from PIL import AvifImagePlugin
+
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    pillow_heif.options.DECODE_THREADS = 1
+
+
+def read_bytes(path: Path) -> tuple[bytes, FileStamp]:
+    """Read a whole file such that the bytes and the stamp belong together.
+
+    Parameters
+    ----------
+    path : Path
+        A link is followed.  Anything but a regular file is refused without waiting for it.
+
+    Returns
+    -------
+    data : bytes
+    stamp : FileStamp
+        The same before and after reading.
+
+    Raises
+    ------
+    PictureError
+        UNREADABLE, TOO_LARGE (more than `MAX_FILE_BYTES`), OUT_OF_MEMORY, or CHANGING when
+        the file is still being written after a third try.
+    """
+    for pause_s in _READ_PAUSES_S:
+        if pause_s:  # even a sleep of no time at all gives the core to others
+            time.sleep(pause_s)
+        with _opened(path) as handle:
+            before = _stamp(handle)
+            _check_size(before.size_bytes)
+            data = handle.read(before.size_bytes + 1)
+            if _stamp(handle) == before and len(data) == before.size_bytes:
+                return data, before
+    raise PictureError(FailureCode.CHANGING, "the file changed each time it was read")
+
+
+def content_hash(data: bytes) -> bytes:
+    """Return the SHA-256 digest under which a picture's content is known.
+
+    Parameters
+    ----------
+    data : bytes
+
+    Returns
+    -------
+    digest : bytes
+        32 bytes.
+    """
+    return hashlib.sha256(data).digest()
+
+
+def hash_file(path: Path) -> bytes:
+    """Return the `content_hash` of a file, without holding it in memory.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    digest : bytes
+        32 bytes.
+
+    Raises
+    ------
+    PictureError
+        UNREADABLE, or TOO_LARGE (more than `MAX_FILE_BYTES`): a sparse file of a petabyte takes
+        no room on the disk, but would be read for days.
+    """
+    with _opened(path) as handle:
+        _check_size(_stamp(handle).size_bytes)
+        digest = hashlib.sha256()
+        while block := handle.read(_HASH_BLOCK_BYTES):
+            digest.update(block)
+            if handle.tell() > MAX_FILE_BYTES:  # it grows as fast as it is read
+                _check_size(handle.tell())
+        return digest.digest()
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode a picture to upright RGB, every pixel of it.
+
+    Of several pictures in one file the first is taken (HEIF: the primary one).  Transparency is
+    laid on white, 16 bits become the upper 8, CMYK goes through its ICC profile when it has a
+    usable one.
+
+    Parameters
+    ----------
+    data : bytes
+        JPEG, PNG, WebP, BMP, TIFF, GIF, HEIF or AVIF.
+    max_pixels : int, default=MAX_PIXELS
+        Compared with what the header says, before anything is decoded.
+
+    Returns
+    -------
+    picture : Picture
+        Its array is read-only.
+
+    Raises
+    ------
+    PictureError
+        EMPTY, UNSUPPORTED, TRUNCATED (the file ends too early), CORRUPT, TOO_LARGE or
+        OUT_OF_MEMORY.
+    """
+    with _decoder(data, max_pixels) as (kind, image):
+        image.load()
+        exif = _exif(image)
+        rgb = to_rgb(image)
+        if kind not in _TURNED_BY_DECODER:
+            rgb = _upright(rgb, exif.get(_TAGS.Orientation))
+        pixels: UInt8Array = np.asarray(rgb, dtype=np.uint8)
+    info = PictureInfo(pixels.shape[1], pixels.shape[0], kind, _taken_at(exif))
+    return Picture(pixels, info)
+
+
+def open_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> "WholeFile | JpegFile":
+    """Open a picture to be decoded as far as it is looked at.
+
+    Parameters
+    ----------
+    data : bytes
+    max_pixels : int, default=MAX_PIXELS
+        As for `decode`.
+
+    Returns
+    -------
+    picture : Pixels with an `info`
+        A JPEG is not decoded yet: whoever asks for a view may get any `PictureError`.  Other
+        formats can only be decoded whole, and are.
+
+    Raises
+    ------
+    PictureError
+        As for `decode`.
+    """
+    if recognise(data) != "JPEG":
+        return WholeFile(decode(data, max_pixels=max_pixels))
+    with _decoder(data, max_pixels) as (_, image):
+        return JpegFile(data, (image.width, image.height), _exif(image))
+
+
+class WholeFile(WholePicture):
+    """A decoded picture; satisfies `facesim_index.pictures.views.Pixels`.
+
+    Parameters
+    ----------
+    picture : Picture
+    """
+
+    def __init__(self, picture: Picture) -> None:
+        super().__init__(picture.rgb)
+        self.info = picture.info
+
+
+class JpegFile:
+    """A JPEG, decoded each time it is viewed; satisfies `facesim_index.pictures.views.Pixels`.
+
+    Parameters
+    ----------
+    data : bytes
+    stored_size_px : tuple of int
+        Width and height before it is turned upright.
+    exif : dict
+        Tags and their values.
+    """
+
+    def __init__(
+        self, data: bytes, stored_size_px: tuple[int, int], exif: dict[int, object]
+    ) -> None:
+        self._data = data
+        self._stored_px = stored_size_px
+        orientation = exif.get(_TAGS.Orientation)
+        self._turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+        self.size_px = stored_size_px[::-1] if self._turn in _TRANSPOSED else stored_size_px
+        self.info = PictureInfo(*self.size_px, "JPEG", _taken_at(exif))
+
+    @property
+    def reductions(self) -> tuple[int, ...]:
+        """Those that leave some rows and columns."""
+        shortest_px = min(self._stored_px)
+        return tuple(r for r in _JPEG_REDUCTIONS if r == 1 or shortest_px >= r * _LEAST_SIDE_PX)
+
+    def view(self, reduction: int) -> View:
+        """Decode the picture, reduced by libjpeg's scaled transforms.
+
+        Parameters
+        ----------
+        reduction : int
+            One of `reductions`.
+
+        Returns
+        -------
+        View
+
+        Raises
+        ------
+        PictureError
+            TRUNCATED, CORRUPT, UNSUPPORTED or OUT_OF_MEMORY.
+        """
+        pixels = self._decoded(reduction)
+        if self._turn is not None:
+            pixels = np.ascontiguousarray(_TURNS_OF_ARRAYS[self._turn](pixels))
+        # The last column and row reach beyond the stored picture; turned, they may be the first.
+        beyond_x, beyond_y = (
+            shown * reduction - whole
+            for shown, whole in zip(pixels.shape[1::-1], self.size_px, strict=True)
+        )
+        origin_px = (
+            -beyond_x if self._turn in _BEYOND_LEFT else 0,
+            -beyond_y if self._turn in _BEYOND_TOP else 0,
+        )
+        return View(pixels, self.size_px, reduction, origin_px)
+
+    def _decoded(self, reduction: int) -> UInt8Array:
+        """Return the pixels as they are stored."""
+        width_px, height_px = self._stored_px
+        with _decoder(self._data, width_px * height_px) as (_, image):
+            pixels = _quickly_decoded(
+                self._data, -(-width_px // reduction), -(-height_px // reduction)
+            )
+            if pixels is not None:
+                return pixels
+            if reduction > 1:
+                image.draft(None, (width_px // reduction, height_px // reduction))
+            image.load()
+            return np.asarray(to_rgb(image), dtype=np.uint8)
+
+
+def _quickly_decoded(data: bytes, width_px: int, height_px: int) -> UInt8Array | None:
+    """Decode a JPEG that is sound and of the usual kind, in less than half of Pillow's time.
+
+    Both use libjpeg-turbo and give the same pixels.  About what is damaged or unusual, Pillow
+    decides.
+
+    Parameters
+    ----------
+    data : bytes
+    width_px, height_px : int
+        Of the picture at one of the `_JPEG_REDUCTIONS`.
+
+    Returns
+    -------
+    ndarray of shape (height_px, width_px, 3), uint8, or None
+    """
+    try:
+        if simplejpeg.decode_jpeg_header(data)[2] not in _USUAL_JPEG_COLOURS:
+            return None
+        pixels = simplejpeg.decode_jpeg(data, min_width=width_px, min_height=height_px)
+    except ValueError:
+        return None
+    return pixels if pixels.shape == (height_px, width_px, 3) else None
+
+
+@contextlib.contextmanager
+def _decoder(data: bytes, max_pixels: int) -> Iterator[tuple[Format, ImageFile.ImageFile]]:
+    """Open a picture; whatever goes wrong until the block ends is a PictureError."""
+    if not data:
+        raise PictureError(FailureCode.EMPTY, "the file is empty")
+    kind = recognise(data)
+    if kind is None:
+        raise PictureError(FailureCode.UNSUPPORTED, "not a picture in a format that can be read")
+    with _QUIET, _failures_of(kind, data), _open_image(kind, io.BytesIO(data)) as image:
+        if image.width * image.height > max_pixels:
+            raise PictureError(
+                FailureCode.TOO_LARGE,
+                f"{image.width} x {image.height} pixels, more than the limit of {max_pixels:,}",
+            )
+        yield kind, image
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a regular file for reading; whatever goes wrong until it is closed is UNREADABLE."""
+    try:
+        with open(path, "rb", opener=_open_without_waiting) as handle:
+            if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+                raise PictureError(FailureCode.UNREADABLE, "not a regular file")
+            yield handle
+    except OSError as error:
+        message = f"the file cannot be read: {error.strerror or error}"
+        raise PictureError(FailureCode.UNREADABLE, message) from error
+    except ValueError as error:  # a NUL in the name
+        raise PictureError(FailureCode.UNREADABLE, str(error)) from error
+    except MemoryError as error:
+        message = "not enough memory to read the file"
+        raise PictureError(FailureCode.OUT_OF_MEMORY, message) from error
+
+
+def _check_size(size_bytes: int) -> None:
+    if size_bytes > MAX_FILE_BYTES:
+        raise PictureError(
+            FailureCode.TOO_LARGE,
+            f"{size_bytes:,} bytes, more than the limit of {MAX_FILE_BYTES:,}",
+        )
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open as usual, but do not wait for the writer of a FIFO."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _stamp(handle: io.BufferedReader) -> FileStamp:
+    return FileStamp.of(os.fstat(handle.fileno()))
+
+
+def _open_image(kind: Format, stream: IO[bytes]) -> ImageFile.ImageFile:
+    if kind == "HEIF":
+        from pillow_heif import HeifImageFile  # loads libheif: only for those who have such files
+
+        decoder: type[ImageFile.ImageFile] = HeifImageFile
+    else:
+        decoder = _DECODERS[kind]
+    return decoder(stream)
+
+
+class _QuietPillow:
+    """Silence Pillow's warnings while any thread decodes.
+
+    `warnings.catch_warnings` restores the filters that it found; two threads that overlap would
+    restore each other's.  So the first one in saves and the last one out restores.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._saved = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._threads += 1
+            if self._threads == 1:
+                self._saved = warnings.catch_warnings()
+                self._saved.__enter__()
+                warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\b")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._threads -= 1
+            if self._threads == 0:
+                self._saved.__exit__(None, None, None)
+
+
+_QUIET = _QuietPillow()
+
+
+@contextlib.contextmanager
+def _failures_of(kind: Format, data: bytes) -> Iterator[None]:
+    """Turn whatever a decoder raises into a PictureError."""
+    try:
+        yield
+    except PictureError:
+        raise
+    except MemoryError as error:
+        message = f"not enough memory to decode the {kind} data"
+        raise PictureError(FailureCode.OUT_OF_MEMORY, message) from error
+    except Exception as error:  # decoders fed with garbage raise any type there is
+        raise PictureError(*_diagnosis(kind, data, error)) from error
+
+
+def _diagnosis(kind: Format, data: bytes, error: Exception) -> tuple[FailureCode, str]:
+    reason = " ".join(str(error).split())[:160].encode("ascii", "backslashreplace").decode()
+    said = reason.lower()
+    if isinstance(error, Image.DecompressionBombError) or "security limit" in said:
+        return FailureCode.TOO_LARGE, f"larger than the {kind} decoder accepts"
+    if "out of memory" in said or "memory allocation" in said:
+        return FailureCode.OUT_OF_MEMORY, f"not enough memory to decode the {kind} data"
+    if is_cut_off(kind, data) or (kind == "TIFF" and "truncated" in said):
+        return FailureCode.TRUNCATED, f"the {kind} data ends too early"
+    if any(hint in said for hint in _UNSUPPORTED_HINTS):
+        return FailureCode.UNSUPPORTED, f"a kind of {kind} that cannot be read: {reason}"
+    return FailureCode.CORRUPT, f"the {kind} data is damaged: {reason or type(error).__name__}"
+
+
+def _exif(image: ImageFile.ImageFile) -> dict[int, object]:
+    """Return the few tags used here; what is broken in EXIF is left out."""
+    tags: dict[int, object] = {}
+    with contextlib.suppress(Exception):  # broken EXIF raises any type, too
+        exif = image.getexif()
+        for tag in (_TAGS.Orientation, _TAGS.DateTime):
+            tags[tag] = exif.get(tag)
+        details = exif.get_ifd(ExifTags.IFD.Exif)
+        for tag in (_TAGS.DateTimeOriginal, _TAGS.DateTimeDigitized):
+            tags[tag] = details.get(tag)
+    return tags
+
+
+def _upright(rgb: Image.Image, orientation: object) -> Image.Image:
+    method = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return rgb if method is None else rgb.transpose(method)
+
+
+def _taken_at(exif: dict[int, object]) -> str | None:
+    for tag in (_TAGS.DateTimeOriginal, _TAGS.DateTimeDigitized, _TAGS.DateTime):
+        text = exif.get(tag)
+        if isinstance(text, str):
+            with contextlib.suppress(ValueError):
+                moment = datetime.strptime(text.strip(" \0"), "%Y:%m:%d %H:%M:%S")
+                return moment.isoformat()
+    return None

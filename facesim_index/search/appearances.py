@@ -1,0 +1,142 @@
+"""Every face of an index that shows one person: not the best few, all of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facesim_index.calibration.degree import Calibration, degree_from_log10_lr, log10_lr
+from facesim_index.calibration.judgement import judge, no_calibration
+from facesim_index.degrees.prior import Prior, ResolvedPrior, resolve_prior
+from facesim_index.engine.loading import FaceEngine
+from facesim_index.errors import CalibrationError, UsageError
+from facesim_index.people.membership import whose_faces
+from facesim_index.records import (
+    EmbeddedFace,
+    Float32Array,
+    Float64Array,
+    Int64Array,
+    Match,
+    PictureReading,
+)
+from facesim_index.search.queries import check_face, face_scores, matches_of, read_faces
+from facesim_index.store.catalog import picture_rows
+from facesim_index.store.segments.segment import Neighbours, exact_cosines
+from facesim_index.store.store import Store, View
+
+_FACES_AT_ONCE = 1 << 14
+
+
+@dataclass(frozen=True, slots=True)
+class Appearances:
+    """Where a person appears.
+
+    Attributes
+    ----------
+    query : str
+        The picture that shows the person.
+    face : int
+        Number of the face in it.
+    min_degree : float
+    prior : ResolvedPrior
+    n_faces : int
+        How many faces were compared: all there are.
+    matches : tuple of Match
+        All that reach the degree, most similar first.
+    """
+
+    query: str
+    face: int
+    min_degree: float
+    prior: ResolvedPrior
+    n_faces: int
+    matches: tuple[Match, ...]
+
+
+def find_person(
+    store: Store,
+    engine: FaceEngine,
+    path: Path,
+    *,
+    min_degree: float,
+    face: int | None = None,
+    prior: Prior = "gallery",
+) -> Appearances:
+    """Return every indexed face that shows a person of a picture at least so surely.
+
+    Every face is compared exactly, the picture's own among them.
+
+    Parameters
+    ----------
+    store : Store
+    engine : FaceEngine
+        The one the index was built with.
+    path : Path
+    min_degree : float
+        In (0, 1].
+    face : int, optional
+        Number of the person's face in the picture, left to right, from 0.
+    prior : float or "gallery", default="gallery"
+
+    Returns
+    -------
+    Appearances
+
+    Raises
+    ------
+    UsageError
+        The picture shows several faces and `face` does not say which, or has none of that
+        number; or the degree is out of range.
+    CalibrationError
+        There is no calibration for the engine, or the prior is not in (0, 1).
+    EngineMismatchError, PictureError, NoFaceError
+        As for a query.
+    """
+    if not 0.0 < min_degree <= 1.0:
+        raise UsageError(f"the least degree must be above 0 and at most 1, not {min_degree}")
+    store.check_engine(engine.identity)
+    curve = store.calibration()
+    if curve is None:
+        raise CalibrationError(f"nobody can be found by degree: {no_calibration(store.identity)}")
+    picture = read_faces(engine, path)
+    number, shown = _person(path, picture, face)
+    with store.view() as view:
+        resolved = resolve_prior(store, view, curve, prior)
+        ids = picture_rows.face_ids(view.transaction)
+        cosines, scores = _compared(view, ids, shown.embedding, curve)
+        degrees = degree_from_log10_lr(log10_lr(scores, curve), prior=resolved.value)
+        found = np.flatnonzero(degrees >= min_degree)
+        found = found[np.lexsort((ids[found], -scores[found]))]
+        same = picture_rows.image_by_hash(view.transaction, picture.content_hash)
+        own = picture_rows.faces_of_images(view.transaction, [same.image_id] if same else [])
+        judged = judge(cosines[found], curve, prior=resolved.value, scores=scores[found])
+        near = Neighbours(ids[found], cosines[found])
+        whose = whose_faces(view, shown.embedding, near.face_ids, own, curve, resolved.value)
+        matches = matches_of(view, near, judged, own, len(ids), None, whose)
+    return Appearances(str(path), number, min_degree, resolved, len(ids), matches)
+
+
+def _person(path: Path, picture: PictureReading, face: int | None) -> tuple[int, EmbeddedFace]:
+    """Return which face of a picture is meant; never guess among several."""
+    if face is None and len(picture.faces) > 1:
+        raise UsageError(
+            f"{path} shows {len(picture.faces)} faces; say which with --face, "
+            f"from 0 to {len(picture.faces) - 1}, left to right"
+        )
+    number = check_face(str(path), picture, face or 0)
+    return number, picture.faces[number]
+
+
+def _compared(
+    view: View, ids: Int64Array, query: Float32Array, curve: Calibration
+) -> tuple[Float64Array, Float64Array]:
+    """Return the cosines of faces with one, and their scores by the calibration's head."""
+    cosines = np.empty(len(ids))
+    scores = cosines if not curve.head.learned else np.empty(len(ids))
+    for start in range(0, len(ids), _FACES_AT_ONCE):
+        part = slice(start, start + _FACES_AT_ONCE)
+        embeddings = view.embeddings(ids[part])
+        cosines[part] = exact_cosines(embeddings.astype(np.float16), query)
+        if curve.head.learned:
+            scores[part] = face_scores(curve.head, query, embeddings)
+    return cosines, scores

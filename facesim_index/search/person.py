@@ -1,0 +1,144 @@
+"""Query by a person: the faces of the index that are most likely that person's."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facesim_index.calibration.degree import Calibration, bound_reached
+from facesim_index.calibration.judgement import no_calibration
+from facesim_index.degrees.prior import resolve_prior
+from facesim_index.errors import CalibrationError, UsageError
+from facesim_index.people.evidence import person_degree, person_log10_lr, summed, usable_curve
+from facesim_index.people.membership import NOBODY, Whose
+from facesim_index.records import (
+    FaceAnswer,
+    FaceRecord,
+    Float64Array,
+    Int64Array,
+    Match,
+    QueryAnswer,
+)
+from facesim_index.store.catalog import people_rows, picture_rows
+from facesim_index.store.catalog.people_rows import PersonRow
+from facesim_index.store.store import Store, View
+
+if TYPE_CHECKING:
+    from facesim_index.search.queries import QueryOptions
+
+_SPARE = 16
+
+
+def query_person(store: Store, person: PersonRow, options: "QueryOptions") -> QueryAnswer:
+    """Return the faces most likely a person's, those that are known to be among them.
+
+    A face is compared with all faces of the person but itself: the cosine of a match is the
+    mean of those cosines, and the degree is that of all of them together.
+
+    Parameters
+    ----------
+    store : Store
+    person : PersonRow
+    options : QueryOptions
+        `exclude_same_image` leaves out the faces that are already the person's.
+
+    Returns
+    -------
+    QueryAnswer
+        Its query is the person's most typical face.
+
+    Raises
+    ------
+    CalibrationError
+        There is no calibration that people can be told apart by.
+    """
+    curve = store.calibration()
+    if curve is None:
+        raise CalibrationError(f"people cannot be looked for: {no_calibration(store.identity)}")
+    usable_curve(curve)
+    if options.top < 1:
+        raise UsageError(f"top must be at least 1, not {options.top}")
+    with store.view() as view:
+        own = people_rows.assignments_of(view.transaction, [person.person_id]).face_ids
+        prior = resolve_prior(store, view, curve, options.prior)
+        total = summed(own, view, curve)
+        ids, means, n_pairs = _nearest(view, own, total, curve, options)
+        degrees = person_degree(means, n_pairs, curve, prior=prior.value)
+        evidence = person_log10_lr(means, n_pairs, curve)
+        order = np.lexsort((ids, -degrees))[: options.top]
+        if options.min_degree is not None:
+            order = order[degrees[order] >= options.min_degree]
+        matches = _matches(view, ids[order], means[order], degrees[order], evidence[order], curve)
+        face = _typical(view, own, total, curve)
+        n_faces = picture_rows.n_faces(view.transaction)
+    return QueryAnswer(
+        query=face.path,
+        engine=str(store.identity),
+        calibration=curve.name,
+        note=None,
+        prior=prior.value,
+        faces=(FaceAnswer(face.ordinal, face.box, face.landmarks, face.detection, matches),),
+        prior_source=prior.source,
+        prior_low=prior.low,
+        prior_high=prior.high,
+        n_faces=n_faces - (len(own) if options.exclude_same_image else 0),
+        person_id=person.person_id,
+        person=person.name,
+    )
+
+
+def _nearest(
+    view: View, own: Int64Array, total: Float64Array, curve: Calibration, options: "QueryOptions"
+) -> tuple[Int64Array, Float64Array, Float64Array]:
+    """Return faces, their mean scores with the person's other faces, and how many those are."""
+    mean = view.embeddings(own).sum(axis=0, dtype=np.float64)
+    query = (mean / np.linalg.norm(mean)).astype(np.float32)
+    hidden = own if options.exclude_same_image else None
+    wanted = options.top + _SPARE
+    [found] = view.search(query[None], wanted, excluded=hidden, exact=options.exact)
+    vectors = curve.head.transform(view.embeddings(found.face_ids)).astype(np.float64)
+    itself = np.isin(found.face_ids, own)
+    others = len(own) - itself.astype(np.float64)
+    told = others > 0  # the only face of a person has nothing to be compared with
+    products = vectors @ total - np.where(itself, np.einsum("ij,ij->i", vectors, vectors), 0.0)
+    return found.face_ids[told], products[told] / others[told], others[told]
+
+
+def _matches(
+    view: View,
+    ids: Int64Array,
+    means: Float64Array,
+    degrees: Float64Array,
+    evidence: Float64Array,
+    curve: Calibration,
+) -> tuple[Match, ...]:
+    records = picture_rows.faces(view.transaction, ids)
+    person_of = people_rows.whose(view.transaction, ids.tolist())
+    rows = people_rows.persons(view.transaction, set(person_of.values()))
+    names = {row.person_id: Whose(row.person_id, row.name, None) for row in rows}
+    means = np.clip(means, -1.0, 1.0)
+    at_bound = bound_reached(means, curve) != 0
+    return tuple(
+        Match(
+            rank=number + 1,
+            face_id=face.face_id,
+            path=face.path,
+            paths=face.paths,
+            box=face.box,
+            landmarks=face.landmarks,
+            cosine=float(means[number]),
+            degree=float(degrees[number]),
+            log10_lr=float(evidence[number]),
+            same_image=False,
+            at_bound=bool(at_bound[number]),
+            person_id=whose.person_id,
+            person=whose.name,
+        )
+        for number, face in enumerate(records)
+        for whose in (names.get(person_of.get(face.face_id, -1), NOBODY),)
+    )
+
+
+def _typical(view: View, own: Int64Array, total: Float64Array, curve: Calibration) -> FaceRecord:
+    vectors = curve.head.transform(view.embeddings(own)).astype(np.float64)
+    best = own[[int((vectors @ total).argmax())]]
+    return picture_rows.faces(view.transaction, best)[0]

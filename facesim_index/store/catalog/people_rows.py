@@ -1,0 +1,462 @@
+"""The people of an index: who there is, whose each face is, and what a human said of it.
+
+Rows are checked as they are read, so that nothing is told, grouped or taken back by a damaged one;
+`mend` puts what refers to lost rows in order again.
+
+Whatever is changed through a `Change` can be undone: it records how each face and each person
+was before.  The log names faces by rows that go when the face goes, and a person who has no
+face left, neither now nor in the log, is dropped: of a forgotten face nothing stays.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Executable, delete, exists, func, insert, or_, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from facesim_index.records import ImageId, Int64Array
+from facesim_index.store.catalog.picture_rows import among, among_listed, listed
+from facesim_index.store.catalog.schema import (
+    Face,
+    FacePerson,
+    FacesApart,
+    Image,
+    PeopleChange,
+    PeopleChangeApart,
+    PeopleChangeFace,
+    PeopleChangePerson,
+    Person,
+)
+from facesim_index.store.sqlite import row_checks
+from facesim_index.store.sqlite.connection import now
+from facesim_index.utils.notebook_hook import Shown
+
+HUMAN, MACHINE = "human", "machine"
+KEPT_CHANGES = 100
+"""Older changes cannot be undone any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRow(Shown):
+    """A person as the catalog keeps it.
+
+    Attributes
+    ----------
+    person_id : int
+    name : str or None
+    ignored : bool
+    n_faces, n_pictures : int
+    n_confirmed : int
+        Faces that a human put there.
+    """
+
+    person_id: int
+    name: str | None
+    ignored: bool
+    n_faces: int
+    n_pictures: int
+    n_confirmed: int
+
+
+class PersonRows(list[PersonRow], Shown):
+    """People, as a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignments:
+    """Whose faces are.
+
+    Attributes
+    ----------
+    face_ids : ndarray of shape (n,), int64, ascending
+    person_ids : ndarray of shape (n,), int64
+    confirmed : ndarray of shape (n,), bool
+        A human said so.
+    """
+
+    face_ids: Int64Array
+    person_ids: Int64Array
+    confirmed: NDArray[np.bool_]
+
+
+def persons(connection: Connection, person_ids: Iterable[int] | None = None) -> list[PersonRow]:
+    """Return people, those with most faces first.
+
+    Raises
+    ------
+    IndexDamagedError
+        A row of one of them is not as it was written.
+    """
+    wanted = None if person_ids is None else [int(person_id) for person_id in person_ids]
+    row_checks.require_whole(connection, "person", wanted)
+    query = (
+        select(
+            Person.id,
+            Person.name,
+            Person.ignored,
+            func.count(FacePerson.face_id),
+            func.count(func.distinct(Face.image_id)),
+            func.count().filter(FacePerson.source == HUMAN),
+        )
+        .outerjoin(FacePerson, FacePerson.person_id == Person.id)
+        .outerjoin(Face, Face.id == FacePerson.face_id)
+        .group_by(Person.id)
+        .order_by(func.count(FacePerson.face_id).desc(), Person.id)
+    )
+    if wanted is not None:
+        query = query.where(among(Person.id, wanted))
+    return [PersonRow(*row) for row in connection.execute(query)]
+
+
+def named(connection: Connection, name: str) -> list[int]:
+    """Return the people of a name, capitals apart or not."""
+    rows = connection.execute(select(Person.id, Person.name).where(Person.name.is_not(None)))
+    return [person_id for person_id, known in rows if str(known).casefold() == name.casefold()]
+
+
+def assignments(connection: Connection) -> Assignments:
+    """Return whose each face is; faces that are nobody's are left out.
+
+    Raises
+    ------
+    IndexDamagedError
+        One of the rows that say so is not as it was written.
+    """
+    row_checks.require_whole(connection, "face_person")
+    return _assignments(connection, _BY_FACE)
+
+
+def assignments_of(connection: Connection, person_ids: Iterable[int]) -> Assignments:
+    """Return the faces of some people."""
+    found = _assignments(connection, _ASSIGNMENTS_OF, person_ids)
+    row_checks.require_whole(connection, "face_person", found.face_ids.tolist())
+    return found
+
+
+def assignments_among(connection: Connection, face_ids: Iterable[int]) -> Assignments:
+    """Return whose some faces are; those that are nobody's are left out."""
+    wanted = [int(face_id) for face_id in face_ids]
+    row_checks.require_whole(connection, "face_person", wanted)
+    return _assignments(connection, _ASSIGNMENTS_AMONG, wanted)
+
+
+def names(connection: Connection, person_ids: Iterable[int]) -> dict[int, str | None]:
+    """Return the names of people; None for one without."""
+    wanted = list(person_ids)
+    row_checks.require_whole(connection, "person", wanted)
+    rows = connection.execute(_NAMES, listed(wanted))
+    return {person_id: name for person_id, name in rows}  # noqa: C416 - rows are no pairs
+
+
+def whose(connection: Connection, face_ids: Iterable[int]) -> dict[int, int]:
+    """Return the person of each of some faces that has one."""
+    wanted = [int(face_id) for face_id in face_ids]
+    row_checks.require_whole(connection, "face_person", wanted)
+    rows = connection.execute(_WHOSE, listed(wanted))
+    return {face_id: person_id for face_id, person_id in rows}  # noqa: C416 - rows are no pairs
+
+
+def faces_apart(connection: Connection) -> list[tuple[int, int]]:
+    """Return the pairs of faces that a human said are not one person's."""
+    row_checks.require_whole(connection, "faces_apart")
+    rows = connection.execute(
+        select(FacesApart.face_a, FacesApart.face_b).order_by(FacesApart.face_a, FacesApart.face_b)
+    )
+    return [(a, b) for a, b in rows]
+
+
+def face_bars(connection: Connection) -> tuple[Int64Array, Int64Array, NDArray[np.float64]]:
+    """Return every living face: its id, its picture, and (detection, size_px)."""
+    rows = connection.execute(
+        select(Face.id, Face.image_id, Face.detection, Face.size_px).order_by(Face.id)
+    )
+    table = np.array([tuple(row) for row in rows], dtype=np.float64).reshape(-1, 4)
+    return table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2:]
+
+
+def picture_sizes(
+    connection: Connection, image_ids: Iterable[ImageId]
+) -> dict[ImageId, tuple[int, int]]:
+    """Return width and height of upright pictures."""
+    query = select(Image.id, Image.width_px, Image.height_px).where(among(Image.id, image_ids))
+    return {
+        ImageId(row.id): (row.width_px or 0, row.height_px or 0)
+        for row in connection.execute(query)
+    }
+
+
+class Change:
+    """One change to the people, which can be undone as a whole.
+
+    Parameters
+    ----------
+    connection : Connection
+        Inside a transaction of `Catalog.write`.
+    action : str
+        The command that made it.
+    """
+
+    def __init__(self, connection: Connection, action: str) -> None:
+        self._connection = connection
+        statement = insert(PeopleChange).values(action=action, made_at=now())
+        self._id = connection.execute(statement.returning(PeopleChange.id)).scalar_one()
+        oldest = self._id - KEPT_CHANGES
+        connection.execute(delete(PeopleChange).where(PeopleChange.id <= oldest))
+
+    def new_person(self, name: str | None = None) -> int:
+        """Make a person without faces; return its id."""
+        return self.new_people([name])[0]
+
+    def new_people(self, names: Sequence[str | None]) -> list[int]:
+        """Make people without faces; return their ids."""
+        if not names:
+            return []
+        last = self._connection.exec_driver_sql(
+            "SELECT seq FROM sqlite_sequence WHERE name = 'person'"
+        ).scalar()
+        ids = [int(last or 0) + 1 + number for number in range(len(names))]
+        made = {"ignored": False, "created_at": now()}
+        people = [{"id": i, "name": name, **made} for i, name in zip(ids, names, strict=True)]
+        self._connection.execute(insert(Person), people)
+        nothing = {"name": None, "ignored": None, "created_at": None}
+        log = [{"change_id": self._id, "person_id": i, **nothing} for i in ids]
+        self._connection.execute(insert(PeopleChangePerson), log)
+        return ids
+
+    def describe(self, person_id: int, *, name: str | None, ignored: bool) -> None:
+        """Set the name of a person, and whether it is ignored."""
+        self._remember_person(person_id, self._person(person_id))
+        self._connection.execute(
+            update(Person).where(Person.id == person_id).values(name=name, ignored=ignored)
+        )
+
+    def assign(self, face_ids: Int64Array, person_ids: Int64Array, source: str) -> None:
+        """Say whose faces are."""
+        self._remember_faces(face_ids)
+        statement = upsert(FacePerson)
+        replaced = {name: statement.excluded[name] for name in ("person_id", "source")}
+        rows = [
+            {"face_id": face_id, "person_id": person_id, "source": source}
+            for face_id, person_id in zip(face_ids.tolist(), person_ids.tolist(), strict=True)
+        ]
+        if rows:
+            self._connection.execute(
+                statement.on_conflict_do_update(index_elements=[FacePerson.face_id], set_=replaced),
+                rows,
+            )
+
+    def release(self, face_ids: Int64Array) -> None:
+        """Let faces be nobody's."""
+        self._remember_faces(face_ids)
+        self._connection.execute(delete(FacePerson).where(among(FacePerson.face_id, face_ids)))
+
+    def set_apart(self, face_a: int, face_b: int, *, apart: bool = True) -> None:
+        """Say that two faces are not one person's, or that nothing is known of that."""
+        low, high = sorted((face_a, face_b))
+        pair = (FacesApart.face_a == low) & (FacesApart.face_b == high)
+        query = select(func.count()).select_from(FacesApart).where(pair)
+        before = bool(self._connection.execute(query).scalar_one())
+        self._connection.execute(
+            upsert(PeopleChangeApart)
+            .values(change_id=self._id, face_a=low, face_b=high, were_apart=before)
+            .on_conflict_do_nothing()
+        )
+        _put_apart(self._connection, low, high, apart=apart)
+
+    def close(self) -> None:
+        """Drop the people whom the change left without a face."""
+        for person_id in _without_faces(self._connection):
+            self._remember_person(person_id, self._person(person_id))
+            self._connection.execute(delete(Person).where(Person.id == person_id))
+
+    def _person(self, person_id: int) -> tuple[str | None, bool, str] | None:
+        row = self._connection.execute(
+            select(Person.name, Person.ignored, Person.created_at).where(Person.id == person_id)
+        ).one_or_none()
+        return None if row is None else (row.name, row.ignored, row.created_at)
+
+    def _remember_person(self, person_id: int, before: tuple[str | None, bool, str] | None) -> None:
+        name, ignored, created_at = before or (None, None, None)
+        self._connection.execute(
+            upsert(PeopleChangePerson)
+            .values(
+                change_id=self._id,
+                person_id=person_id,
+                name=name,
+                ignored=ignored,
+                created_at=created_at,
+            )
+            .on_conflict_do_nothing()
+        )
+
+    def _remember_faces(self, face_ids: Int64Array) -> None:
+        before = {
+            row.face_id: row
+            for row in self._connection.execute(
+                select(*_ASSIGNMENT).where(among(FacePerson.face_id, face_ids))
+            )
+        }
+        rows = [
+            {
+                "change_id": self._id,
+                "face_id": face_id,
+                "person_id": before[face_id].person_id if face_id in before else None,
+                "source": before[face_id].source if face_id in before else None,
+            }
+            for face_id in face_ids.tolist()
+        ]
+        if rows:
+            self._connection.execute(upsert(PeopleChangeFace).on_conflict_do_nothing(), rows)
+
+
+def undo(connection: Connection) -> str | None:
+    """Take the newest change back; return what it was, or None when there is none."""
+    newest = connection.execute(
+        select(PeopleChange.id, PeopleChange.action).order_by(PeopleChange.id.desc()).limit(1)
+    ).one_or_none()
+    if newest is None:
+        return None
+    _require_whole_change(connection, newest.id)
+    people = connection.execute(
+        select(*PeopleChangePerson.__table__.columns).where(
+            PeopleChangePerson.change_id == newest.id
+        )
+    ).all()
+    for row in people:
+        if row.created_at is not None:
+            values = {"name": row.name, "ignored": row.ignored, "created_at": row.created_at}
+            connection.execute(
+                upsert(Person)
+                .values(id=row.person_id, **values)
+                .on_conflict_do_update(index_elements=[Person.id], set_=values)
+            )
+    _restore_faces(connection, newest.id)
+    apart = select(*PeopleChangeApart.__table__.columns).where(
+        PeopleChangeApart.change_id == newest.id
+    )
+    for row in connection.execute(apart).all():
+        _put_apart(connection, row.face_a, row.face_b, apart=row.were_apart)
+    connection.execute(delete(PeopleChange).where(PeopleChange.id == newest.id))
+    drop_traces(connection)
+    return str(newest.action)
+
+
+def drop_traces(connection: Connection) -> None:
+    """Drop who has no face any more, and what the log says of whom no face in it was."""
+    gone = _without_faces(connection)
+    connection.execute(delete(Person).where(among(Person.id, gone)))
+    connection.execute(
+        delete(PeopleChangePerson).where(
+            PeopleChangePerson.created_at.is_not(None),
+            ~exists().where(Person.id == PeopleChangePerson.person_id),
+            ~exists().where(PeopleChangeFace.person_id == PeopleChangePerson.person_id),
+        )
+    )
+    connection.execute(
+        delete(PeopleChange).where(
+            ~exists().where(PeopleChangeFace.change_id == PeopleChange.id),
+            ~exists().where(PeopleChangePerson.change_id == PeopleChange.id),
+            ~exists().where(PeopleChangeApart.change_id == PeopleChange.id),
+        )
+    )
+
+
+def mend(connection: Connection, damaged: Iterable[str]) -> None:
+    """Put the people in order after rows of some tables were taken out.
+
+    What a human said is kept where its row is sound: a person whose own row is lost is there
+    again, without a name, with the faces that a human gave it.  What the machine found of such
+    a person is dropped, and can be grouped anew.  A log with a hole in it is dropped whole.
+
+    Parameters
+    ----------
+    connection : Connection
+        Inside a transaction of `Catalog.write`, which ends with sound references.
+    damaged : iterable of str
+        The tables of the rows that were taken out.
+    """
+    if any(table.startswith("people_change") for table in damaged):
+        for log in (PeopleChangeFace, PeopleChangePerson, PeopleChangeApart, PeopleChange):
+            connection.execute(delete(log))
+    for column in _FACES_REFERRED_TO:
+        gone = ~exists().where(Face.id == column)
+        connection.execute(delete(column.class_).where(gone))
+    lost = ~exists().where(Person.id == FacePerson.person_id)
+    connection.execute(delete(FacePerson).where(lost, FacePerson.source != HUMAN))
+    ids = connection.execute(select(FacePerson.person_id).where(lost).distinct()).scalars().all()
+    made = {"name": None, "ignored": False, "created_at": now()}
+    if ids:
+        connection.execute(insert(Person), [{"id": person_id, **made} for person_id in ids])
+    drop_traces(connection)
+
+
+_FACES_REFERRED_TO = (
+    FacePerson.face_id,
+    FacesApart.face_a,
+    FacesApart.face_b,
+    PeopleChangeFace.face_id,
+    PeopleChangeApart.face_a,
+    PeopleChangeApart.face_b,
+)
+
+_WHOSE = select(FacePerson.face_id, FacePerson.person_id).where(among_listed(FacePerson.face_id))
+_NAMES = select(Person.id, Person.name).where(among_listed(Person.id))
+_ASSIGNMENT = (FacePerson.face_id, FacePerson.person_id, FacePerson.source)
+_BY_FACE = select(*_ASSIGNMENT).order_by(FacePerson.face_id)
+_ASSIGNMENTS_OF = _BY_FACE.where(among_listed(FacePerson.person_id))
+_ASSIGNMENTS_AMONG = _BY_FACE.where(among_listed(FacePerson.face_id))
+
+
+def _assignments(connection: Connection, query: Executable, ids: Iterable[int] = ()) -> Assignments:
+    rows = connection.execute(query, listed(ids)).all()
+    return Assignments(
+        np.array([row.face_id for row in rows], dtype=np.int64),
+        np.array([row.person_id for row in rows], dtype=np.int64),
+        np.array([row.source == HUMAN for row in rows], dtype=np.bool_),
+    )
+
+
+def _require_whole_change(connection: Connection, change_id: int) -> None:
+    """Refuse to take back by rows of the log that are not as they were written."""
+    for table in ("people_change_face", "people_change_person", "people_change_apart"):
+        rows = connection.exec_driver_sql(
+            f"SELECT rowid FROM {table} WHERE change_id = ?", (change_id,)
+        )
+        row_checks.require_whole(connection, table, rows.scalars().all())
+    row_checks.require_whole(connection, "people_change", [change_id])
+
+
+def _without_faces(connection: Connection) -> Sequence[int]:
+    alone = ~exists().where(FacePerson.person_id == Person.id)
+    return connection.execute(select(Person.id).where(alone)).scalars().all()
+
+
+def _restore_faces(connection: Connection, change_id: int) -> None:
+    """Let faces be whose they were before a change, as far as that person is there."""
+    known = or_(
+        PeopleChangeFace.person_id.is_(None),
+        exists().where(Person.id == PeopleChangeFace.person_id),
+    )
+    before = select(
+        PeopleChangeFace.face_id, PeopleChangeFace.person_id, PeopleChangeFace.source
+    ).where(PeopleChangeFace.change_id == change_id, known)
+    touched = select(PeopleChangeFace.face_id).where(PeopleChangeFace.change_id == change_id, known)
+    connection.execute(delete(FacePerson).where(FacePerson.face_id.in_(touched)))
+    connection.execute(
+        insert(FacePerson).from_select(
+            ["face_id", "person_id", "source"],
+            before.where(PeopleChangeFace.person_id.is_not(None)),
+        )
+    )
+
+
+def _put_apart(connection: Connection, face_a: int, face_b: int, *, apart: bool) -> None:
+    if apart:
+        statement = upsert(FacesApart).values(face_a=face_a, face_b=face_b)
+        connection.execute(statement.on_conflict_do_nothing())
+    else:
+        connection.execute(
+            delete(FacesApart).where(FacesApart.face_a == face_a, FacesApart.face_b == face_b)
+        )

@@ -1,0 +1,333 @@
+"""The changes that are made to the catalog.
+
+Each function takes a connection inside a transaction of `Catalog.write`; none of
+them commits.  `advance` closes every change that readers must notice.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import (
+    Connection,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import Insert
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from facesim_index.records import (
+    EmbeddedFace,
+    FaceId,
+    FileLink,
+    ImageId,
+    ImageStatus,
+    PictureReading,
+    SegmentId,
+    SegmentInfo,
+)
+from facesim_index.store.catalog.people_rows import drop_traces
+from facesim_index.store.catalog.picture_rows import (
+    PriorEstimate,
+    among,
+    at_or_below,
+    counters_behind,
+)
+from facesim_index.store.catalog.schema import (
+    Base,
+    Face,
+    File,
+    Folder,
+    Image,
+    IndexState,
+    IngestRun,
+    PriorEstimateRow,
+    Root,
+    SegmentRow,
+    Tombstone,
+)
+from facesim_index.store.sqlite.connection import now
+
+
+def _put(table: type[Base], keys: Sequence[str], values: Sequence[str]) -> Insert:
+    """Return the statement that inserts a row, or replaces the values of the one with its keys."""
+    statement = upsert(table)
+    replaced = {name: statement.excluded[name] for name in values}
+    return statement.on_conflict_do_update(index_elements=list(keys), set_=replaced)
+
+
+# The statements of every picture, made once: making one takes longer than running it.
+_PUT_IMAGE = _put(
+    Image,
+    ["content_hash"],
+    [
+        *("size_bytes", "status", "failure_code", "failure_message"),
+        *("width_px", "height_px", "format", "taken_at"),
+    ],
+).returning(Image.id)
+_PUT_FILE = _put(
+    File,
+    ["folder_id", "name"],
+    ["size_bytes", "mtime_ns", "image_id", "failure_code", "failure_message", "missing_since"],
+)
+_IMAGE_OF_FILE = select(File.image_id).where(
+    File.folder_id == bindparam("folder_id"), File.name == bindparam("name")
+)
+_FOLDER_AT = select(Folder.id).where(Folder.path == bindparam("path"))
+_NEW_FOLDER = insert(Folder).returning(Folder.id)
+_NEW_FACES = insert(Face)
+_IMAGE_OF_CONTENT = select(Image.id).where(Image.content_hash == bindparam("content_hash"))
+
+
+def advance(
+    connection: Connection, *, next_face_id: int | None = None, next_segment_id: int | None = None
+) -> None:
+    """Start a new generation, and take ids that were handed out."""
+    values: dict[str, object] = {"generation": IndexState.generation + 1}
+    if next_face_id is not None:
+        values["next_face_id"] = next_face_id
+    if next_segment_id is not None:
+        values["next_segment_id"] = next_segment_id
+    connection.execute(update(IndexState).values(values))
+
+
+def put_image(connection: Connection, reading: PictureReading) -> ImageId:
+    """Insert a picture's content, or replace what an earlier, failed reading said of it."""
+    info, failure = reading.info, reading.failure
+    values = {
+        "content_hash": reading.content_hash,
+        "size_bytes": reading.stamp.size_bytes,
+        "status": reading.status,
+        "failure_code": failure.code if failure else None,
+        "failure_message": _storable(failure.message) if failure else None,
+        "width_px": info.width_px if info else None,
+        "height_px": info.height_px if info else None,
+        "format": info.format if info else None,
+        "taken_at": info.taken_at if info else None,
+    }
+    return ImageId(connection.execute(_PUT_IMAGE, values).scalar_one())
+
+
+def insert_faces(
+    connection: Connection, image_id: ImageId, first_id: FaceId, faces: Sequence[EmbeddedFace]
+) -> None:
+    """Insert an image's faces under consecutive ids."""
+    if not faces:
+        return
+    connection.execute(
+        _NEW_FACES,
+        [
+            {
+                "id": first_id + ordinal,
+                "image_id": image_id,
+                "ordinal": ordinal,
+                "x": face.box.x,
+                "y": face.box.y,
+                "w": face.box.w,
+                "h": face.box.h,
+                "landmarks": np.ascontiguousarray(face.landmarks, dtype="<f4").tobytes(),
+                "detection": face.detection,
+                "size_px": face.quality.size_px,
+                "sharpness": face.quality.sharpness,
+                "yaw_deg": face.quality.yaw_deg,
+                "roll_deg": face.quality.roll_deg,
+            }
+            for ordinal, face in enumerate(faces)
+        ],
+    )
+
+
+def link_files(connection: Connection, links: Sequence[FileLink]) -> int:
+    """Record where files are and what they contain; return how many faces that removed.
+
+    Every content hash must be known.  Images that no file shows any more are removed.
+    """
+    orphans: set[int] = set()
+    folders: dict[str, int] = {}
+    for link in links:
+        if link.folder not in folders:
+            folders[link.folder] = _folder_id(connection, link.folder)
+        where = {"folder_id": folders[link.folder], "name": link.name}
+        before = connection.execute(_IMAGE_OF_FILE, where).scalar()
+        image_id = None
+        if link.content_hash is not None:
+            content = {"content_hash": link.content_hash}
+            image_id = connection.execute(_IMAGE_OF_CONTENT, content).scalar_one()
+        values = {
+            "size_bytes": link.stamp.size_bytes,
+            "mtime_ns": link.stamp.mtime_ns,
+            "image_id": image_id,
+            "failure_code": link.failure.code if link.failure else None,
+            "failure_message": _storable(link.failure.message) if link.failure else None,
+            "missing_since": None,
+        }
+        connection.execute(_PUT_FILE, {**where, **values})
+        if before is not None and before != image_id:
+            orphans.add(before)
+    return _remove_orphans(connection, orphans)
+
+
+def mark_missing(connection: Connection, file_ids: Sequence[int]) -> None:
+    """Record that files were gone when an ingest looked for them."""
+    connection.execute(
+        update(File)
+        .where(among(File.id, file_ids), File.missing_since.is_(None))
+        .values(missing_since=now())
+    )
+
+
+def mark_found(connection: Connection, file_ids: Sequence[int]) -> None:
+    """Record that files which had been gone are back, unchanged."""
+    connection.execute(update(File).where(among(File.id, file_ids)).values(missing_since=None))
+
+
+def remove_files(connection: Connection, file_ids: Sequence[int]) -> int:
+    """Remove files, and the images that no other file shows; return how many faces that removed."""
+    images = connection.execute(select(File.image_id).where(among(File.id, file_ids))).scalars()
+    orphans = {image_id for image_id in images if image_id is not None}
+    connection.execute(delete(File).where(among(File.id, file_ids)))
+    connection.execute(delete(Folder).where(~exists().where(File.folder_id == Folder.id)))
+    return _remove_orphans(connection, orphans)
+
+
+def remove_faces(connection: Connection, face_ids: Iterable[int]) -> int:
+    """Put tombstones in the place of living faces; return how many."""
+    chosen = among(Face.id, face_ids)
+    living = select(Face.id, literal(now())).where(chosen)
+    connection.execute(insert(Tombstone).from_select(["face_id", "deleted_at"], living))
+    removed = connection.execute(delete(Face).where(chosen)).rowcount
+    if removed:
+        drop_traces(connection)
+    return removed
+
+
+def bury(connection: Connection, face_ids: Sequence[int]) -> None:
+    """Put tombstones for vectors that belong to no face."""
+    for face_id in face_ids:
+        statement = upsert(Tombstone).values(face_id=face_id, deleted_at=now())
+        connection.execute(statement.on_conflict_do_nothing())
+
+
+def mark_lost(
+    connection: Connection, image_ids: Sequence[ImageId], code: str, message: str
+) -> None:
+    """Record that the vectors of images are gone and could not be made again."""
+    connection.execute(
+        update(Image)
+        .where(among(Image.id, image_ids))
+        .values(status=ImageStatus.ERROR, failure_code=code, failure_message=message)
+    )
+
+
+def replace_segments(
+    connection: Connection, old: Sequence[SegmentId], new: Sequence[SegmentInfo]
+) -> None:
+    """Let segments take the place of others; tombstones of vectors that are gone go too."""
+    gone = connection.execute(
+        select(func.min(SegmentRow.first_face_id), func.max(SegmentRow.last_face_id)).where(
+            among(SegmentRow.id, old)
+        )
+    ).one()
+    connection.execute(delete(SegmentRow).where(among(SegmentRow.id, old)))
+    if gone[0] is not None:
+        connection.execute(delete(Tombstone).where(Tombstone.face_id.between(gone[0], gone[1])))
+    for segment in new:
+        add_segment(connection, segment)
+
+
+def add_segment(connection: Connection, segment: SegmentInfo) -> None:
+    """Record a segment whose file is safely on the disk."""
+    connection.execute(
+        insert(SegmentRow).values(
+            id=segment.segment_id,
+            name=segment.name,
+            n_rows=segment.n_rows,
+            first_face_id=segment.first_face_id,
+            last_face_id=segment.last_face_id,
+            size_bytes=segment.size_bytes,
+            sha256=segment.sha256,
+            created_at=now(),
+        )
+    )
+
+
+def advance_counters(connection: Connection) -> None:
+    """Let the counters of ids be past every row that exists."""
+    for table in counters_behind(connection):
+        connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+        connection.exec_driver_sql(
+            f"INSERT INTO sqlite_sequence (name, seq) SELECT ?, max(id) FROM {table}", (table,)
+        )
+
+
+def put_root(connection: Connection, path: str) -> None:
+    """Record that a path was given to ingest."""
+    statement = upsert(Root).values(path=path, last_ingest_at=now())
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=[Root.path], set_={"last_ingest_at": now()})
+    )
+
+
+def remove_roots(connection: Connection, path: Path) -> None:
+    """Forget that a path, and paths below it, were given to ingest."""
+    connection.execute(delete(Root).where(at_or_below(Root.path, path)))
+
+
+def start_run(connection: Connection, version: str, options: str) -> int:
+    """Record that an ingest begins; return the run's id."""
+    statement = (
+        insert(IngestRun)
+        .values(started_at=now(), version=version, options=options)
+        .returning(IngestRun.id)
+    )
+    return connection.execute(statement).scalar_one()
+
+
+def finish_run(connection: Connection, run_id: int, summary: str) -> None:
+    """Record what came of an ingest."""
+    connection.execute(
+        update(IngestRun).where(IngestRun.id == run_id).values(finished_at=now(), summary=summary)
+    )
+
+
+def put_prior_estimate(connection: Connection, estimate: PriorEstimate) -> None:
+    """Store the estimate of the share of genuine pairs in the place of an older one."""
+    values = {**asdict(estimate), "created_at": now()}
+    connection.execute(
+        upsert(PriorEstimateRow)
+        .values(id=1, **values)
+        .on_conflict_do_update(index_elements=[PriorEstimateRow.id], set_=values)
+    )
+
+
+def _folder_id(connection: Connection, path: str) -> int:
+    found = connection.execute(_FOLDER_AT, {"path": path}).scalar()
+    if found is not None:
+        return int(found)
+    return int(connection.execute(_NEW_FOLDER, {"path": path}).scalar_one())
+
+
+def _remove_orphans(connection: Connection, image_ids: set[int]) -> int:
+    """Remove those of the images that no file shows; return how many faces that removed."""
+    shown = exists().where(File.image_id == Image.id)
+    orphans = (
+        connection.execute(select(Image.id).where(among(Image.id, image_ids), ~shown))
+        .scalars()
+        .all()
+    )
+    faces = connection.execute(select(Face.id).where(among(Face.image_id, orphans))).scalars().all()
+    removed = remove_faces(connection, faces)
+    connection.execute(delete(Image).where(among(Image.id, orphans)))
+    return removed
+
+
+def _storable(message: str) -> str:
+    """Return a message as valid Unicode: names in it may hold bytes that are not."""
+    return message.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,86 @@
+"""What is in an index, for a person to read at a glance."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from facesim_index.store.catalog import audit_log, picture_rows
+from facesim_index.store.store import SEGMENTS_NAME, Store
+from facesim_index.utils.notebook_hook import Shown
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatus(Shown):
+    """What is in an index.
+
+    Attributes
+    ----------
+    path : str
+    generation : int
+        Grows with every commit.
+    created_at : str
+        ISO 8601, UTC.
+    engine, model : str
+        Identity of the engine, and the pack or folder its weights are found by.
+    calibration : str or None
+        Name of the calibration that degrees are made with.
+    roots : tuple of (str, str)
+        What was given to ingest, and when last.
+    counts : dict
+        Files, images by status, faces, people, and how many faces are somebody's and nobody's.
+    segments : int
+    bytes_segments, bytes_catalog : int
+    interrupted : bool
+        The last ingest did not finish; running it again goes on where it stopped.
+    traces_left : bool
+        A secure forget did not finish; the next command that writes finishes it.
+    """
+
+    path: str
+    generation: int
+    created_at: str
+    engine: str
+    model: str
+    calibration: str | None
+    roots: tuple[tuple[str, str], ...]
+    counts: dict[str, int]
+    segments: int
+    bytes_segments: int
+    bytes_catalog: int
+    interrupted: bool
+    traces_left: bool
+
+
+def index_status(store: Store) -> IndexStatus:
+    """Return what is in an index.
+
+    Parameters
+    ----------
+    store : Store
+
+    Returns
+    -------
+    IndexStatus
+    """
+    curve = store.calibration()
+    with store.catalog.read() as transaction:
+        state = picture_rows.state(transaction)
+        segments = picture_rows.segments(transaction)
+        return IndexStatus(
+            path=str(store.folder),
+            generation=state.generation,
+            created_at=state.created_at,
+            engine=str(store.identity),
+            model=store.model,
+            calibration=curve.name if curve else None,
+            roots=tuple(picture_rows.roots(transaction)),
+            counts=picture_rows.counts(transaction),
+            segments=len(segments),
+            bytes_segments=_size_bytes(store.folder / SEGMENTS_NAME, "*"),
+            bytes_catalog=_size_bytes(store.folder, "catalog.sqlite3*"),
+            interrupted=picture_rows.unfinished_runs(transaction) > 0,
+            traces_left=audit_log.unfinished(transaction) > 0,
+        )
+
+
+def _size_bytes(folder: Path, pattern: str) -> int:
+    return sum(path.stat().st_size for path in folder.glob(pattern) if path.is_file())

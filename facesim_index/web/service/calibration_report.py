@@ -1,0 +1,149 @@
+"""How well the calibration in force fits the pictures of the index; looked at once a commit."""
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from facesim_index.calibration.degree import Calibration, degree_from_log10_lr, log10_lr
+from facesim_index.calibration.judgement import no_calibration
+from facesim_index.degrees.calibration_check import CalibrationCheck, check_index
+from facesim_index.degrees.gallery import gallery_prior
+from facesim_index.errors import CalibrationError
+from facesim_index.evaluation import plots
+from facesim_index.labels.labelled_data import every_pair
+from facesim_index.metrics import curves
+from facesim_index.metrics.curves import Reliability
+from facesim_index.metrics.verification import BoolArray
+from facesim_index.records import Float64Array, Int64Array
+from facesim_index.store.catalog import people_rows
+from facesim_index.store.store import Store, View
+from facesim_index.web.guard.problems import ProblemError
+
+LEAST_PAIRS = 20
+_MOST_IMPOSTORS = 500_000
+_EDGES = np.linspace(0.0, 1.0, 26)
+_NAMES = ("one person", "two people")
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmedPairs:
+    """What the faces that a human confirmed say of the degrees.
+
+    Attributes
+    ----------
+    n_people, n_genuine, n_impostor : int
+    reliability : Reliability
+    svg : bytes
+        The same as a plot.
+    """
+
+    n_people: int
+    n_genuine: int
+    n_impostor: int
+    reliability: Reliability
+    svg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationPage:
+    """What is said of a calibration.
+
+    Attributes
+    ----------
+    check : CalibrationCheck
+    prior, prior_low, prior_high : float
+        The share of genuine pairs in the index, and its 95 % interval.
+    confirmed : ConfirmedPairs or None
+        None when too few faces are confirmed.
+    """
+
+    check: CalibrationCheck
+    prior: float
+    prior_low: float
+    prior_high: float
+    confirmed: ConfirmedPairs | None
+
+    def plot(self) -> bytes:
+        """Return the reliability diagram, SVG.
+
+        Raises
+        ------
+        ProblemError
+            There are too few confirmed faces for one.
+        """
+        if self.confirmed is None:
+            detail = (
+                f"too few faces are confirmed: a reliability diagram needs {LEAST_PAIRS} pairs of "
+                "one person and as many of two; name, merge and move people first"
+            )
+            raise ProblemError(404, "too_few_labels", detail)
+        return self.confirmed.svg
+
+
+class CalibrationPages:
+    """Checks the calibration of an index, and remembers what was found until it changes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # of what is kept, and of matplotlib's settings
+        self._kept: tuple[str, CalibrationPage] | None = None
+
+    def page(self, store: Store) -> CalibrationPage:
+        """Return how well the calibration fits.
+
+        Raises
+        ------
+        CalibrationError
+            There is none.
+        """
+        with self._lock, store.view() as view:
+            curve = store.calibration(view)
+            if curve is None:
+                raise CalibrationError(no_calibration(store.identity))
+            found = people_rows.assignments(view.transaction)
+            confirmed = found.face_ids[found.confirmed], found.person_ids[found.confirmed]
+            labels = [part.tobytes() for part in confirmed]
+            key = repr((store.catalog.path, view.generation, curve.name, curve.knots, *labels))
+            if self._kept is None or self._kept[0] != key:
+                prior = gallery_prior(store, view, curve)
+                page = CalibrationPage(
+                    check_index(view, curve, prior.share),
+                    prior.share,
+                    prior.low,
+                    prior.high,
+                    _confirmed_pairs(view, curve, *confirmed),
+                )
+                self._kept = (key, page)
+            return self._kept[1]
+
+
+def _confirmed_pairs(
+    view: View, curve: Calibration, face_ids: Int64Array, person_ids: Int64Array
+) -> ConfirmedPairs | None:
+    if len(face_ids) < 2:
+        return None
+    _, people = np.unique(person_ids, return_inverse=True)
+    embeddings = view.embeddings(face_ids)
+    scores, _ = every_pair(
+        embeddings, people.astype(np.int64), curve.head, max_impostors=_MOST_IMPOSTORS
+    )
+    n_genuine, n_impostor = scores.genuine.size, scores.impostor.size
+    if min(n_genuine, n_impostor) < LEAST_PAIRS:
+        return None
+    degree = degree_from_log10_lr(
+        log10_lr(np.concatenate([scores.genuine, scores.impostor]), curve)
+    )
+    same = np.arange(degree.size) < n_genuine
+    bins = curves.reliability(degree, same)
+    return ConfirmedPairs(
+        int(people.max()) + 1, n_genuine, n_impostor, bins, _plot(degree, same, bins)
+    )
+
+
+def _plot(degree: Float64Array, same: BoolArray, bins: Reliability) -> bytes:
+    best = curves.best_curve(degree, same)
+    shares = [
+        (name, curves.histogram(degree[chosen], _EDGES))
+        for name, chosen in zip(_NAMES, (same, ~same), strict=True)
+    ]
+    return plots.draw_reliability(bins, best, _EDGES, shares)
