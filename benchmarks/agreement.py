@@ -23,9 +23,10 @@ from PIL import Image
 
 from benchmarks.ingest_pictures import camera_pictures, ordinary_photos, small_pictures
 from facesim_index.engine import face_engine
+from facesim_index.engine.base import EngineSettings
 from facesim_index.engine.detection import Detection, Detector
 from facesim_index.engine.face_engine import InsightFaceEngine
-from facesim_index.engine.loading import EngineSettings, load_engine
+from facesim_index.engine.loading import load_engine
 from facesim_index.models.resolution import resolve
 from facesim_index.pictures.decoding import decode, open_picture
 from facesim_index.pictures.views import View, WholePicture

@@ -23,14 +23,14 @@ from facesim_index.records import (
     Box,
     EmbeddedFace,
     EngineIdentity,
-    FileLink,
     FileStamp,
     Float32Array,
     PictureInfo,
     PictureReading,
     Quality,
 )
-from facesim_index.store.store import Batch, Store
+from facesim_index.store.records import Batch, FileLink
+from facesim_index.store.store import Store
 
 N_FACES = 100_000
 FACES_PER_PICTURE = 5  # five statements a picture are most of the time that the index takes

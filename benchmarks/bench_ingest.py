@@ -26,15 +26,10 @@ import cv2
 import numpy as np
 
 from benchmarks.harness import Options, Row, interleaved, ratio_text, ratios
-from benchmarks.ingest_pictures import (
-    camera_pictures,
-    folder_of,
-    ordinary_photos,
-    small_pictures,
-)
+from benchmarks.ingest_pictures import camera_pictures, folder_of, ordinary_photos, small_pictures
 from facesim_index import FaceIndex
 from facesim_index.config import DEFAULT_INDEX
-from facesim_index.engine.loading import Provider
+from facesim_index.engine.base import Provider
 from facesim_index.engine.runtimes.openvino_network import openvino_obstacle
 from facesim_index.models.resolution import resolve
 from facesim_index.records import Numerics, UInt8Array

@@ -14,12 +14,9 @@ from numpy.typing import NDArray
 
 from benchmarks.harness import Options, Row, interleaved, ratio_text, ratios, seconds
 from benchmarks.vectors import all_vectors, open_segments
-from facesim_index.calibration.degree import (
-    Calibration,
-    calibrated_degree,
-    cosine_at_degree,
-    from_json,
-)
+from facesim_index.calibration.degree import calibrated_degree, cosine_at_degree
+from facesim_index.calibration.document import from_json
+from facesim_index.calibration.record import Calibration
 from facesim_index.export.matrix import MatrixOptions, matrix_frame, write_long, write_wide
 from facesim_index.records import Float32Array, Int64Array
 from facesim_index.store.segments.segment import Segment, gather

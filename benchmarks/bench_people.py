@@ -26,10 +26,13 @@ from scipy.sparse.csgraph import connected_components
 
 from benchmarks.harness import Options, Row
 from benchmarks.vectors import FACES_PER_PERSON, all_vectors, open_segments, who_is_who
-from facesim_index.calibration.degree import Calibration, cosine_at_degree, shipped_calibration
+from facesim_index.calibration.degree import cosine_at_degree
 from facesim_index.calibration.fitting.fit import fit_scores
+from facesim_index.calibration.record import Calibration
+from facesim_index.calibration.shipped import shipped_calibration
 from facesim_index.degrees.gallery import BINS, ScoreSample, prior_of_sample, refresh_gallery_prior
-from facesim_index.engine.loading import EngineSettings, engine_identity
+from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.loading import engine_identity
 from facesim_index.index import FaceIndex
 from facesim_index.metrics.scoring import expected_calibration_error
 from facesim_index.models.resolution import resolve
@@ -42,7 +45,6 @@ from facesim_index.records import (
     Box,
     EmbeddedFace,
     EngineIdentity,
-    FileLink,
     FileStamp,
     Float32Array,
     Float64Array,
@@ -52,7 +54,8 @@ from facesim_index.records import (
     Quality,
 )
 from facesim_index.store.catalog import people_rows
-from facesim_index.store.store import Batch, Store
+from facesim_index.store.records import Batch, FileLink
+from facesim_index.store.store import Store
 from tools.fit_shipped_calibration import METHOD, Labelled, all_pairs, read_pairs
 
 TARGET_F, TARGET_S, TARGET_MB = 0.994, 180.0, 6000

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.harness import Options, Row, interleaved, ratio_text, ratios, seconds
 from facesim_index import FaceIndex
 from facesim_index.config import DEFAULT_INDEX
-from facesim_index.engine.loading import EngineSettings
+from facesim_index.engine.base import EngineSettings
 
 N_FILES, N_QUICK = 100_000, 10_000
 FILES_A_FOLDER = 100

@@ -25,7 +25,7 @@ from benchmarks.harness import Options, Row
 from benchmarks.vectors import who_is_who
 from facesim_index.records import FaceId
 from facesim_index.search.queries import query_face
-from facesim_index.store.catalog import picture_rows
+from facesim_index.store.catalog import face_rows
 from facesim_index.store.catalog.people_rows import MACHINE, Change
 from facesim_index.store.segments.search import one_thread
 from facesim_index.store.store import Store
@@ -83,7 +83,7 @@ def grouped(bare: Path) -> Path:
         with Store(unfinished, writable=True) as store, store.catalog.write() as transaction:
             change = Change(transaction, "benchmark")
             people = np.array(change.new_people([None] * (int(who.max()) + 1)), dtype=np.int64)
-            change.assign(picture_rows.face_ids(transaction), people[who], MACHINE)
+            change.assign(face_rows.face_ids(transaction), people[who], MACHINE)
             change.close()
         unfinished.rename(folder)
     return folder

@@ -16,10 +16,11 @@ import numpy as np
 from sqlalchemy import Connection
 
 from facesim_index.index import FaceIndex
-from facesim_index.records import SegmentId
+from facesim_index.store.records import SegmentId
 from facesim_index.store.segments.coarse import write_coarse
 from facesim_index.store.segments.search import search_segments
-from facesim_index.store.segments.segment import Segment, write_segment
+from facesim_index.store.segments.segment import Segment
+from facesim_index.store.segments.writer import write_segment
 from facesim_index.store.sqlite import row_checks
 
 N_FACES = 100_000

@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
-from facesim_index.engine.loading import EngineSettings, engine_identity
+from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.loading import engine_identity
 from facesim_index.engine.reading import make_reader
 from facesim_index.models.resolution import resolve
 from facesim_index.records import (

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from facesim_index.calibration.degree import Calibration, Evidence, log10_lr
+from facesim_index.calibration.curve import log10_lr
 from facesim_index.calibration.fitting.fit import LabelledScores, fit_scores
-from facesim_index.engine.loading import EngineSettings, engine_identity, load_engine
+from facesim_index.calibration.record import Calibration, Evidence
+from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.loading import engine_identity, load_engine
 from facesim_index.metrics.bootstrap import people_drawn_anew, percentile_intervals
 from facesim_index.metrics.scoring import (
     cllr,
@@ -27,7 +29,8 @@ from facesim_index.metrics.scoring import (
     min_cllr,
 )
 from facesim_index.models.resolution import resolve
-from facesim_index.pictures.decoding import decode, read_bytes
+from facesim_index.pictures.decoding import decode
+from facesim_index.pictures.files import read_bytes
 from facesim_index.records import Augment, Float64Array, Int64Array
 from tools.fit_shipped_calibration import (
     METHOD,

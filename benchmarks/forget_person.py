@@ -17,7 +17,7 @@ from pathlib import Path
 
 from facesim_index import FaceIndex
 from facesim_index.labels.embeddings import central_face
-from facesim_index.records import Match
+from facesim_index.search.answers import Match
 
 DEGREES = (0.5, 0.9, 0.99)
 

@@ -26,21 +26,17 @@ from pathlib import Path
 
 import numpy as np
 
-from facesim_index.calibration.degree import (
-    Calibration,
-    Evidence,
-    calibrated_degree,
-    log10_lr,
-    shipped_calibration,
-)
+from facesim_index.calibration.curve import log10_lr
+from facesim_index.calibration.degree import calibrated_degree
 from facesim_index.calibration.fitting.fit import fit_monotone
+from facesim_index.calibration.record import Calibration, Evidence
+from facesim_index.calibration.shipped import shipped_calibration
 from facesim_index.degrees.gallery import GalleryPrior, estimate_gallery_prior
 from facesim_index.records import (
     Box,
     EmbeddedFace,
     EngineIdentity,
     FaceRecord,
-    FileLink,
     FileStamp,
     Float32Array,
     Float64Array,
@@ -49,8 +45,9 @@ from facesim_index.records import (
     PictureReading,
     Quality,
 )
-from facesim_index.store.catalog import picture_rows
-from facesim_index.store.store import Batch, Store
+from facesim_index.store.catalog import face_rows
+from facesim_index.store.records import Batch, FileLink
+from facesim_index.store.store import Store
 
 SIDE_PX = 250  # of LFW's pictures
 SUBSET_SIZES = (5, 20, 100, 500, 2000, 4992)
@@ -177,7 +174,7 @@ def read_labelled(store: Store) -> Labelled:
     """Return the central face of every picture."""
     with store.view() as view:
         central: dict[int, FaceRecord] = {}
-        for face in picture_rows.faces(view.transaction, picture_rows.face_ids(view.transaction)):
+        for face in face_rows.faces(view.transaction, face_rows.face_ids(view.transaction)):
             best = central.get(face.image_id)
             if best is None or off_centre(face) < off_centre(best):
                 central[face.image_id] = face

@@ -17,14 +17,17 @@ from typing import ParamSpec, TypeVar, cast
 from benchmarks.ingest_pictures import camera_pictures, ordinary_photos, small_pictures
 from facesim_index.engine import face_engine
 from facesim_index.engine import reading as embedding
-from facesim_index.engine.loading import EngineSettings, FaceEngine, engine_identity, load_engine
+from facesim_index.engine.base import EngineSettings, FaceEngine
+from facesim_index.engine.loading import engine_identity, load_engine
 from facesim_index.engine.scrfd import Network
 from facesim_index.models.resolution import resolve
-from facesim_index.pictures.decoding import JpegFile, hash_file, use_one_thread
+from facesim_index.pictures.decoding import JpegFile, use_one_thread
+from facesim_index.pictures.files import hash_file
 from facesim_index.pictures.folder_walk import FoundFolder, WalkOptions, walk
-from facesim_index.records import FileLink, Float32Array, PictureReading
+from facesim_index.records import Float32Array, PictureReading
 from facesim_index.store.catalog import picture_rows
-from facesim_index.store.store import Batch, Store
+from facesim_index.store.records import Batch, FileLink
+from facesim_index.store.store import Store
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 
 from facesim_index import FaceIndex
-from facesim_index.engine.loading import EngineSettings, load_engine
+from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.loading import load_engine
 from facesim_index.engine.reading import read_picture
 from facesim_index.models.resolution import resolve
 

@@ -17,8 +17,9 @@ from typing import cast
 
 import numpy as np
 
+from facesim_index.engine.base import EngineSettings, Provider
 from facesim_index.engine.face_engine import InsightFaceEngine
-from facesim_index.engine.loading import EngineSettings, Provider, engine_identity, load_networks
+from facesim_index.engine.loading import engine_identity, load_networks
 from facesim_index.engine.scrfd import Network
 from facesim_index.models.resolution import resolve
 from facesim_index.pictures.decoding import decode

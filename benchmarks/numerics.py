@@ -20,13 +20,8 @@ import numpy as np
 from benchmarks.flip import best_threshold, judge, tell, tell_difference
 from benchmarks.ingest_pictures import ordinary_photos
 from facesim_index.engine.arcface import ArcFace
-from facesim_index.engine.loading import (
-    EngineSettings,
-    Provider,
-    engine_identity,
-    load_engine,
-    load_networks,
-)
+from facesim_index.engine.base import EngineSettings, Provider
+from facesim_index.engine.loading import engine_identity, load_engine, load_networks
 from facesim_index.engine.reading import read_picture
 from facesim_index.models.resolution import resolve
 from facesim_index.pictures.decoding import use_one_thread

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facesim_index.records import Float32Array, Int64Array, SegmentId
+from facesim_index.records import Float32Array, Int64Array
+from facesim_index.store.compaction import SEGMENT_CAP_ROWS
+from facesim_index.store.records import SegmentId
 from facesim_index.store.segments.coarse import coarse_path, wants_coarse, write_coarse
-from facesim_index.store.segments.segment import Segment, file_sha256, write_segment
-from facesim_index.store.store import SEGMENT_CAP_ROWS
+from facesim_index.store.segments.segment import Segment, file_sha256
+from facesim_index.store.segments.writer import write_segment
 
 DIMENSION = 512
 FACES_PER_PERSON = 10

@@ -29,8 +29,8 @@ from .state import State, pass_state
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from facesim_index.calibration.fitting.labelled_data import LabelledData
     from facesim_index.index import FaceIndex
-    from facesim_index.labels.labelled_data import LabelledData
     from facesim_index.records import Float32Array, Int64Array, PictureFaces
     from facesim_index.store.store import Store
 
@@ -219,7 +219,7 @@ def use(state: State, name: str) -> None:
 @pass_state
 def show(state: State, name: str | None, as_json: bool) -> None:
     """Show a calibration and its evidence; the one in force by default."""
-    from facesim_index.calibration.degree import to_json
+    from facesim_index.calibration.document import to_json
     from facesim_index.degrees.kept_calibrations import named
     from facesim_index.store.store import Store
 
@@ -237,7 +237,7 @@ def show(state: State, name: str | None, as_json: bool) -> None:
 @pass_state
 def export(state: State, name: str, file: Path) -> None:
     """Write a calibration to a JSON file; - is standard output."""
-    from facesim_index.calibration.degree import to_json
+    from facesim_index.calibration.document import to_json
     from facesim_index.degrees.kept_calibrations import named
     from facesim_index.store.store import Store
     from facesim_index.utils.files import atomic_output
@@ -343,7 +343,7 @@ def _labelled(
 ) -> "LabelledData":
     """Embed what the labels name; the index itself is never filled with it."""
     from facesim_index.labels.face_pairs import names_faces
-    from facesim_index.labels.labelled_data import face_pairs_data, people_data, picture_pairs_data
+    from facesim_index.labels.sources import face_pairs_data, people_data, picture_pairs_data
 
     pairs, images, people = labels
     if pairs is not None and names_faces(pairs):

@@ -9,11 +9,11 @@ from facesim_index.utils.text import score_name
 from .output import printable, shown_path, write_table
 
 if TYPE_CHECKING:
-    from facesim_index.calibration.degree import Calibration
     from facesim_index.calibration.fitting.calibrating import CalibrationFit
+    from facesim_index.calibration.fitting.labelled_data import LabelledData
+    from facesim_index.calibration.record import Calibration
     from facesim_index.degrees.calibration_check import CalibrationCheck, Level
     from facesim_index.degrees.kept_calibrations import ListedCalibration
-    from facesim_index.labels.labelled_data import LabelledData
 
 
 _HELD_OUT = "on people left out of the fit"
@@ -187,7 +187,8 @@ def _head_words(curve: "Calibration") -> str:
 def _write_knots(curve: "Calibration") -> None:
     import numpy as np
 
-    from facesim_index.calibration.degree import degree_from_log10_lr, false_match_rate
+    from facesim_index.calibration.curve import false_match_rate
+    from facesim_index.calibration.degree import degree_from_log10_lr
 
     every = max(1, len(curve.knots) // 16)
     shown = sorted({*range(0, len(curve.knots), every), len(curve.knots) - 1})

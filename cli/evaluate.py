@@ -19,8 +19,8 @@ from .progress_bar import progress_bar
 from .state import TYPED, Augment, Numerics, State, pass_state
 
 if TYPE_CHECKING:
-    from facesim_index.calibration.degree import Calibration
     from facesim_index.calibration.heads import Head
+    from facesim_index.calibration.record import Calibration
     from facesim_index.evaluation.report import ReportOrigin
     from facesim_index.index import FaceIndex
     from facesim_index.records import EngineIdentity

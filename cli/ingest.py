@@ -111,7 +111,7 @@ def ingest(
     at any moment and run again: nothing is lost or done twice.  A photo that cannot be read
     never stops the run; it is listed by `facesim errors`.
     """
-    from facesim_index.ingest.scanning import IngestOptions
+    from facesim_index.ingest.targets import IngestOptions
 
     if people_folder is not None:
         paths += (str(people_folder),)

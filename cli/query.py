@@ -26,7 +26,7 @@ from .state import Augment, Numerics, State, pass_state
 
 if TYPE_CHECKING:
     from facesim_index.degrees.prior import Prior
-    from facesim_index.records import Comparison, Match, QueryAnswer
+    from facesim_index.search.answers import Comparison, Match, QueryAnswer
 
 CSV_COLUMNS = (
     *("face", "rank", "degree", "log10_lr", "cosine", "face_id", "same_image", "path"),
@@ -204,7 +204,7 @@ def compare(
 
     The largest face of each is compared, unless an option picks another.  Needs no index.
     """
-    from facesim_index.index import compare as compare_pictures
+    from facesim_index.search.comparison import compare as compare_pictures
 
     state.notice_licence(model)
     comparison = compare_pictures(

@@ -9,7 +9,7 @@ import click
 from facesim_index.utils.text import printable
 
 if TYPE_CHECKING:
-    from facesim_index.engine.loading import EngineSettings
+    from facesim_index.engine.base import EngineSettings
     from facesim_index.index import FaceIndex
 
 #: Where a context keeps the words of the command line.

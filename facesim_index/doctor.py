@@ -236,7 +236,7 @@ def check_provider() -> Check:
     -------
     Check
     """
-    from facesim_index.engine.loading import probe_provider
+    from facesim_index.engine.runtimes.probe import probe_provider
 
     provider = probe_provider("auto")
     if provider == "cpu" and shutil.which("nvidia-smi"):
@@ -388,7 +388,7 @@ def check_engine(index: Path) -> Check:
     Check
     """
     from facesim_index.engine.runtimes.openvino_network import openvino_obstacle
-    from facesim_index.store.catalog import picture_rows
+    from facesim_index.store.catalog import index_state
     from facesim_index.store.sqlite.connection import CATALOG_NAME, needs_upgrade, open_catalog
 
     path = index / CATALOG_NAME
@@ -402,7 +402,7 @@ def check_engine(index: Path) -> Check:
         mend = "Give another index with --index, or see what it says."
         return Check("engine", "warning", str(error), mend)
     with closing(catalog), catalog.read() as transaction:
-        identity, _ = picture_rows.engine(transaction)
+        identity, _ = index_state.engine(transaction)
     built = f"{index} was built with {identity}"
     if identity.numerics == "bf16" and (obstacle := openvino_obstacle("bf16")):
         return Check("engine", "warning", f"{built}, which cannot run here", f"See: {obstacle}.")

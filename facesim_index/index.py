@@ -10,59 +10,54 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 import numpy as np
 
-from facesim_index.calibration.degree import Calibration, shipped_calibration
+from facesim_index.calibration.record import Calibration
 from facesim_index.config import default_index
 from facesim_index.degrees.gallery import refresh_gallery_prior
-from facesim_index.degrees.kept_calibrations import check_engine, read_calibration
 from facesim_index.degrees.prior import Prior, resolve_prior
 from facesim_index.display import notebook as notebook  # draws what a notebook shows
-from facesim_index.engine.loading import (
-    EngineSettings,
-    FaceEngine,
-    Provider,
-    engine_identity,
-    load_engine,
-)
+from facesim_index.engine.base import EngineSettings, FaceEngine, Provider
+from facesim_index.engine.loading import engine_identity, load_engine
 from facesim_index.engine.local_reader import read_all, running_provider, settings_for
 from facesim_index.errors import IndexNotFoundError, UsageError
 from facesim_index.export import matches
 from facesim_index.export import matrix as matrices
 from facesim_index.export.matrix import MatrixBlock, MatrixOptions
 from facesim_index.ingest.run import Ingest, IngestSummary
-from facesim_index.ingest.scanning import IngestOptions, Scan, resolve_targets, scan
+from facesim_index.ingest.scanning import Scan, scan
+from facesim_index.ingest.targets import IngestOptions, resolve_targets
 from facesim_index.people.book import PeopleBook
 from facesim_index.people.edits import Who
 from facesim_index.people.edits import find_person as person_of
 from facesim_index.records import (
+    AnyPath,
     Augment,
-    Comparison,
     FaceId,
     FaceRecord,
-    FailedFile,
     Float32Array,
     Int64Array,
     Numerics,
     PictureFaces,
-    QueryAnswer,
 )
 from facesim_index.search import person as people_search
 from facesim_index.search import queries
+from facesim_index.search.answers import QueryAnswer
 from facesim_index.search.appearances import Appearances, find_person
 from facesim_index.search.queries import QueryOptions
-from facesim_index.store.catalog import audit_log, picture_rows
+from facesim_index.store.catalog import audit_log, face_rows, picture_rows
 from facesim_index.store.catalog.audit_log import AuditLine
+from facesim_index.store.records import FailedFile
 from facesim_index.store.store import Store
-from facesim_index.upkeep import repairs
-from facesim_index.upkeep.repairs import Repair, Verdict
+from facesim_index.upkeep import forgetting, repairs, verification
+from facesim_index.upkeep.repairs import Repair
 from facesim_index.upkeep.snapshots import Snapshot, restore_snapshot, take_snapshot
 from facesim_index.upkeep.status import IndexStatus, index_status
+from facesim_index.upkeep.verification import Verdict
 from facesim_index.utils.progress import Progress, ignore
 from facesim_index.utils.threads import usable_cores
 
 if TYPE_CHECKING:
     import pandas
 
-AnyPath = str | os.PathLike[str]
 
 FACES_PER_READ = 4096
 
@@ -387,14 +382,14 @@ class FaceIndex:
         """Return the ids of all faces, ascending; with `under`, of pictures at or below a path."""
         where = None if under is None else Path(under).expanduser().resolve()
         with self._opened.catalog.read() as transaction:
-            return picture_rows.face_ids(transaction, under=where)
+            return face_rows.face_ids(transaction, under=where)
 
     def face_records(self, face_ids: Int64Array | None = None) -> Iterator[FaceRecord]:
         """Yield the records of faces, of all faces by default, in the order of `face_ids`."""
         ids = self.face_ids() if face_ids is None else face_ids
         for start in range(0, len(ids), FACES_PER_READ):
             with self._opened.catalog.read() as transaction:
-                found = picture_rows.faces(transaction, ids[start : start + FACES_PER_READ])
+                found = face_rows.faces(transaction, ids[start : start + FACES_PER_READ])
             yield from found
 
     def picture_faces(self, paths: Sequence[Path]) -> list[PictureFaces | None]:
@@ -412,7 +407,7 @@ class FaceIndex:
         if self._store is None:
             return [None for _ in paths]
         with self._store.catalog.read() as transaction:
-            return [picture_rows.picture_faces(transaction, path) for path in paths]
+            return [face_rows.picture_faces(transaction, path) for path in paths]
 
     def faces(self, *, under: AnyPath | None = None) -> "pandas.DataFrame":
         """Return one row for each face.
@@ -655,7 +650,7 @@ class FaceIndex:
         *,
         face_ids: Sequence[int] = (),
         secure: bool = False,
-    ) -> repairs.Forgotten:
+    ) -> forgetting.Forgotten:
         """Remove pictures, folders or faces from the index.
 
         A forgotten face stays forgotten.  A forgotten picture that is still on disk is found
@@ -684,7 +679,7 @@ class FaceIndex:
         with Store(self._folder, writable=True) as store:
             where = [Path(path).expanduser() for path in paths]
             ids = [FaceId(face_id) for face_id in face_ids]
-            forgotten = repairs.forget(store, where, ids, secure=secure)
+            forgotten = forgetting.forget(store, where, ids, secure=secure)
             refresh_gallery_prior(store)
             return forgotten
 
@@ -701,7 +696,7 @@ class FaceIndex:
 
     def verify(self) -> Verdict:
         """Compare every file and row of the index with what was recorded."""
-        return repairs.verify(self._opened)
+        return verification.verify(self._opened)
 
     def repair(self, *, workers: int | None = None) -> Repair:
         """Verify, and mend what can be mended from the pictures.
@@ -711,7 +706,7 @@ class FaceIndex:
         Repair
         """
         with Store(self._folder, writable=True) as store:
-            verdict = repairs.verify(store)
+            verdict = verification.verify(store)
             settings, _ = self._engine_settings()
             settings = dataclasses.replace(settings, min_detection=0.02, min_face_px=1)
             store.check_engine(engine_identity(settings))
@@ -791,78 +786,3 @@ class FaceIndex:
             )
             return settings, str(model.detector.parent) if model else "fake"
         return settings_for(self.model, self._provider, self.augment, self.numerics)
-
-
-def compare(
-    picture_a: AnyPath,
-    picture_b: AnyPath,
-    *,
-    face_a: int | None = None,
-    face_b: int | None = None,
-    prior: float = 0.5,
-    model: str | Path | None = None,
-    provider: Provider = "auto",
-    augment: Augment | None = None,
-    numerics: Numerics | None = None,
-    calibration: Calibration | AnyPath | None = None,
-    engine: EngineSettings | None = None,
-) -> Comparison:
-    """Return the degree that two pictures show one person.
-
-    The largest face of each is compared unless `face_a` or `face_b` picks another.
-
-    Parameters
-    ----------
-    picture_a, picture_b : path-like
-    face_a, face_b : int, optional
-        Number of the face in its picture, left to right, from 0.
-    prior : float, default=0.5
-        Probability of a genuine pair before looking, in (0, 1).
-    model : str or Path, optional
-        Pack name or folder of ONNX files.
-    provider : {"auto", "cpu", "cuda", "openvino"}, default="auto"
-    augment : {"none", "flip"}, optional
-        ``flip`` embeds each face and its mirror image together; by default ``none``.
-    numerics : {"fp32", "bf16"}, optional
-        ``bf16`` lets the recogniser compute in bfloat16, on the provider ``openvino``; by
-        default ``fp32``.
-    calibration : Calibration or path-like, optional
-        One of your own, or a file that ``facesim calibrate export`` wrote; by default the one
-        that comes with the package.
-    engine : EngineSettings, optional
-        Everything about the engine at once, instead of `model` and `provider`; `augment` and
-        `numerics`, where they are given too, replace the engine's.
-
-    Returns
-    -------
-    Comparison
-
-    Raises
-    ------
-    EngineMismatchError
-        The calibration is for another engine.
-    PictureError, NoFaceError, UsageError, CalibrationError, ModelError, ProviderError
-    """
-    own = calibration
-    if own is not None and not isinstance(own, Calibration):
-        own = read_calibration(Path(own).expanduser())
-    settings = engine or settings_for(model, provider)[0]
-    loaded = load_engine(
-        dataclasses.replace(
-            settings,
-            threads=usable_cores(),
-            augment=augment or settings.augment,
-            numerics=numerics or settings.numerics,
-        )
-    )
-    if own is not None:
-        check_engine(own, loaded.identity)
-    return queries.compare_pictures(
-        loaded,
-        Path(picture_a).expanduser(),
-        Path(picture_b).expanduser(),
-        own or shipped_calibration(loaded.identity.key),
-        face_a=face_a,
-        face_b=face_b,
-        prior=prior,
-    )

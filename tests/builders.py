@@ -5,23 +5,23 @@ from pathlib import Path
 
 import numpy as np
 
+from facesim_index.engine.base import EngineSettings
 from facesim_index.engine.fake import FAKE_IDENTITY
-from facesim_index.engine.loading import EngineSettings
 from facesim_index.engine.reading import make_reader
 from facesim_index.ingest.run import Ingest, IngestSummary
-from facesim_index.ingest.scanning import IngestOptions, resolve_targets
+from facesim_index.ingest.targets import IngestOptions, resolve_targets
 from facesim_index.records import (
     Box,
     EmbeddedFace,
     Failure,
-    FileLink,
     FileStamp,
     Float32Array,
     PictureInfo,
     PictureReading,
     Quality,
 )
-from facesim_index.store.store import Batch, Store
+from facesim_index.store.records import Batch, FileLink
+from facesim_index.store.store import Store
 
 FAKE = EngineSettings(model=None)
 DIMENSION = FAKE_IDENTITY.dimension

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from facesim_index.calibration.degree import Calibration, Evidence, to_json
+from facesim_index.calibration.document import to_json
+from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.engine.fake import FAKE_IDENTITY

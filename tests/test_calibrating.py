@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesim_index.calibration.degree import Calibration, Evidence, from_json, log10_lr, to_json
+from facesim_index.calibration.curve import log10_lr
+from facesim_index.calibration.document import from_json, to_json
 from facesim_index.calibration.fitting import calibrating
 from facesim_index.calibration.fitting.calibrating import (
     CalibrationFit,
@@ -13,11 +14,12 @@ from facesim_index.calibration.fitting.calibrating import (
 )
 from facesim_index.calibration.fitting.fit import METHODS, LabelledScores, Method, fit_scores
 from facesim_index.calibration.fitting.head_trials import HeadTrial
+from facesim_index.calibration.fitting.labelled_data import LabelledData, LabelledFaces
 from facesim_index.calibration.heads import COSINE, LEARNED
+from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.degrees import kept_calibrations
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.errors import CalibrationError, EngineMismatchError, UsageError
-from facesim_index.labels.labelled_data import LabelledData, LabelledFaces
 from facesim_index.store.store import Store
 from tests.builders import new_store
 from tests.test_calibration import CHECK

@@ -12,23 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facesim_index.calibration.degree import (
-    Calibration,
-    Evidence,
-    HeldOutCheck,
+from facesim_index.calibration.curve import (
     bound_reached,
-    calibrated_degree,
-    check_curve,
-    cosine_at_degree,
-    degree_from_log10_lr,
     false_match_rate,
-    from_json,
     log10_lr,
     log10_lr_interval,
-    shipped_calibration,
-    support_phrase,
-    to_json,
 )
+from facesim_index.calibration.degree import (
+    calibrated_degree,
+    cosine_at_degree,
+    degree_from_log10_lr,
+    support_phrase,
+)
+from facesim_index.calibration.document import from_json, to_json
+from facesim_index.calibration.fitting.held_out import check_curve
+from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
+from facesim_index.calibration.shipped import shipped_calibration
 from facesim_index.errors import CalibrationError
 from facesim_index.records import Float32Array, Float64Array
 
@@ -565,7 +564,8 @@ def listed_pairs(path: Path, every: int) -> tuple[list[tuple[str, str]], list[bo
 def test_strangers_in_everyday_photographs_have_low_degrees(
     test_data: Path, augment: Literal["none", "flip"]
 ) -> None:
-    from facesim_index.engine.loading import EngineSettings, load_engine
+    from facesim_index.engine.base import EngineSettings
+    from facesim_index.engine.loading import load_engine
     from facesim_index.engine.reading import read_picture
     from facesim_index.models.resolution import resolve
 
@@ -583,7 +583,8 @@ def test_strangers_in_everyday_photographs_have_low_degrees(
 
 
 def test_degrees_tell_people_apart(test_data: Path) -> None:
-    from facesim_index.engine.loading import EngineSettings, load_engine
+    from facesim_index.engine.base import EngineSettings
+    from facesim_index.engine.loading import load_engine
     from facesim_index.engine.reading import read_picture
     from facesim_index.models.resolution import resolve
 

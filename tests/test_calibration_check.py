@@ -3,8 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesim_index.calibration.degree import Calibration, Evidence
+from facesim_index.calibration.fitting.labelled_data import LabelledData
 from facesim_index.calibration.fitting.resampling import LabelledScores
+from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.degrees.calibration_check import CalibrationCheck, check_index, check_pairs
 from facesim_index.degrees.impostors import (
     AcrossPairs,
@@ -13,7 +14,6 @@ from facesim_index.degrees.impostors import (
     same_image_pairs,
 )
 from facesim_index.engine.fake import FAKE_IDENTITY
-from facesim_index.labels.labelled_data import LabelledData
 from facesim_index.metrics.grouped_rates import Groups, interval
 from facesim_index.records import Float32Array
 from facesim_index.store.store import Store

@@ -21,10 +21,11 @@ from facesim_index.errors import (
     IndexVersionError,
     StorageError,
 )
-from facesim_index.records import FaceId, Failure, FailureCode, FileLink, FileStamp
-from facesim_index.store.catalog import picture_rows, writing
+from facesim_index.records import FaceId, Failure, FailureCode, FileStamp
+from facesim_index.store.catalog import face_rows, index_state, picture_rows, writing
 from facesim_index.store.catalog.schema import Base
 from facesim_index.store.lock import WriterLock
+from facesim_index.store.records import FileLink
 from facesim_index.store.sqlite import row_checks
 from facesim_index.store.sqlite.connection import (
     SCHEMA_REVISION,
@@ -61,12 +62,12 @@ def test_migrations_make_exactly_the_tables_of_the_schema(catalog: Catalog) -> N
 def test_a_reader_sees_one_moment_while_a_writer_commits(catalog: Catalog) -> None:
     reader = open_catalog(catalog.path, writable=False)
     with reader.read() as view:
-        before = picture_rows.state(view).generation
+        before = index_state.state(view).generation
         with catalog.write() as transaction:
             writing.advance(transaction)
-        assert picture_rows.state(view).generation == before
+        assert index_state.state(view).generation == before
     with reader.read() as view:
-        assert picture_rows.state(view).generation == before + 1
+        assert index_state.state(view).generation == before + 1
     reader.close()
 
 
@@ -81,14 +82,14 @@ def test_an_interrupt_inside_a_statement_stays_an_interrupt(catalog: Catalog, bl
                 writing.put_root(transaction, "/somewhere")
             event.listen(transaction.engine.dialect, "do_execute", interrupt)
             try:
-                picture_rows.state(transaction)
+                index_state.state(transaction)
             finally:
                 event.remove(transaction.engine.dialect, "do_execute", interrupt)
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     with catalog.write() as transaction:  # nothing of it holds a lock, nothing of it was written
-        assert picture_rows.roots(transaction) == []
+        assert index_state.roots(transaction) == []
 
 
 def test_an_exception_in_a_write_undoes_all_of_it(catalog: Catalog) -> None:
@@ -100,7 +101,7 @@ def test_an_exception_in_a_write_undoes_all_of_it(catalog: Catalog) -> None:
     with pytest.raises(LookupError):
         fail_halfway()
     with catalog.read() as transaction:
-        assert picture_rows.roots(transaction) == []
+        assert index_state.roots(transaction) == []
 
 
 @pytest.fixture
@@ -133,9 +134,9 @@ def test_an_older_index_is_upgraded_when_it_is_opened(
                 compare_metadata(MigrationContext.configure(view.transaction), Base.metadata) == []
             )
             [found] = view.search(unit_vectors(2, 7)[1:], 5)
-            [face] = picture_rows.faces(view.transaction, found.face_ids)
+            [face] = face_rows.faces(view.transaction, found.face_ids)
             assert (face.face_id, face.path, view.removed.tolist()) == (2, "/p/a.jpg", [1])
-            assert picture_rows.prior_estimate(view.transaction) is None
+            assert index_state.prior_estimate(view.transaction) is None
     assert not needs_upgrade(path)
     with Store(old_index, writable=True) as store:  # the lock was let go
         commit_pictures(store, {"/p/b.jpg": picture("b", unit_vectors(1, 8))})

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from facesim_index.calibration.degree import calibrated_degree, from_json, to_json
+from facesim_index.calibration.degree import calibrated_degree
+from facesim_index.calibration.document import from_json, to_json
 from facesim_index.cli.calibrate import calibrate
 from facesim_index.cli.main import FacesimGroup
 from facesim_index.cli.query import compare

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facesim_index.engine.base import EngineSettings, FaceEngine
 from facesim_index.engine.fake import FAKE_IDENTITY, FakeEngine
-from facesim_index.engine.loading import EngineSettings, FaceEngine, load_engine
+from facesim_index.engine.loading import load_engine
 from facesim_index.engine.reading import make_reader, read_picture
 from facesim_index.errors import ModelError, PictureError
 from facesim_index.models.resolution import resolve

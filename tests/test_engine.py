@@ -18,16 +18,13 @@ from hypothesis import strategies as st
 
 from facesim_index.engine import loading
 from facesim_index.engine.alignment import aligned_crop
+from facesim_index.engine.base import EngineSettings, FaceEngine
 from facesim_index.engine.face_engine import MAX_BATCH
 from facesim_index.engine.fake import FAKE_IDENTITY, FakeEngine
-from facesim_index.engine.loading import (
-    EngineSettings,
-    FaceEngine,
-    engine_identity,
-    load_engine,
-    probe_provider,
-)
+from facesim_index.engine.loading import engine_identity, load_engine
+from facesim_index.engine.runtimes import onnxruntime_network, probe
 from facesim_index.engine.runtimes.onnx_graph import read_graph, with_free_outputs
+from facesim_index.engine.runtimes.probe import probe_provider
 from facesim_index.errors import ModelError, ProviderError, UsageError
 from facesim_index.models.resolution import ModelFiles, resolve
 from facesim_index.records import EmbeddedFace, Float32Array, UInt8Array
@@ -134,7 +131,9 @@ def test_flip_is_the_sum_of_a_face_and_its_mirror_image(
     assert 2 * len(both) > MAX_BATCH
     assert [face.box for face in both] == [face.box for face in plain]
     assert [face.quality for face in both] == [face.quality for face in plain]
-    session = loading._session(with_free_outputs(read_graph(model.recogniser)), "cpu", 1)
+    session = onnxruntime_network.open_session(
+        with_free_outputs(read_graph(model.recogniser)), "cpu", 1
+    )
     from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 
     recogniser = ArcFaceONNX(model_file=str(model.recogniser), session=session)
@@ -524,9 +523,9 @@ def test_a_missing_file_is_named(settings: EngineSettings, model: ModelFiles) ->
 
 @pytest.fixture
 def fresh_probe() -> Iterator[None]:
-    loading._cuda_obstacle.cache_clear()
+    probe._cuda_obstacle.cache_clear()
     yield
-    loading._cuda_obstacle.cache_clear()
+    probe._cuda_obstacle.cache_clear()
 
 
 @pytest.mark.usefixtures("fresh_probe")
@@ -545,7 +544,7 @@ def test_without_a_gpu_auto_is_cpu_and_cuda_an_error(
 def test_a_gpu_that_the_runtime_cannot_use_is_found_out_quietly(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if loading._cuda_devices():
+    if probe._cuda_devices():
         pytest.skip("there is a GPU")
     monkeypatch.setattr(loading, "_cuda_devices", lambda: 1)
     assert probe_provider("auto") == "cpu"

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from facesim_index.calibration.document import from_json, to_json
 from facesim_index.calibration.fitting import fit as fitting
 from facesim_index.calibration.fitting.fit import LabelledScores, Method
-from facesim_index.calibration.record import Calibration, Evidence, from_json, to_json
+from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.errors import CalibrationError
 from facesim_index.metrics import scoring
 from facesim_index.records import Float64Array

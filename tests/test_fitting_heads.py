@@ -5,10 +5,10 @@ import pytest
 
 from facesim_index.calibration.fitting import learned_heads
 from facesim_index.calibration.fitting.head_trials import HeadTrial, try_heads
+from facesim_index.calibration.fitting.labelled_data import LabelledFaces
 from facesim_index.calibration.fitting.learned_heads import fit_head, training_pairs
 from facesim_index.calibration.heads import COSINE, LEARNED, Head, LearnedKind
 from facesim_index.errors import CalibrationError
-from facesim_index.labels.labelled_data import LabelledFaces
 from facesim_index.metrics.scoring import equal_error_rate
 from facesim_index.records import Float32Array, Int64Array
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesim_index.calibration.degree import Calibration, Evidence
+from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.degrees import gallery
 from facesim_index.degrees.gallery import (
     METHOD_EM,
@@ -16,7 +16,7 @@ from facesim_index.degrees.gallery import (
 )
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.records import FaceId, Float32Array
-from facesim_index.store.catalog import picture_rows
+from facesim_index.store.catalog import index_state
 from facesim_index.store.store import Store
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 
@@ -237,9 +237,9 @@ def test_what_was_stored_for_another_moment_or_curve_is_not_used(tmp_path: Path)
         assert fresh.share < stored.share / 3
         assert refresh_gallery_prior(store) == fresh
         with store.catalog.read() as transaction:
-            row = picture_rows.prior_estimate(transaction)
+            row = index_state.prior_estimate(transaction)
             assert row is not None
-            assert (row.generation, row.n_faces) == (picture_rows.state(transaction).generation, 80)
+            assert (row.generation, row.n_faces) == (index_state.state(transaction).generation, 80)
             rows = transaction.exec_driver_sql("SELECT count(*) FROM prior_estimate").scalar()
             assert rows == 1
 
@@ -261,7 +261,7 @@ def test_a_reader_estimates_once_and_writes_nothing(
         for _ in range(3):
             with store.view() as view:
                 prior = gallery_prior(store, view, CURVE)
-                assert picture_rows.prior_estimate(view.transaction) is None
+                assert index_state.prior_estimate(view.transaction) is None
     assert len(calls) == 1
     assert prior.share == pytest.approx(true_share([3] * 10), rel=0.1)
     after = {path: path.read_bytes() for path in (tmp_path / "i").rglob("*") if path.is_file()}

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facesim_index.calibration.degree import Calibration, Evidence, from_json, to_json
+from facesim_index.calibration.document import from_json, to_json
 from facesim_index.calibration.heads import COSINE, LEARNED, Head, HeadKind
+from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.errors import CalibrationError
 from facesim_index.records import Float32Array
 

@@ -9,14 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesim_index.calibration.degree import (
-    Calibration,
-    Evidence,
-    calibrated_degree,
-    from_json,
-    to_json,
-)
+from facesim_index.calibration.degree import calibrated_degree
+from facesim_index.calibration.document import from_json, to_json
 from facesim_index.calibration.heads import COSINE, LEARNED, Head
+from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.degrees import kept_calibrations
 from facesim_index.degrees.calibration_check import check_index
 from facesim_index.degrees.gallery import BINS, estimate_gallery_prior, gallery_prior, sample_scores
@@ -29,11 +25,12 @@ from facesim_index.evaluation.verification import evaluate_pairs, score_pairs
 from facesim_index.export import matrix
 from facesim_index.export.matches import write_matches
 from facesim_index.export.matrix import MatrixOptions, matrix_frame, write_long, write_wide
-from facesim_index.labels.labelled_data import face_pairs_data
 from facesim_index.labels.pair_lists import LabelledPair, PairList
+from facesim_index.labels.sources import face_pairs_data
 from facesim_index.records import FaceId, Float32Array, Float64Array, Int64Array
-from facesim_index.search import queries
-from facesim_index.search.queries import QueryOptions, compare_pictures, query_face, query_picture
+from facesim_index.search import one_picture, queries
+from facesim_index.search.comparison import compare_pictures
+from facesim_index.search.queries import QueryOptions, query_face, query_picture
 from facesim_index.store.store import Store
 from tests.builders import FAKE, commit_pictures, ingest, new_store, picture, unit_vectors
 from tests.pictures import fake_photo
@@ -242,7 +239,7 @@ def test_pictures_are_queried_and_compared_alike(
     assert match.cosine == pytest.approx(one.cosine, abs=1e-3)
     [left], [right] = (
         head.transform(
-            np.stack([face.embedding for face in queries.read_faces(engine, path).faces])
+            np.stack([face.embedding for face in one_picture.read_faces(engine, path).faces])
         )
         for path in (a, b)
     )

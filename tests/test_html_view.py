@@ -20,17 +20,14 @@ from facesim_index.people.edits import PersonFace, PersonFaces
 from facesim_index.people.review import DoubtfulFace, LikelyMerge, Review, Side
 from facesim_index.records import (
     Box,
-    Comparison,
-    FaceAnswer,
     FaceId,
     FaceRecord,
     Float32Array,
     ImageId,
-    Match,
     Quality,
-    QueryAnswer,
     UInt8Array,
 )
+from facesim_index.search.answers import Comparison, FaceAnswer, Match, QueryAnswer
 from facesim_index.store.catalog.people_rows import PersonRow, PersonRows
 from facesim_index.upkeep.status import IndexStatus
 from facesim_index.utils.notebook_hook import Shown

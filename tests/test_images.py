@@ -23,8 +23,10 @@ from PIL import ExifTags, Image, ImageCms
 
 from facesim_index.errors import PictureError
 from facesim_index.pictures import decoding
+from facesim_index.pictures import files as files_
 from facesim_index.pictures.colour import grey_levels, to_rgb
-from facesim_index.pictures.decoding import MAX_PIXELS, content_hash, decode, hash_file, read_bytes
+from facesim_index.pictures.decoding import MAX_PIXELS, decode
+from facesim_index.pictures.files import content_hash, hash_file, read_bytes
 from facesim_index.pictures.formats import is_cut_off, recognise
 from facesim_index.records import FailureCode, FileStamp, Picture, UInt8Array
 
@@ -723,7 +725,7 @@ def test_a_file_beyond_the_limit_is_not_read(
 ) -> None:
     path = tmp_path / "large.jpg"
     with path.open("wb") as handle:
-        handle.truncate(decoding.MAX_FILE_BYTES + 1)  # a hole: takes no room
+        handle.truncate(files_.MAX_FILE_BYTES + 1)  # a hole: takes no room
     with pytest.raises(PictureError) as caught:
         read_bytes(path)
     assert caught.value.code == FailureCode.TOO_LARGE
@@ -737,7 +739,7 @@ class Meddler:
 
     def __init__(self, path: Path, times: int) -> None:
         self.path, self.times, self.calls = path, times, 0
-        self.stamp = decoding._stamp
+        self.stamp = files_._stamp
 
     def __call__(self, handle: io.BufferedReader) -> FileStamp:
         self.calls += 1
@@ -765,7 +767,7 @@ def test_a_file_that_keeps_changing_is_given_up(
     path.write_bytes(b"v 0")
     monkeypatch.setattr(decoding, "_READ_PAUSES_S", (0.0, 0.0, 0.0))
     counts = iter(range(1, 100))
-    stamp = decoding._stamp
+    stamp = files_._stamp
 
     def growing(handle: io.BufferedReader) -> FileStamp:
         path.write_bytes(b"x" * next(counts))

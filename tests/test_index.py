@@ -13,7 +13,7 @@ import facesim_index
 from facesim_index import FaceIndex, compare
 from facesim_index.errors import IndexNotFoundError, UsageError
 from facesim_index.export.matrix import MatrixOptions
-from facesim_index.ingest.scanning import IngestOptions
+from facesim_index.ingest.targets import IngestOptions
 from tests.builders import FAKE
 from tests.pictures import demo_picture, fake_photo
 

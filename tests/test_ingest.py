@@ -7,12 +7,14 @@ import pytest
 
 from facesim_index.errors import PictureError, PipelineError, UsageError
 from facesim_index.ingest.run import Ingest, IngestSummary
-from facesim_index.ingest.scanning import IngestOptions, resolve_targets, scan
-from facesim_index.pictures.decoding import content_hash, hash_file
-from facesim_index.records import FailedFile, Failure, FailureCode, PictureReading
-from facesim_index.store.catalog import picture_rows
+from facesim_index.ingest.scanning import scan
+from facesim_index.ingest.targets import IngestOptions, resolve_targets
+from facesim_index.pictures.files import content_hash, hash_file
+from facesim_index.records import Failure, FailureCode, PictureReading
+from facesim_index.store.catalog import face_rows, index_state, picture_rows
+from facesim_index.store.records import FailedFile
 from facesim_index.store.store import Store
-from facesim_index.upkeep.repairs import verify
+from facesim_index.upkeep.verification import verify
 from facesim_index.utils.progress import ProgressUpdate
 from facesim_index.workers.pool import ItemFailed
 from tests.builders import ingest, new_store, read_here
@@ -43,7 +45,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def faces(store: Store) -> list[tuple[str, float, float]]:
     """Return what identifies each face: its first path and where it is."""
     with store.catalog.read() as transaction:
-        found = picture_rows.faces(transaction, picture_rows.face_ids(transaction))
+        found = face_rows.faces(transaction, face_rows.face_ids(transaction))
     return [(Path(face.path).name, face.box.x, face.box.y) for face in found]
 
 
@@ -201,7 +203,7 @@ def test_hash_and_faces_always_belong_together(store: Store, photos: Path) -> No
 
     Ingest(store, resolve_targets([photos]), IngestOptions(), read_all).run()
     with store.catalog.read() as transaction:
-        for face in picture_rows.faces(transaction, picture_rows.face_ids(transaction)):
+        for face in face_rows.faces(transaction, face_rows.face_ids(transaction)):
             [known] = picture_rows.content_hashes(transaction, [face.image_id]).values()
             for path in face.paths:
                 assert content_hash(Path(path).read_bytes()) == known
@@ -231,12 +233,12 @@ def test_stopping_keeps_what_is_finished_and_the_next_run_goes_on(
     assert summary.interrupted
     assert (summary.images_embedded, summary.faces_total) == (1, 2)
     with store.catalog.read() as transaction:
-        assert picture_rows.unfinished_runs(transaction) == 1
+        assert index_state.unfinished_runs(transaction) == 1
     again = ingest(store, photos)
     assert (again.images_embedded, again.files_unchanged) == (1, 1)
     assert again.faces_total == 3
     with store.catalog.read() as transaction:
-        assert picture_rows.unfinished_runs(transaction) == 0
+        assert index_state.unfinished_runs(transaction) == 0
 
 
 def test_a_broken_pool_stops_the_run_but_loses_nothing(store: Store, photos: Path) -> None:
@@ -298,11 +300,11 @@ def test_a_scan_counts_and_writes_nothing(store: Store, photos: Path) -> None:
     ingest(store, photos)
     (photos / "a.png").unlink()
     with store.catalog.read() as transaction:
-        before = picture_rows.state(transaction)
+        before = index_state.state(transaction)
     found = scan(store, resolve_targets([photos]), IngestOptions())
     assert (found.files_unchanged, found.to_read, len(found.gone)) == (3, 0, 1)
     with store.catalog.read() as transaction:
-        assert picture_rows.state(transaction) == before
+        assert index_state.state(transaction) == before
 
 
 def test_progress_ends_at_its_total(store: Store, photos: Path) -> None:
@@ -328,6 +330,6 @@ def test_batches_do_not_change_the_outcome(tmp_path: Path, monkeypatch: pytest.M
             ingest(store, folder)
             assert not verify(store).problems
             with store.view() as view:
-                ids = picture_rows.face_ids(view.transaction)
+                ids = face_rows.face_ids(view.transaction)
                 results.append((faces(store), ids.tolist(), view.embeddings(ids).tobytes()))
     assert results[0] == results[1] == results[2]

@@ -7,10 +7,12 @@ import pytest
 
 from facesim_index.errors import IndexDamagedError, UsageError
 from facesim_index.records import FaceId
-from facesim_index.store.catalog import picture_rows
+from facesim_index.store.catalog import face_rows, index_state
 from facesim_index.store.sqlite import row_checks
 from facesim_index.store.store import Store
-from facesim_index.upkeep.repairs import forget, repair, verify
+from facesim_index.upkeep.forgetting import forget
+from facesim_index.upkeep.repairs import repair
+from facesim_index.upkeep.verification import verify
 from tests.builders import ingest, new_store, read_here
 from tests.pictures import fake_photo
 
@@ -36,9 +38,9 @@ def store(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def content(store: Store) -> dict[int, tuple[str, bytes]]:
     """Return everything there is: face id to path and embedding."""
     with store.view() as view:
-        ids = picture_rows.face_ids(view.transaction)
+        ids = face_rows.face_ids(view.transaction)
         vectors = view.embeddings(ids)
-        records = picture_rows.faces(view.transaction, ids)
+        records = face_rows.faces(view.transaction, ids)
     return {
         record.face_id: (record.path, vector.tobytes())
         for record, vector in zip(records, vectors, strict=True)
@@ -175,7 +177,7 @@ def test_forgetting_faces_pictures_and_folders(store: Store, photos: Path) -> No
     assert forget(store, [photos], []).faces == 11
     assert content(store) == {}
     with store.catalog.read() as transaction:
-        assert picture_rows.roots(transaction) == []
+        assert index_state.roots(transaction) == []
     store.compact()
     assert not list((store.folder / "segments").iterdir())
     assert not verify(store).problems

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from facesim_index.calibration.degree import Calibration, Evidence, calibrated_degree
+from facesim_index.calibration.degree import calibrated_degree
+from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.export.matches import COLUMNS, write_matches
 from facesim_index.export.matrix import MatrixOptions, write_long

@@ -15,16 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from facesim_index.calibration.degree import (
-    Calibration,
-    Evidence,
-    calibrated_degree,
-    cosine_at_degree,
-    false_match_rate,
-    log10_lr,
-)
+from facesim_index.calibration.curve import false_match_rate, log10_lr
+from facesim_index.calibration.degree import calibrated_degree, cosine_at_degree
 from facesim_index.calibration.heads import COSINE as PLAIN
 from facesim_index.calibration.heads import Head, single_error
+from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.errors import CalibrationError, IndexDamagedError, UsageError
 from facesim_index.export import csv_cells, matrix
 from facesim_index.export.csv_cells import (

@@ -12,21 +12,16 @@ import pytest
 from click.testing import CliRunner
 
 from facesim_index import FaceIndex, compare, doctor
-from facesim_index.calibration.degree import shipped_calibration
+from facesim_index.calibration.shipped import shipped_calibration
 from facesim_index.cli.main import main
+from facesim_index.engine.base import EngineSettings, FaceEngine
 from facesim_index.engine.face_engine import MAX_BATCH
 from facesim_index.engine.fake import fake_identity
-from facesim_index.engine.loading import (
-    EngineSettings,
-    FaceEngine,
-    engine_identity,
-    load_engine,
-    load_networks,
-    probe_provider,
-)
+from facesim_index.engine.loading import engine_identity, load_engine, load_networks
 from facesim_index.engine.local_reader import running_provider
 from facesim_index.engine.runtimes import openvino_network
 from facesim_index.engine.runtimes.openvino_network import openvino_obstacle
+from facesim_index.engine.runtimes.probe import probe_provider
 from facesim_index.errors import EngineMismatchError, ModelError, ProviderError
 from facesim_index.models.resolution import ModelFiles, resolve
 from facesim_index.records import EmbeddedFace, Float64Array

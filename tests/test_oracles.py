@@ -22,13 +22,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import (
-    accuracy_score,
-    brier_score_loss,
-    det_curve,
-    roc_auc_score,
-    roc_curve,
-)
+from sklearn.metrics import accuracy_score, brier_score_loss, det_curve, roc_auc_score, roc_curve
 
 from facesim_index.calibration.fitting.fit import count_cosines
 from facesim_index.calibration.fitting.monotone import SLOPE_COST, Bounds, bounds_of, histogram_of

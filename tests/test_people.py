@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from facesim_index.calibration.degree import Calibration, Evidence, to_json
+from facesim_index.calibration.document import to_json
+from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.index import FaceIndex
@@ -35,7 +36,7 @@ from facesim_index.people.review import doubtful_faces, review_people
 from facesim_index.records import FaceId, Float32Array, Float64Array, Int64Array, PictureReading
 from facesim_index.store.catalog import calibration_rows, people_rows
 from facesim_index.store.store import Store
-from facesim_index.upkeep.repairs import forget
+from facesim_index.upkeep.forgetting import forget
 from tests.builders import FAKE, commit_pictures, new_store, picture, unit_vectors
 
 CURVE = Calibration(

@@ -35,10 +35,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def faces_at(store: Store, path: Path) -> list[int]:
-    from facesim_index.store.catalog import picture_rows
+    from facesim_index.store.catalog import face_rows
 
     with store.catalog.read() as transaction:
-        found = picture_rows.picture_faces(transaction, path)
+        found = face_rows.picture_faces(transaction, path)
     assert found is not None
     return [int(face.face_id) for face in found.faces]
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from facesim_index import FaceIndex
-from facesim_index.calibration.degree import Calibration, Evidence
+from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.engine.fake import FAKE_IDENTITY

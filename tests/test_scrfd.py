@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from facesim_index.engine.loading import EngineSettings, load_networks
+from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.loading import load_networks
 from facesim_index.engine.scrfd import Scrfd
 from facesim_index.models.resolution import resolve
 from facesim_index.records import Float32Array, UInt8Array

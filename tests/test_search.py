@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesim_index.calibration.degree import to_json
+from facesim_index.calibration.document import to_json
 from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.degrees.gallery import gallery_prior
 from facesim_index.engine.fake import FAKE_IDENTITY
@@ -17,8 +17,10 @@ from facesim_index.errors import (
     PictureError,
     UsageError,
 )
-from facesim_index.records import FaceId, QueryAnswer
-from facesim_index.search.queries import QueryOptions, compare_pictures, query_face, query_picture
+from facesim_index.records import FaceId
+from facesim_index.search.answers import QueryAnswer
+from facesim_index.search.comparison import compare_pictures
+from facesim_index.search.queries import QueryOptions, query_face, query_picture
 from facesim_index.store.catalog import calibration_rows
 from facesim_index.store.store import Store
 from tests.builders import FAKE, ingest, new_store

@@ -14,17 +14,9 @@ from facesim_index.display.drawing import Pen
 from facesim_index.display.sheet import MOST_MATCHES, crop_from_file, draw_sheet, save_sheet
 from facesim_index.engine.alignment import ARCFACE_LANDMARKS
 from facesim_index.errors import StorageError, UsageError
-from facesim_index.pictures.decoding import read_bytes
-from facesim_index.records import (
-    Box,
-    FaceAnswer,
-    FaceId,
-    FileStamp,
-    Float32Array,
-    Match,
-    QueryAnswer,
-    UInt8Array,
-)
+from facesim_index.pictures.files import read_bytes
+from facesim_index.records import Box, FaceId, FileStamp, Float32Array, UInt8Array
+from facesim_index.search.answers import FaceAnswer, Match, QueryAnswer
 from tests.pictures import png
 
 SIDE_PX = 160

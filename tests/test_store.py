@@ -14,36 +14,25 @@ from facesim_index.errors import (
     IndexLockedError,
     IndexNotFoundError,
 )
-from facesim_index.records import (
-    EngineIdentity,
-    FaceId,
-    Failure,
-    FailureCode,
-    ImageStatus,
-)
-from facesim_index.store.catalog import picture_rows
-from facesim_index.store.store import MERGE_FAN, Batch, Store
-from facesim_index.upkeep.repairs import verify
-from tests.builders import (
-    commit_pictures,
-    failed,
-    link,
-    new_store,
-    picture,
-    unit_vectors,
-)
+from facesim_index.records import EngineIdentity, FaceId, Failure, FailureCode, ImageStatus
+from facesim_index.store.catalog import face_rows, index_state, picture_rows
+from facesim_index.store.compaction import MERGE_FAN
+from facesim_index.store.records import Batch
+from facesim_index.store.store import Store
+from facesim_index.upkeep.verification import verify
+from tests.builders import commit_pictures, failed, link, new_store, picture, unit_vectors
 
 VECTORS = unit_vectors(200, 11)
 
 
 def face_ids(store: Store) -> list[int]:
     with store.catalog.read() as transaction:
-        return [int(face_id) for face_id in picture_rows.face_ids(transaction)]
+        return [int(face_id) for face_id in face_rows.face_ids(transaction)]
 
 
 def counts(store: Store) -> dict[str, int]:
     with store.catalog.read() as transaction:
-        return picture_rows.counts(transaction)
+        return index_state.counts(transaction)
 
 
 def segment_files(store: Store) -> list[str]:
@@ -52,7 +41,7 @@ def segment_files(store: Store) -> list[str]:
 
 def named_segments(store: Store) -> list[str]:
     with store.catalog.read() as transaction:
-        return sorted(segment.name for segment in picture_rows.segments(transaction))
+        return sorted(segment.name for segment in index_state.segments(transaction))
 
 
 def test_what_was_committed_is_found_by_another_handle(tmp_path: Path) -> None:
@@ -62,7 +51,7 @@ def test_what_was_committed_is_found_by_another_handle(tmp_path: Path) -> None:
             [found] = view.search(VECTORS[1:2], 5)
             assert found.face_ids.tolist() == [2, 1]
             assert found.cosines[0] == pytest.approx(1.0, abs=1e-3)
-            [record] = picture_rows.faces(view.transaction, np.array([2]))
+            [record] = face_rows.faces(view.transaction, np.array([2]))
             assert (record.path, record.ordinal) == ("/p/a.jpg", 1)
             assert record.box.x == 50.0
             np.testing.assert_array_equal(
@@ -85,7 +74,7 @@ def test_copies_share_one_image(tmp_path: Path) -> None:
         one = picture("a", VECTORS[:1])
         store.commit(Batch([one, one], [link("/p/a.jpg", one), link("/q/b.jpg", one)]))
         with store.view() as view:
-            [record] = picture_rows.faces(view.transaction, np.array([1]))
+            [record] = face_rows.faces(view.transaction, np.array([1]))
         assert record.paths == ("/p/a.jpg", "/q/b.jpg")
         assert counts(store)["images"] == 1
 

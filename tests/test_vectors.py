@@ -9,18 +9,13 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from facesim_index.errors import IndexDamagedError, StorageError
-from facesim_index.records import Float32Array, Int64Array, SegmentId
+from facesim_index.records import Float32Array, Int64Array
+from facesim_index.store.records import SegmentId
 from facesim_index.store.segments import segment as vectors
+from facesim_index.store.segments.neighbours import exact_cosines
 from facesim_index.store.segments.search import search_segments
-from facesim_index.store.segments.segment import (
-    Segment,
-    check_embeddings,
-    exact_cosines,
-    file_sha256,
-    gather,
-    merged_rows,
-    write_segment,
-)
+from facesim_index.store.segments.segment import Segment, file_sha256, gather
+from facesim_index.store.segments.writer import check_embeddings, merged_rows, write_segment
 from tests.builders import DIMENSION, unit_vectors
 
 NOBODY = np.empty(0, dtype=np.int64)
@@ -128,7 +123,7 @@ def test_no_segment_gives_no_neighbour() -> None:
 def test_merging_leaves_out_removed_faces_and_changes_no_bit(
     tmp_path: Path, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facesim_index.store.segments.segment._MERGED_AT_ONCE", at_once)
+    monkeypatch.setattr("facesim_index.store.segments.writer._MERGED_AT_ONCE", at_once)
     vectors = unit_vectors(30, 5)
     parts = [
         write(tmp_path, 1, np.arange(10), vectors[:10]),

@@ -12,14 +12,18 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from facesim_index.errors import DamagedSegmentError, IndexDamagedError, StorageError
-from facesim_index.records import FaceId, Float32Array, Int64Array, SegmentId
+from facesim_index.records import FaceId, Float32Array, Int64Array
+from facesim_index.store.records import SegmentId
 from facesim_index.store.segments import coarse
 from facesim_index.store.segments import search as vectors_search
 from facesim_index.store.segments.coarse import CoarseCodes, coarse_path, read_coarse, write_coarse
+from facesim_index.store.segments.neighbours import Neighbours
 from facesim_index.store.segments.search import search_segments
-from facesim_index.store.segments.segment import Neighbours, Segment, write_segment
+from facesim_index.store.segments.segment import Segment
+from facesim_index.store.segments.writer import write_segment
 from facesim_index.store.store import Store
-from facesim_index.upkeep.repairs import repair, verify
+from facesim_index.upkeep.repairs import repair
+from facesim_index.upkeep.verification import verify
 from facesim_index.utils.half_precision import widened
 from tests.builders import DIMENSION, commit_pictures, new_store, picture, read_here, unit_vectors
 

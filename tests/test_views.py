@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from facesim_index.engine.base import EngineSettings, FaceEngine
 from facesim_index.engine.face_engine import LEAST_VIEW_PX
-from facesim_index.engine.loading import EngineSettings, FaceEngine, load_engine
+from facesim_index.engine.loading import load_engine
 from facesim_index.errors import PictureError
 from facesim_index.models.resolution import resolve
 from facesim_index.pictures import decoding

@@ -20,16 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from facesim_index.calibration.degree import (
-    Calibration,
-    Evidence,
-    HeldOutCheck,
-    calibrated_degree,
-    check_curve,
-    to_json,
-)
+from facesim_index.calibration.degree import calibrated_degree
+from facesim_index.calibration.document import to_json
 from facesim_index.calibration.fitting.fit import LabelledScores, Method, choose_method, fit_scores
-from facesim_index.engine.loading import EngineSettings, engine_identity
+from facesim_index.calibration.fitting.held_out import check_curve
+from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
+from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.loading import engine_identity
 from facesim_index.engine.reading import make_reader
 from facesim_index.metrics.scoring import expected_calibration_error
 from facesim_index.models.resolution import resolve

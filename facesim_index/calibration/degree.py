@@ -9,44 +9,15 @@ score is the cosine, unless the calibration has a learned head::
 Arrays in, arrays out; nothing here knows where a calibration is kept.
 """
 
-import functools
-import importlib.resources
 import math
 
 import numpy as np
 
-from facesim_index.calibration.curve import (
-    bound_reached,
-    false_match_rate,
-    log10_lr,
-    log10_lr_interval,
-)
-from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck, from_json, to_json
+from facesim_index.calibration.curve import log10_lr
+from facesim_index.calibration.record import Calibration
 from facesim_index.errors import CalibrationError
-from facesim_index.metrics import scoring
 from facesim_index.records import Float32Array, Float64Array
 
-__all__ = [
-    "Calibration",
-    "Evidence",
-    "HeldOutCheck",
-    "bound_reached",
-    "calibrated_degree",
-    "check_curve",
-    "cosine_at_degree",
-    "degree_from_log10_lr",
-    "false_match_rate",
-    "from_json",
-    "held_out_figures",
-    "log10_lr",
-    "log10_lr_interval",
-    "shipped_calibration",
-    "support_phrase",
-    "to_json",
-]
-
-_FALSE_MATCH_RATES = (1e-3, 1e-4)
-_MIN_FALSE_MATCHES = 10
 _LN_10 = math.log(10.0)
 _LOG10_ODDS_LIMIT = 307.0
 _HIGHEST_DEGREE = math.nextafter(1.0, 0.0)
@@ -226,125 +197,3 @@ def cosine_at_degree(degree: float, curve: Calibration, *, prior: float = 0.5) -
         middle = (below + reached) / 2.0
         below, reached = (below, middle) if has_degree(middle) else (middle, reached)
     return reached
-
-
-def check_curve(
-    curve: Calibration,
-    genuine_cosine: Float32Array | Float64Array,
-    impostor_cosine: Float32Array | Float64Array,
-    *,
-    data: str,
-    n_people: int,
-) -> HeldOutCheck:
-    """Measure a curve on labelled pairs of people it was not fitted on.
-
-    Parameters
-    ----------
-    curve : Calibration
-    genuine_cosine, impostor_cosine : ndarray of shape (n_pairs,)
-        Scores, by the head of the curve, of pairs that show one person, and two.
-    data : str
-        Which pairs, for people.
-    n_people : int
-        How many people they show.
-
-    Returns
-    -------
-    HeldOutCheck
-        Figures rounded to 5 decimals.
-
-    Raises
-    ------
-    CalibrationError
-        A class has no pair, or a score is not one.
-    """
-    return held_out_figures(
-        (log10_lr(genuine_cosine, curve), log10_lr(impostor_cosine, curve)),
-        (genuine_cosine, impostor_cosine),
-        data=data,
-        n_people=n_people,
-    )
-
-
-def held_out_figures(
-    claims: tuple[Float64Array, Float64Array],
-    scores: tuple[Float32Array | Float64Array, Float32Array | Float64Array],
-    *,
-    data: str,
-    n_people: int,
-) -> HeldOutCheck:
-    """Return the figures of what was claimed of genuine and of impostor pairs.
-
-    Parameters
-    ----------
-    claims : (ndarray of shape (n_genuine,), ndarray of shape (n_impostor,)), float64
-        Log10 likelihood ratios.
-    scores : (ndarray of shape (n_genuine,), ndarray of shape (n_impostor,))
-        The scores that they were made of.
-    data : str
-        Which pairs, for people.
-    n_people : int
-        How many people they show.
-
-    Returns
-    -------
-    HeldOutCheck
-        Figures rounded to 5 decimals.
-
-    Raises
-    ------
-    CalibrationError
-        A class has no pair.
-    """
-    genuine_lr, impostor_lr = claims
-    genuine, impostor = scores
-    ece = scoring.expected_calibration_error(
-        degree_from_log10_lr(genuine_lr), degree_from_log10_lr(impostor_lr)
-    )
-    return HeldOutCheck(
-        data=data,
-        n_people=n_people,
-        n_genuine=int(genuine.size),
-        n_impostor=int(impostor.size),
-        cllr=round(scoring.cllr(genuine_lr, impostor_lr), 5),
-        min_cllr=round(scoring.min_cllr(genuine, impostor), 5),
-        ece=round(ece, 5),
-        eer=round(scoring.equal_error_rate(genuine, impostor), 5),
-        true_match_rates=tuple(
-            (fmr, round(scoring.true_match_rate(genuine, impostor, fmr=fmr), 5))
-            for fmr in _FALSE_MATCH_RATES
-            if fmr * impostor.size >= _MIN_FALSE_MATCHES
-        ),
-    )
-
-
-def shipped_calibration(engine_key: str) -> Calibration | None:
-    """Return the calibration that comes with the package for an engine.
-
-    Parameters
-    ----------
-    engine_key : str
-        `EngineIdentity.key`.
-
-    Returns
-    -------
-    Calibration or None
-        None when the package has none for exactly these weights and this preprocessing.
-
-    Raises
-    ------
-    CalibrationError
-        A file of the package is damaged.
-    """
-    return _shipped().get(engine_key)
-
-
-@functools.cache
-def _shipped() -> dict[str, Calibration]:
-    folder = importlib.resources.files("facesim_index.calibration.data")
-    curves = [
-        from_json(entry.read_text(encoding="utf-8"))
-        for entry in folder.iterdir()
-        if entry.name.endswith(".json")
-    ]
-    return {curve.engine_key: curve for curve in curves}

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facesim_index.calibration.degree import (
-    Calibration,
+from facesim_index.calibration.curve import (
     bound_reached,
-    degree_from_log10_lr,
     false_match_rate,
     log10_lr,
     log10_lr_interval,
 )
+from facesim_index.calibration.degree import degree_from_log10_lr
+from facesim_index.calibration.record import Calibration
 from facesim_index.records import EngineIdentity, Float64Array
 
 

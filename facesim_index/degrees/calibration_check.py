@@ -11,8 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from facesim_index.calibration.degree import Calibration, check_curve, false_match_rate, log10_lr
-from facesim_index.calibration.record import HeldOutCheck
+from facesim_index.calibration.curve import false_match_rate, log10_lr
+from facesim_index.calibration.fitting.held_out import check_curve
+from facesim_index.calibration.fitting.labelled_data import LabelledData
+from facesim_index.calibration.record import Calibration, HeldOutCheck
 from facesim_index.degrees.impostors import (
     AcrossPairs,
     SameImagePair,
@@ -20,11 +22,9 @@ from facesim_index.degrees.impostors import (
     across_pairs,
     same_image_pairs,
 )
-from facesim_index.labels.face_pairs import BoolArray
-from facesim_index.labels.labelled_data import LabelledData
 from facesim_index.metrics.grouped_rates import Groups, interval
-from facesim_index.records import Float64Array, Int64Array
-from facesim_index.store.store import View
+from facesim_index.records import BoolArray, Float64Array, Int64Array
+from facesim_index.store.view import View
 
 FALSE_MATCH_RATES = (1e-1, 1e-2, 1e-3, 1e-4)
 TOLERANCE = 2.0

@@ -28,13 +28,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facesim_index.calibration.degree import Calibration, log10_lr
+from facesim_index.calibration.curve import log10_lr
 from facesim_index.calibration.heads import COSINE, Head
+from facesim_index.calibration.record import Calibration
 from facesim_index.errors import IndexDamagedError
 from facesim_index.metrics.label_shift import KnownBefore, credible_interval, most_likely_shares
 from facesim_index.records import Float32Array, Float64Array, Int64Array
-from facesim_index.store.catalog import picture_rows, writing
-from facesim_index.store.store import Store, View
+from facesim_index.store.catalog import face_rows, index_state, writing
+from facesim_index.store.store import Store
+from facesim_index.store.view import View
 
 METHOD_EM = "EM for label shift"
 METHOD_RULE = "rule of thumb 1/(n_faces + 1)"
@@ -299,7 +301,7 @@ def refresh_gallery_prior(store: Store) -> GalleryPrior | None:
     with store.catalog.write() as transaction:
         writing.put_prior_estimate(
             transaction,
-            picture_rows.PriorEstimate(
+            index_state.PriorEstimate(
                 generation=generation,
                 calibration=curve.name,
                 curve_sha256=_fingerprint(curve),
@@ -323,7 +325,7 @@ _estimated: weakref.WeakKeyDictionary[Store, tuple[tuple[int, str], GalleryPrior
 
 def _stored(view: View, curve: Calibration) -> GalleryPrior | None:
     """Return the stored estimate if it is of this generation and this very curve."""
-    row = picture_rows.prior_estimate(view.transaction)
+    row = index_state.prior_estimate(view.transaction)
     if row is None or (row.generation, row.curve_sha256) != (view.generation, _fingerprint(curve)):
         return None
     return GalleryPrior(
@@ -351,7 +353,7 @@ def _count_rows(
     """Add the scores of some faces with all faces of other pictures to their groups' counts."""
     vectors = head.transform(view.embeddings(rows))
     order = np.argsort(rows)
-    row_ids, mate_ids = picture_rows.faces_of_same_images(view.transaction, rows)
+    row_ids, mate_ids = face_rows.faces_of_same_images(view.transaction, rows)
     apart_rows = order[np.searchsorted(rows, row_ids, sorter=order)]
     first = int(group[0])
     spread = ((group - first) * (BINS + 1))[:, None]

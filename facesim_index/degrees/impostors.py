@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from facesim_index.calibration.heads import COSINE, Head
-from facesim_index.labels.face_pairs import linked_people
+from facesim_index.metrics.linking import linked_people
 from facesim_index.records import Box, FaceRecord, Float64Array, Int64Array
-from facesim_index.store.catalog import picture_rows
-from facesim_index.store.store import View
+from facesim_index.store.catalog import face_rows
+from facesim_index.store.view import View
 
 SAME_FACE_COSINE = 0.8
 SAME_FACE_OVERLAP = 0.3
@@ -100,9 +100,9 @@ def same_image_pairs(view: View, head: Head = COSINE) -> SameImagePairs:
     scores, images = [np.empty(0)], [np.empty(0, dtype=np.int64)]
     highest: list[SameImagePair] = []
     n_doubtful = 0
-    living = picture_rows.face_ids(view.transaction)
+    living = face_rows.face_ids(view.transaction)
     for start in range(0, living.size, _FACES_AT_ONCE):
-        first, second = picture_rows.faces_of_same_images(
+        first, second = face_rows.faces_of_same_images(
             view.transaction, living[start : start + _FACES_AT_ONCE]
         )
         # A pair counts once: with the part that holds its lower id.
@@ -111,7 +111,7 @@ def same_image_pairs(view: View, head: Head = COSINE) -> SameImagePairs:
             continue
         ids, place = np.unique(np.concatenate((first, second)), return_inverse=True)
         a, b = place[: first.size], place[first.size :]
-        faces = picture_rows.faces(view.transaction, ids)
+        faces = face_rows.faces(view.transaction, ids)
         embeddings = view.embeddings(ids)
         cosine = np.clip(COSINE.listed_scores(embeddings[a], embeddings[b]), -1.0, 1.0)
         score = cosine
@@ -158,8 +158,8 @@ def across_pairs(
     AcrossPairs
     """
     rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.permutation(picture_rows.face_ids(view.transaction))[:MAX_FACES])
-    faces = picture_rows.faces(view.transaction, chosen)
+    chosen = np.sort(rng.permutation(face_rows.face_ids(view.transaction))[:MAX_FACES])
+    faces = face_rows.faces(view.transaction, chosen)
     image = np.array([face.image_id for face in faces], dtype=np.int64)
     made = head.transform(view.embeddings(chosen))
     first, second = np.triu_indices(chosen.size, 1)

@@ -6,7 +6,9 @@ The one that comes with the package for the index's engine is always among them.
 from dataclasses import dataclass
 from pathlib import Path
 
-from facesim_index.calibration.degree import Calibration, from_json, shipped_calibration, to_json
+from facesim_index.calibration.document import from_json, to_json
+from facesim_index.calibration.record import Calibration
+from facesim_index.calibration.shipped import shipped_calibration
 from facesim_index.degrees.gallery import refresh_gallery_prior
 from facesim_index.errors import CalibrationError, EngineMismatchError, UsageError
 from facesim_index.records import EngineIdentity

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from facesim_index.calibration.degree import Calibration
+from facesim_index.calibration.record import Calibration
 from facesim_index.degrees.gallery import gallery_prior
 from facesim_index.errors import CalibrationError
 from facesim_index.records import PriorSource
-from facesim_index.store.store import Store, View
+from facesim_index.store.store import Store
+from facesim_index.store.view import View
 
 Prior = float | Literal["gallery"]
 

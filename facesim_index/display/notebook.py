@@ -19,7 +19,8 @@ from facesim_index.display.sheet import MOST_MATCHES, file_crops
 from facesim_index.ingest.run import IngestSummary
 from facesim_index.people.edits import PersonFace, PersonFaces
 from facesim_index.people.review import DoubtfulFace, LikelyMerge, Review, Side
-from facesim_index.records import Comparison, FaceAnswer, Float32Array, Match, QueryAnswer
+from facesim_index.records import Float32Array
+from facesim_index.search.answers import Comparison, FaceAnswer, Match, QueryAnswer
 from facesim_index.store.catalog.people_rows import PersonRow, PersonRows
 from facesim_index.upkeep.status import IndexStatus
 from facesim_index.utils.notebook_hook import draws

@@ -12,9 +12,11 @@ from PIL import Image, ImageDraw
 from facesim_index.display.crops import crop_face
 from facesim_index.display.drawing import PAPER, Colour, Pen
 from facesim_index.errors import PictureError, UsageError
-from facesim_index.pictures.decoding import decode, read_bytes
+from facesim_index.pictures.decoding import decode
+from facesim_index.pictures.files import read_bytes
 from facesim_index.pictures.views import View
-from facesim_index.records import FaceAnswer, Float32Array, Match, QueryAnswer, UInt8Array
+from facesim_index.records import Float32Array, UInt8Array
+from facesim_index.search.answers import FaceAnswer, Match, QueryAnswer
 from facesim_index.utils.files import atomic_output
 from facesim_index.utils.text import last_part
 

@@ -6,132 +6,36 @@ Nothing here downloads or writes anything, and importing it imports no runtime.
 """
 
 import contextlib
-import ctypes
-import io
-import os
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import cv2
 import numpy as np
 
 from facesim_index.engine.alignment import ARCFACE_SIDE_PX
 from facesim_index.engine.arcface import ArcFace
+from facesim_index.engine.base import (
+    EMBEDDING_DIMENSION,
+    PREPROCESSING_VERSION,
+    EngineSettings,
+    FaceEngine,
+)
 from facesim_index.engine.detection import OVERVIEW_PX
 from facesim_index.engine.face_engine import InsightFaceEngine
 from facesim_index.engine.fake import FakeEngine, fake_identity
 from facesim_index.engine.runtimes.onnx_graph import (
-    probe_graph,
     read_graph,
     recogniser_scaling,
     with_free_outputs,
     with_quick_prelu,
 )
-from facesim_index.engine.runtimes.openvino_network import OpenVinoNetwork, openvino_obstacle
+from facesim_index.engine.runtimes.onnxruntime_network import OnnxRuntimeNetwork, load_network
+from facesim_index.engine.runtimes.openvino_network import OpenVinoNetwork
+from facesim_index.engine.runtimes.probe import probe_provider
 from facesim_index.engine.scrfd import LAYOUTS, Scrfd
-from facesim_index.errors import FacesimError, ModelError, ProviderError, UsageError
+from facesim_index.errors import FacesimError, ModelError, UsageError
 from facesim_index.models.resolution import ModelFiles
-from facesim_index.pictures.views import Pixels
-from facesim_index.records import (
-    Augment,
-    EmbeddedFace,
-    EngineIdentity,
-    Float32Array,
-    Numerics,
-    UInt8Array,
-)
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
-    from onnxruntime import InferenceSession
-
-#: Raise it whenever a step from the file's bytes to the embedding changes its outcome:
-#: decoding, the scales and the merging of detection, alignment, or the recogniser's input.
-#: Embeddings of different versions are not compared.
-PREPROCESSING_VERSION = 3
-
-#: Every published InsightFace recogniser gives this many numbers.
-EMBEDDING_DIMENSION = 512
-
-_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-
-Provider = Literal["auto", "cpu", "cuda", "openvino"]
-
-_PROVIDERS = get_args(Provider)
-
-
-class FaceEngine(Protocol):
-    """What turns pictures into embedded faces."""
-
-    @property
-    def identity(self) -> EngineIdentity:
-        """Which computation makes the embeddings."""
-        ...
-
-    @property
-    def provider(self) -> str:
-        """What it really runs on: ``cpu``, ``cuda`` or ``openvino``."""
-        ...
-
-    def embed_faces(self, rgb: UInt8Array) -> tuple[EmbeddedFace, ...]:
-        """Return the faces of a picture of shape (height, width, 3), left to right."""
-        ...
-
-    def embed_picture(self, pixels: Pixels) -> tuple[EmbeddedFace, ...]:
-        """Return the faces of a picture that is decoded as far as needed, left to right."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """How to load an engine; small, and picklable for worker processes.
-
-    Attributes
-    ----------
-    model : ModelFiles or None
-        None: the fake engine.
-    provider : {"auto", "cpu", "cuda", "openvino"}, default="auto"
-        ``auto`` takes CUDA where it really runs, and what can compute in the `numerics`.
-        ``openvino`` runs the recogniser; detection stays on the CPU's own runtime.
-    min_detection : float, default=0.5
-        Faces with a lower detection score are left out; in (0, 1].
-    min_face_px : int, default=20
-        Faces whose box has a shorter side, in pixels of the full picture, are left out.
-    threads : int, default=1
-        Threads of one engine.  More workers of one thread each use a processor better.
-    augment : {"none", "flip"}, default="none"
-        ``flip`` embeds each aligned face and its mirror image, and takes the unit-norm sum:
-        other embeddings, of an engine of their own.
-    numerics : {"fp32", "bf16"}, default="fp32"
-        ``bf16``: the recogniser computes in bfloat16, on ``openvino`` and a processor that can, in
-        three fifths of the time; other embeddings too.
-    """
-
-    model: ModelFiles | None
-    provider: Provider = "auto"
-    min_detection: float = 0.5
-    min_face_px: int = 20
-    threads: int = 1
-    augment: Augment = "none"
-    numerics: Numerics = "fp32"
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.min_detection <= 1.0:
-            raise UsageError(f"min_detection must be in (0, 1], not {self.min_detection}")
-        if self.min_face_px < 0:
-            raise UsageError(f"min_face_px must not be negative, but is {self.min_face_px}")
-        if self.threads < 1:
-            raise UsageError(f"threads must be at least 1, not {self.threads}")
-        _check_provider(self.provider)
-        if self.augment not in ("none", "flip"):
-            raise UsageError(f"augment must be none or flip, not {self.augment!r}")
-        if self.numerics not in ("fp32", "bf16"):
-            raise UsageError(f"numerics must be fp32 or bf16, not {self.numerics!r}")
+from facesim_index.records import EngineIdentity, Numerics
 
 
 def engine_identity(settings: EngineSettings) -> EngineIdentity:
@@ -192,47 +96,6 @@ def load_engine(settings: EngineSettings) -> FaceEngine:
     )
 
 
-def probe_provider(requested: str, numerics: Numerics = "fp32") -> Provider:
-    """Decide what an engine runs on, by trying it.
-
-    Parameters
-    ----------
-    requested : {"auto", "cpu", "cuda", "openvino"}
-    numerics : {"fp32", "bf16"}, default="fp32"
-
-    Returns
-    -------
-    provider : {"cpu", "cuda", "openvino"}
-
-    Raises
-    ------
-    ProviderError
-        What was requested does not run here; the message says what to do.
-    UsageError
-        Anything else was requested.
-    """
-    _check_provider(requested)
-    if numerics == "bf16" and requested in ("cpu", "cuda"):
-        raise ProviderError(
-            f"The provider {requested} does not compute in bf16; choose the provider openvino."
-        )
-    if numerics == "bf16" or requested == "openvino":
-        if missing := openvino_obstacle(numerics):
-            raise ProviderError(
-                f"{'An engine of bf16' if numerics == 'bf16' else 'OpenVINO'} cannot run here: "
-                f"{missing}."
-            )
-        return "openvino"
-    if requested == "cpu":
-        return "cpu"
-    obstacle = _cuda_obstacle()
-    if not obstacle:
-        return "cuda"
-    if requested == "cuda":
-        raise ProviderError(f"CUDA cannot run here: {obstacle}  Or choose the provider cpu.")
-    return "cpu"
-
-
 def load_networks(settings: EngineSettings) -> tuple[Scrfd, ArcFace, str]:
     """Load the detector and the recogniser of a model, and say what they run on.
 
@@ -266,14 +129,9 @@ def load_networks(settings: EngineSettings) -> tuple[Scrfd, ArcFace, str]:
     return detector, recogniser, provider
 
 
-def _check_provider(provider: str) -> None:
-    if provider not in _PROVIDERS:
-        raise UsageError(f"provider must be {', '.join(_PROVIDERS)}, not {provider!r}")
-
-
 def _load_detector(path: Path, sha256: str, provider: str, threads: int) -> Scrfd:
     with _model_errors(path, "a SCRFD detector with landmarks"):
-        network = _network(with_free_outputs(read_graph(path, sha256)), provider, threads)
+        network = load_network(with_free_outputs(read_graph(path, sha256)), provider, threads)
         outputs = network.run(np.zeros((1, 3, OVERVIEW_PX, OVERVIEW_PX), dtype=np.float32))
         per_place, strides = LAYOUTS.get(len(outputs), (0, ()))
         # Scores of all strides come first, then the boxes, then the landmarks.
@@ -296,11 +154,11 @@ def _load_recogniser(
         model = read_graph(path, files.recogniser_sha256)
         mean, divisor = recogniser_scaling(model)
         graph = with_quick_prelu(with_free_outputs(model))
-        network: _RuntimeNetwork | OpenVinoNetwork
+        network: OnnxRuntimeNetwork | OpenVinoNetwork
         if provider == "openvino":
             network = OpenVinoNetwork(graph, numerics, threads)
         else:
-            network = _network(graph, provider, threads)
+            network = load_network(graph, provider, threads)
         inputs, outputs = network.input_shapes, network.output_shapes
         if len(inputs) != 1 or len(outputs) != 1 or inputs[0][1:] != wanted:
             raise ModelError(
@@ -316,33 +174,6 @@ def _load_recogniser(
     return ArcFace(network, input_mean=mean, input_std=divisor)
 
 
-class _RuntimeNetwork:
-    """A network in an ONNX Runtime session."""
-
-    def __init__(self, session: "InferenceSession") -> None:
-        self._session = session
-        self._input = session.get_inputs()[0].name
-
-    @property
-    def input_shapes(self) -> list[list[object]]:
-        """As the graph declares them; free axes by name."""
-        return [list(value.shape) for value in self._session.get_inputs()]
-
-    @property
-    def output_shapes(self) -> list[list[object]]:
-        """As the graph declares them; free axes by name."""
-        return [list(value.shape) for value in self._session.get_outputs()]
-
-    def run(self, blob: Float32Array) -> list[Float32Array]:
-        """Return the outputs for one input."""
-        outputs: list[Float32Array] = self._session.run(None, {self._input: blob})
-        return outputs
-
-
-def _network(model: "ModelProto", provider: str, threads: int) -> _RuntimeNetwork:
-    return _RuntimeNetwork(_session(model, provider, threads))
-
-
 @contextlib.contextmanager
 def _model_errors(path: Path, wanted: str) -> Iterator[None]:
     """Name the file in whatever the ONNX libraries raise; their classes share no base."""
@@ -354,77 +185,3 @@ def _model_errors(path: Path, wanted: str) -> Iterator[None]:
         raise ModelError(
             f"{path} cannot be loaded as {wanted}: {error}; check it with: facesim models verify"
         ) from error
-
-
-def _session(model: "ModelProto", provider: str, threads: int) -> "InferenceSession":
-    onnxruntime = _runtime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # Plans kept for every batch size cost 15 MB and gain nothing.  The arena is worth its
-    # memory, and bounded, because few input sizes ever occur.
-    options.enable_mem_pattern = False
-    # TensorFloat-32 keeps three digits: too few to compare with embeddings made on a CPU.
-    wanted = [(_CUDA, {"use_tf32": "0"}), _CPU] if provider == "cuda" else [_CPU]
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), sess_options=options, providers=wanted
-    )
-    session.disable_fallback()
-    if provider == "cuda" and session.get_providers()[0] != _CUDA:
-        raise ProviderError("CUDA ran a moment ago and refuses now; see nvidia-smi.")
-    return session
-
-
-def _runtime() -> ModuleType:
-    """Import ONNX Runtime such that it writes no telemetry identifier."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # It is read when the runtime is first imported.
-    import onnxruntime
-
-    runtime: ModuleType = onnxruntime
-    return runtime
-
-
-@cache
-def _cuda_obstacle() -> str:
-    """Say why CUDA does not run in this process; empty when it does."""
-    if _cuda_devices() == 0:
-        return "the NVIDIA driver is missing or sees no GPU; nvidia-smi should list one."
-    onnxruntime = _runtime()
-    import insightface.model_zoo.onnxruntime_utils as insightface_runtime
-
-    if _CUDA not in onnxruntime.get_available_providers():
-        return (
-            "this onnxruntime is built without it; uninstall onnxruntime, then install "
-            "onnxruntime-gpu."
-        )
-    said = io.StringIO()
-    # The runtime reports a missing library on stderr and goes on; the probe answers instead.
-    onnxruntime.set_default_logger_severity(4)
-    try:
-        with contextlib.redirect_stdout(said):
-            insightface_runtime.preload_cuda_libraries([_CUDA])
-            session = _session(probe_graph(), "cuda", 1)
-            session.run(None, {"x": np.zeros(1, dtype=np.float32)})
-    except Exception as error:
-        said.write(f" {error}")
-    else:
-        return ""
-    finally:
-        onnxruntime.set_default_logger_severity(2)
-    return (
-        "there is a GPU, but onnxruntime cannot use it; install the CUDA and cuDNN libraries "
-        f"that this onnxruntime-gpu was built for. ({' '.join(said.getvalue().split())})"
-    )
-
-
-def _cuda_devices() -> int:
-    """Ask the driver itself for the number of GPUs: unlike the runtime it prints nothing."""
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-        count = ctypes.c_int(0)
-        if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-            return 0
-    except (OSError, AttributeError):
-        return 0
-    return count.value

@@ -4,8 +4,9 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from facesim_index.engine.loading import EngineSettings, Provider, probe_provider
+from facesim_index.engine.base import EngineSettings, Provider
 from facesim_index.engine.reading import make_reader
+from facesim_index.engine.runtimes.probe import probe_provider
 from facesim_index.models.resolution import pack_name, resolve
 from facesim_index.records import Augment, Failure, Numerics, PictureReading
 from facesim_index.utils.threads import usable_cores

@@ -3,15 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from facesim_index.engine.loading import EngineSettings, FaceEngine, load_engine
+from facesim_index.engine.base import EngineSettings, FaceEngine
+from facesim_index.engine.loading import load_engine
 from facesim_index.errors import PictureError
-from facesim_index.pictures.decoding import (
-    MAX_PIXELS,
-    content_hash,
-    open_picture,
-    read_bytes,
-    use_one_thread,
-)
+from facesim_index.pictures.decoding import MAX_PIXELS, open_picture, use_one_thread
+from facesim_index.pictures.files import content_hash, read_bytes
 from facesim_index.records import Failure, FailureCode, FileStamp, PictureInfo, PictureReading
 
 _TOO_LITTLE_MEMORY = "there is not enough memory for this picture"

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from facesim_index import __version__
-from facesim_index.calibration.degree import Calibration
+from facesim_index.calibration.record import Calibration
 from facesim_index.errors import StorageError, UsageError
 from facesim_index.evaluation.figure_table import (
     COLUMNS,

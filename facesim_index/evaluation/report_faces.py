@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facesim_index.calibration.degree import Calibration, degree_from_log10_lr
+from facesim_index.calibration.degree import degree_from_log10_lr
+from facesim_index.calibration.record import Calibration
 from facesim_index.display.sheet import crop_from_file
 from facesim_index.evaluation.identification import Searches
 from facesim_index.evaluation.verification import LabelledPictures, evidence_of

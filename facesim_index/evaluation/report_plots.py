@@ -4,12 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facesim_index.calibration.degree import (
-    Calibration,
-    degree_from_log10_lr,
-    log10_lr,
-    log10_lr_interval,
-)
+from facesim_index.calibration.curve import log10_lr, log10_lr_interval
+from facesim_index.calibration.degree import degree_from_log10_lr
+from facesim_index.calibration.record import Calibration
 from facesim_index.evaluation import plots
 from facesim_index.evaluation.identification import Identification, Searches
 from facesim_index.evaluation.verification import Evaluation, LabelledPictures, evidence_of

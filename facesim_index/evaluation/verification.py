@@ -11,19 +11,16 @@ from typing import Literal
 
 import numpy as np
 
-from facesim_index.calibration.degree import (
-    Calibration,
-    cosine_at_degree,
-    degree_from_log10_lr,
-    log10_lr,
-)
+from facesim_index.calibration.curve import log10_lr
+from facesim_index.calibration.degree import cosine_at_degree, degree_from_log10_lr
 from facesim_index.calibration.heads import COSINE, Head
+from facesim_index.calibration.record import Calibration
 from facesim_index.errors import CalibrationError
 from facesim_index.labels.embeddings import EmbeddingIndex, embeddings_of
-from facesim_index.labels.face_pairs import linked_people
 from facesim_index.labels.pair_lists import PairList
 from facesim_index.metrics import scoring
 from facesim_index.metrics.bootstrap import pairs_drawn_anew, percentile_intervals
+from facesim_index.metrics.linking import linked_people
 from facesim_index.metrics.verification import (
     BoolArray,
     FoldAccuracy,

@@ -8,15 +8,10 @@ if TYPE_CHECKING:
     from facesim_index.people.edits import PersonFace
     from facesim_index.people.grouping import PeopleSummary
     from facesim_index.people.review import Review, Side
-    from facesim_index.records import (
-        Box,
-        Comparison,
-        FaceAnswer,
-        FailedFile,
-        Match,
-        QueryAnswer,
-    )
+    from facesim_index.records import Box
+    from facesim_index.search.answers import Comparison, FaceAnswer, Match, QueryAnswer
     from facesim_index.store.catalog.people_rows import PersonRow
+    from facesim_index.store.records import FailedFile
     from facesim_index.upkeep.status import IndexStatus
 
 Document = dict[str, object]

@@ -5,8 +5,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from facesim_index.calibration.degree import Calibration, cosine_at_degree
+from facesim_index.calibration.degree import cosine_at_degree
 from facesim_index.calibration.judgement import judge
+from facesim_index.calibration.record import Calibration
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.pairs.blocks import EmbeddingSource, listed_scores, load
 from facesim_index.pairs.close import ClosePairs, close_pairs

@@ -13,14 +13,10 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from facesim_index.calibration.degree import (
-    Calibration,
-    calibrated_degree,
-    cosine_at_degree,
-    false_match_rate,
-    log10_lr,
-)
+from facesim_index.calibration.curve import false_match_rate, log10_lr
+from facesim_index.calibration.degree import calibrated_degree, cosine_at_degree
 from facesim_index.calibration.heads import COSINE, Head, single_error
+from facesim_index.calibration.record import Calibration
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.export.csv_cells import (
     MAX_DECIMALS,

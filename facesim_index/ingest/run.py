@@ -22,17 +22,13 @@ from pathlib import Path
 
 from facesim_index import __version__
 from facesim_index.errors import PictureError, PipelineError
-from facesim_index.ingest.scanning import Candidate, IngestOptions, Scan, Targets, candidates, scan
-from facesim_index.pictures.decoding import hash_file
-from facesim_index.records import (
-    Failure,
-    FailureCode,
-    FileLink,
-    ImageStatus,
-    PictureReading,
-)
-from facesim_index.store.catalog import picture_rows, writing
-from facesim_index.store.store import Batch, Store
+from facesim_index.ingest.scanning import Candidate, Scan, candidates, scan
+from facesim_index.ingest.targets import IngestOptions, Targets
+from facesim_index.pictures.files import hash_file
+from facesim_index.records import Failure, FailureCode, ImageStatus, PictureReading
+from facesim_index.store.catalog import index_state, picture_rows, writing
+from facesim_index.store.records import Batch, FileLink
+from facesim_index.store.store import Store
 from facesim_index.utils.notebook_hook import Shown
 from facesim_index.utils.progress import Progress, ProgressUpdate, ignore
 from facesim_index.workers.pool import ItemFailed
@@ -169,7 +165,7 @@ class Ingest:
         if not summary.interrupted:
             self._settle_missing(found)
         with self._store.catalog.read() as transaction:
-            summary.faces_total = picture_rows.counts(transaction)["faces"]
+            summary.faces_total = index_state.counts(transaction)["faces"]
         summary.elapsed_s = time.monotonic() - started
         summary.images_per_s = summary.images_read / max(summary.elapsed_s, 1e-9)
         if not summary.interrupted:

@@ -3,12 +3,11 @@
 The walk that counts before an ingest, and the one that feeds it, see files the same way.
 """
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from facesim_index.errors import UsageError
+from facesim_index.ingest.targets import IngestOptions, Targets
 from facesim_index.pictures.folder_walk import (
     FoundFolder,
     UnreadableFolder,
@@ -16,38 +15,14 @@ from facesim_index.pictures.folder_walk import (
     found_file,
     walk,
 )
-from facesim_index.records import FileStamp, ImageStatus, KnownFile
+from facesim_index.records import FileStamp, ImageStatus
 from facesim_index.store.catalog import picture_rows
+from facesim_index.store.records import KnownFile
 from facesim_index.store.store import Store
 from facesim_index.utils.progress import Progress, ProgressUpdate, ignore
 
 #: No option makes an unchanged file of such content worth another look.
 _DONE = (ImageStatus.OK, ImageStatus.NO_FACE)
-
-
-@dataclass(frozen=True, slots=True)
-class IngestOptions:
-    """What to ingest and how.
-
-    Attributes
-    ----------
-    exclude : tuple of str
-        Shell patterns of names and relative paths to leave out.
-    follow_symlinks : bool
-    retry_errors : bool
-        Read again what failed before, though its file is unchanged.
-    prune : bool
-        Drop from the index what is no longer on disk; otherwise it is only counted.
-    checksum : bool
-        Compare the content of unchanged files too, and read again those whose content is
-        another one than their size and time say.
-    """
-
-    exclude: tuple[str, ...] = ()
-    follow_symlinks: bool = False
-    retry_errors: bool = False
-    prune: bool = False
-    checksum: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,64 +60,6 @@ class Scan:
     gone: list[int] = field(default_factory=list)
     returned: list[int] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Targets:
-    """The paths given to ingest, made absolute, each tree once.
-
-    Attributes
-    ----------
-    folders : tuple of Path
-        None lies inside another.
-    files : tuple of Path
-        None lies inside one of the folders.
-    """
-
-    folders: tuple[Path, ...]
-    files: tuple[Path, ...]
-
-
-def resolve_targets(paths: Sequence[str | os.PathLike[str]]) -> Targets:
-    """Return the folders and files that `paths` mean.
-
-    Links are followed and folders compared by what they are, so that a folder given by two
-    names (a link, a second mount, other capitals where they do not count) is one folder, by the
-    name that was given first.
-
-    Raises
-    ------
-    UsageError
-        No path, or one that does not exist.
-    """
-    if not paths:
-        raise UsageError("name at least one folder or picture to ingest")
-    folders: set[Path] = set()
-    files: set[Path] = set()
-    identities: set[tuple[int, int]] = set()
-    for path in map(Path, paths):
-        try:
-            whole = path.expanduser().resolve(strict=True)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise UsageError(f"{path} cannot be ingested: {_reason(error)}") from error
-        if not whole.is_dir():
-            files.add(whole)
-        elif _is_another(whole, identities):
-            folders.add(whole)
-    outer = {folder for folder in folders if not any(p in folders for p in folder.parents)}
-    single = {file for file in files if not any(p in outer for p in file.parents)}
-    return Targets(tuple(sorted(outer)), tuple(sorted(single)))
-
-
-def _is_another(folder: Path, identities: set[tuple[int, int]]) -> bool:
-    """Tell whether a folder is none of those before, and put it among them."""
-    status = folder.stat()
-    identity = (status.st_dev, status.st_ino)
-    if identity in identities:
-        return False
-    if status.st_ino:  # some file systems number nothing
-        identities.add(identity)
-    return True
 
 
 def scan(
@@ -297,7 +214,3 @@ def _is_gone(path: Path) -> bool:
     except OSError:
         return False
     return False
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

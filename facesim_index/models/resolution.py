@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from facesim_index.config import default_model, expanded, models_folder, state_folder
+from facesim_index.config import DEFAULT_PACK, default_model, expanded, models_folder, state_folder
 from facesim_index.errors import ModelError, UsageError
 from facesim_index.models.pack import ModelFiles, PackState, UnusablePackError, read_pack
 from facesim_index.models.registry import (
-    DEFAULT_PACK,
     DEFAULT_PACKAGE,
     DEFAULT_REQUIREMENT,
     INSIGHTFACE_LICENCE,

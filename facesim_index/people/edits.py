@@ -8,9 +8,9 @@ import numpy as np
 from facesim_index.errors import UsageError
 from facesim_index.people.evidence import usable_curve
 from facesim_index.records import FaceRecord, Int64Array
-from facesim_index.store.catalog import people_rows, picture_rows
+from facesim_index.store.catalog import face_rows, people_rows
 from facesim_index.store.catalog.people_rows import Change, PersonRow, PersonRows
-from facesim_index.store.sqlite.connection import Transaction
+from facesim_index.store.catalog.transaction import Transaction
 from facesim_index.store.store import Store
 from facesim_index.utils.notebook_hook import Shown
 
@@ -69,7 +69,7 @@ def person_faces(store: Store, who: Who) -> tuple[PersonRow, PersonFaces]:
     with store.catalog.read() as transaction:
         person = find_person(transaction, who)
         found = people_rows.assignments_of(transaction, [person.person_id])
-        records = picture_rows.faces(transaction, found.face_ids)
+        records = face_rows.faces(transaction, found.face_ids)
     faces = PersonFaces(
         PersonFace(record, confirmed)
         for record, confirmed in zip(records, found.confirmed.tolist(), strict=True)
@@ -177,7 +177,7 @@ def move_faces(store: Store, face_ids: Sequence[int], who: Who | None) -> Person
     """
     going = np.unique(np.asarray(face_ids, dtype=np.int64))
     with store.catalog.write() as transaction:
-        unknown = np.setdiff1d(going, picture_rows.face_ids(transaction))
+        unknown = np.setdiff1d(going, face_rows.face_ids(transaction))
         if len(unknown) or not len(going):
             named = unknown[0] if len(unknown) else ""
             raise UsageError(f"there is no face {named} in {store.folder}")

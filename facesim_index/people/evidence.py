@@ -8,7 +8,9 @@ evidence of n pairs is that of one pair at their mean score, times n to the powe
 import numpy as np
 from numpy.typing import NDArray
 
-from facesim_index.calibration.degree import Calibration, degree_from_log10_lr, log10_lr
+from facesim_index.calibration.curve import log10_lr
+from facesim_index.calibration.degree import degree_from_log10_lr
+from facesim_index.calibration.record import Calibration
 from facesim_index.errors import CalibrationError
 from facesim_index.pairs.blocks import EmbeddingSource
 from facesim_index.records import Float32Array, Float64Array, Int64Array

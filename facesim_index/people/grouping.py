@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facesim_index.calibration.degree import Calibration, cosine_at_degree
+from facesim_index.calibration.degree import cosine_at_degree
+from facesim_index.calibration.record import Calibration
 from facesim_index.degrees.prior import Prior, resolve_prior
 from facesim_index.errors import UsageError
 from facesim_index.pairs.blocks import load
@@ -23,7 +24,8 @@ from facesim_index.people.evidence import MIN_DETECTION, MIN_SIZE_PX, person_log
 from facesim_index.records import Float64Array, Int64Array
 from facesim_index.store.catalog import people_rows
 from facesim_index.store.catalog.people_rows import Assignments, Change, PersonRow
-from facesim_index.store.store import Store, View
+from facesim_index.store.store import Store
+from facesim_index.store.view import View
 from facesim_index.utils.progress import Progress, ProgressUpdate, ignore
 
 LINK_DEGREE = 0.05

@@ -9,8 +9,9 @@ import numpy as np
 from facesim_index.errors import UsageError
 from facesim_index.labels.embeddings import central_face
 from facesim_index.records import FaceRecord
-from facesim_index.store.catalog import people_rows, picture_rows
-from facesim_index.store.store import Store, View
+from facesim_index.store.catalog import face_rows, people_rows
+from facesim_index.store.store import Store
+from facesim_index.store.view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,9 @@ def _same_name(known: str | None, name: str) -> bool:
 
 def _faces_of_person(view: View, folder: Path) -> list[int]:
     """Return the face of each picture of a folder that shows the person."""
-    ids = picture_rows.face_ids(view.transaction, under=folder)
+    ids = face_rows.face_ids(view.transaction, under=folder)
     pictures: dict[int, list[FaceRecord]] = {}
-    for face in picture_rows.faces(view.transaction, ids):
+    for face in face_rows.faces(view.transaction, ids):
         pictures.setdefault(face.image_id, []).append(face)
     alone = [faces[0].face_id for faces in pictures.values() if len(faces) == 1]
     several = [faces for faces in pictures.values() if len(faces) > 1]
@@ -105,6 +106,6 @@ def _faces_of_person(view: View, folder: Path) -> list[int]:
 
 
 def _most_central(view: View, faces: list[FaceRecord]) -> int:
-    picture = picture_rows.picture_faces(view.transaction, Path(faces[0].path))
+    picture = face_rows.picture_faces(view.transaction, Path(faces[0].path))
     width, height = (0, 0) if picture is None else (picture.width_px, picture.height_px)
     return int(faces[central_face(faces, width, height)].face_id)

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facesim_index.calibration.degree import Calibration
+from facesim_index.calibration.record import Calibration
 from facesim_index.errors import IndexDamagedError
 from facesim_index.people.evidence import person_degree, summed
 from facesim_index.records import Float32Array, Int64Array
 from facesim_index.store.catalog import people_rows
-from facesim_index.store.store import View
+from facesim_index.store.view import View
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from facesim_index.calibration.degree import Calibration, cosine_at_degree
+from facesim_index.calibration.degree import cosine_at_degree
+from facesim_index.calibration.record import Calibration
 from facesim_index.degrees.prior import Prior, resolve_prior
 from facesim_index.people.evidence import (
     MIN_DETECTION,
@@ -15,9 +16,10 @@ from facesim_index.people.evidence import (
     usable_curve,
 )
 from facesim_index.records import FaceId, FaceRecord, Float32Array, Float64Array, Int64Array
-from facesim_index.store.catalog import people_rows, picture_rows
+from facesim_index.store.catalog import face_rows, people_rows
 from facesim_index.store.catalog.people_rows import Assignments
-from facesim_index.store.store import Store, View
+from facesim_index.store.store import Store
+from facesim_index.store.view import View
 from facesim_index.utils.notebook_hook import Shown
 
 _ROWS_AT_ONCE = 512
@@ -234,7 +236,7 @@ def _doubtful(
         degrees[part] = _support(found.face_ids[rows], sums, others, view, curve, prior)
     worst = np.lexsort((asked, degrees))[:top]
     names = {row.person_id: row.name for row in people_rows.persons(view.transaction, people)}
-    records = picture_rows.faces(view.transaction, found.face_ids[asked[worst]])
+    records = face_rows.faces(view.transaction, found.face_ids[asked[worst]])
     return tuple(
         DoubtfulFace(person, names[person], record.face_id, record.path, degree, record.landmarks)
         for person, record, degree in zip(
@@ -292,7 +294,7 @@ def _examples(
     order = np.argsort(found.person_ids, kind="stable")
     first = np.searchsorted(found.person_ids[order], faces[of_people])
     faces[of_people] = found.face_ids[order[first]]
-    return dict(zip(places.tolist(), picture_rows.faces(view.transaction, faces), strict=True))
+    return dict(zip(places.tolist(), face_rows.faces(view.transaction, faces), strict=True))
 
 
 def _likely(
@@ -331,7 +333,7 @@ def _barred(view: View, found: Assignments, groups: _Groups) -> set[tuple[int, i
     lone = groups.ids[groups.n_people :].tolist()
     group_of |= {face: groups.n_people + number for number, face in enumerate(lone)}
     faces = np.array(sorted(group_of), dtype=np.int64)
-    a, b = picture_rows.faces_of_same_images(view.transaction, faces)
+    a, b = face_rows.faces_of_same_images(view.transaction, faces)
     apart = [*zip(a.tolist(), b.tolist(), strict=True), *people_rows.faces_apart(view.transaction)]
     return {
         (min(group_of[one], group_of[other]), max(group_of[one], group_of[other]))

@@ -24,7 +24,7 @@ from PIL import Image
 
 from facesim_index.errors import StorageError
 from facesim_index.records import Box, FaceRecord, ImageId
-from facesim_index.store.catalog import people_rows, picture_rows
+from facesim_index.store.catalog import face_rows, people_rows
 from facesim_index.store.store import Store
 from facesim_index.utils.files import atomic_output
 from facesim_index.utils.permissions import make_folder
@@ -201,7 +201,7 @@ def _named_faces(
             if row.name is not None and not row.ignored
         }
         found = people_rows.assignments_of(transaction, names)
-        records = picture_rows.faces(transaction, found.face_ids)
+        records = face_rows.faces(transaction, found.face_ids)
         sizes = people_rows.picture_sizes(transaction, {face.image_id for face in records})
     pictures: dict[ImageId, list[tuple[FaceRecord, str]]] = {}
     for face, person in zip(records, found.person_ids.tolist(), strict=True):

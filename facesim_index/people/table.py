@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from facesim_index.store.catalog import people_rows, picture_rows
+from facesim_index.store.catalog import face_rows, people_rows
 from facesim_index.store.store import Store
 
 COLUMNS = ("person_id", "name", "face_id", "confirmed", "path", "x", "y", "w", "h")
@@ -29,7 +29,7 @@ def rows(store: Store, *, ignored: bool = False) -> Iterator[tuple[Cell, ...]]:
         people = sorted(names)
         for start in range(0, len(people), _AT_ONCE):
             found = people_rows.assignments_of(transaction, people[start : start + _AT_ONCE])
-            faces = {face.face_id: face for face in picture_rows.faces(transaction, found.face_ids)}
+            faces = {face.face_id: face for face in face_rows.faces(transaction, found.face_ids)}
             listed = zip(
                 found.person_ids.tolist(),
                 found.face_ids.tolist(),

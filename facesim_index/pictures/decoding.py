@@ -9,16 +9,11 @@ stored beside the file's row.
 """
 
 import contextlib
-import hashlib
 import io
-import os
-import stat
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -36,10 +31,7 @@ from facesim_index.errors import PictureError
 from facesim_index.pictures.colour import to_rgb
 from facesim_index.pictures.formats import Format, is_cut_off, recognise
 from facesim_index.pictures.views import View, WholePicture
-from facesim_index.records import FailureCode, FileStamp, Picture, PictureInfo, UInt8Array
-
-MAX_FILE_BYTES = 1 << 30
-"""A file with more bytes than this is not read."""
+from facesim_index.records import FailureCode, Picture, PictureInfo, UInt8Array
 
 MAX_PIXELS = 300_000_000
 """A picture with more pixels than this is not decoded (the largest phone cameras: 200 million).
@@ -48,8 +40,6 @@ TIFF and WebP also stop at twice `PIL.Image.MAX_IMAGE_PIXELS`, which belongs to 
 that calls us.
 """
 
-_HASH_BLOCK_BYTES = 1 << 20
-_READ_PAUSES_S = (0.0, 0.05, 0.25)  # before each attempt at a file that somebody is writing
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -106,81 +96,6 @@ def use_one_thread() -> None:
 
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     pillow_heif.options.DECODE_THREADS = 1
-
-
-def read_bytes(path: Path) -> tuple[bytes, FileStamp]:
-    """Read a whole file such that the bytes and the stamp belong together.
-
-    Parameters
-    ----------
-    path : Path
-        A link is followed.  Anything but a regular file is refused without waiting for it.
-
-    Returns
-    -------
-    data : bytes
-    stamp : FileStamp
-        The same before and after reading.
-
-    Raises
-    ------
-    PictureError
-        UNREADABLE, TOO_LARGE (more than `MAX_FILE_BYTES`), OUT_OF_MEMORY, or CHANGING when
-        the file is still being written after a third try.
-    """
-    for pause_s in _READ_PAUSES_S:
-        if pause_s:  # even a sleep of no time at all gives the core to others
-            time.sleep(pause_s)
-        with _opened(path) as handle:
-            before = _stamp(handle)
-            _check_size(before.size_bytes)
-            data = handle.read(before.size_bytes + 1)
-            if _stamp(handle) == before and len(data) == before.size_bytes:
-                return data, before
-    raise PictureError(FailureCode.CHANGING, "the file changed each time it was read")
-
-
-def content_hash(data: bytes) -> bytes:
-    """Return the SHA-256 digest under which a picture's content is known.
-
-    Parameters
-    ----------
-    data : bytes
-
-    Returns
-    -------
-    digest : bytes
-        32 bytes.
-    """
-    return hashlib.sha256(data).digest()
-
-
-def hash_file(path: Path) -> bytes:
-    """Return the `content_hash` of a file, without holding it in memory.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    digest : bytes
-        32 bytes.
-
-    Raises
-    ------
-    PictureError
-        UNREADABLE, or TOO_LARGE (more than `MAX_FILE_BYTES`): a sparse file of a petabyte takes
-        no room on the disk, but would be read for days.
-    """
-    with _opened(path) as handle:
-        _check_size(_stamp(handle).size_bytes)
-        digest = hashlib.sha256()
-        while block := handle.read(_HASH_BLOCK_BYTES):
-            digest.update(block)
-            if handle.tell() > MAX_FILE_BYTES:  # it grows as fast as it is read
-                _check_size(handle.tell())
-        return digest.digest()
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -372,41 +287,6 @@ def _decoder(data: bytes, max_pixels: int) -> Iterator[tuple[Format, ImageFile.I
                 f"{image.width} x {image.height} pixels, more than the limit of {max_pixels:,}",
             )
         yield kind, image
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedReader]:
-    """Open a regular file for reading; whatever goes wrong until it is closed is UNREADABLE."""
-    try:
-        with open(path, "rb", opener=_open_without_waiting) as handle:
-            if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
-                raise PictureError(FailureCode.UNREADABLE, "not a regular file")
-            yield handle
-    except OSError as error:
-        message = f"the file cannot be read: {error.strerror or error}"
-        raise PictureError(FailureCode.UNREADABLE, message) from error
-    except ValueError as error:  # a NUL in the name
-        raise PictureError(FailureCode.UNREADABLE, str(error)) from error
-    except MemoryError as error:
-        message = "not enough memory to read the file"
-        raise PictureError(FailureCode.OUT_OF_MEMORY, message) from error
-
-
-def _check_size(size_bytes: int) -> None:
-    if size_bytes > MAX_FILE_BYTES:
-        raise PictureError(
-            FailureCode.TOO_LARGE,
-            f"{size_bytes:,} bytes, more than the limit of {MAX_FILE_BYTES:,}",
-        )
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    """Open as usual, but do not wait for the writer of a FIFO."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def _stamp(handle: io.BufferedReader) -> FileStamp:
-    return FileStamp.of(os.fstat(handle.fileno()))
 
 
 def _open_image(kind: Format, stream: IO[bytes]) -> ImageFile.ImageFile:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from facesim_index.calibration.degree import Calibration, degree_from_log10_lr, log10_lr
+from facesim_index.calibration.curve import log10_lr
+from facesim_index.calibration.degree import degree_from_log10_lr
 from facesim_index.calibration.judgement import judge, no_calibration
+from facesim_index.calibration.record import Calibration
 from facesim_index.degrees.prior import Prior, ResolvedPrior, resolve_prior
-from facesim_index.engine.loading import FaceEngine
+from facesim_index.engine.base import FaceEngine
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.people.membership import whose_faces
 from facesim_index.records import (
@@ -16,13 +18,15 @@ from facesim_index.records import (
     Float32Array,
     Float64Array,
     Int64Array,
-    Match,
     PictureReading,
 )
-from facesim_index.search.queries import check_face, face_scores, matches_of, read_faces
-from facesim_index.store.catalog import picture_rows
-from facesim_index.store.segments.segment import Neighbours, exact_cosines
-from facesim_index.store.store import Store, View
+from facesim_index.search.answers import Match
+from facesim_index.search.one_picture import check_face, read_faces
+from facesim_index.search.queries import face_scores, matches_of
+from facesim_index.store.catalog import face_rows, picture_rows
+from facesim_index.store.segments.neighbours import Neighbours, exact_cosines
+from facesim_index.store.store import Store
+from facesim_index.store.view import View
 
 _FACES_AT_ONCE = 1 << 14
 
@@ -102,13 +106,13 @@ def find_person(
     number, shown = _person(path, picture, face)
     with store.view() as view:
         resolved = resolve_prior(store, view, curve, prior)
-        ids = picture_rows.face_ids(view.transaction)
+        ids = face_rows.face_ids(view.transaction)
         cosines, scores = _compared(view, ids, shown.embedding, curve)
         degrees = degree_from_log10_lr(log10_lr(scores, curve), prior=resolved.value)
         found = np.flatnonzero(degrees >= min_degree)
         found = found[np.lexsort((ids[found], -scores[found]))]
         same = picture_rows.image_by_hash(view.transaction, picture.content_hash)
-        own = picture_rows.faces_of_images(view.transaction, [same.image_id] if same else [])
+        own = face_rows.faces_of_images(view.transaction, [same.image_id] if same else [])
         judged = judge(cosines[found], curve, prior=resolved.value, scores=scores[found])
         near = Neighbours(ids[found], cosines[found])
         whose = whose_faces(view, shown.embedding, near.face_ids, own, curve, resolved.value)

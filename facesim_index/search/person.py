@@ -4,23 +4,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facesim_index.calibration.degree import Calibration, bound_reached
+from facesim_index.calibration.curve import bound_reached
 from facesim_index.calibration.judgement import no_calibration
+from facesim_index.calibration.record import Calibration
 from facesim_index.degrees.prior import resolve_prior
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.people.evidence import person_degree, person_log10_lr, summed, usable_curve
 from facesim_index.people.membership import NOBODY, Whose
-from facesim_index.records import (
-    FaceAnswer,
-    FaceRecord,
-    Float64Array,
-    Int64Array,
-    Match,
-    QueryAnswer,
-)
-from facesim_index.store.catalog import people_rows, picture_rows
+from facesim_index.records import FaceRecord, Float64Array, Int64Array
+from facesim_index.search.answers import FaceAnswer, Match, QueryAnswer
+from facesim_index.store.catalog import face_rows, people_rows
 from facesim_index.store.catalog.people_rows import PersonRow
-from facesim_index.store.store import Store, View
+from facesim_index.store.store import Store
+from facesim_index.store.view import View
 
 if TYPE_CHECKING:
     from facesim_index.search.queries import QueryOptions
@@ -69,7 +65,7 @@ def query_person(store: Store, person: PersonRow, options: "QueryOptions") -> Qu
             order = order[degrees[order] >= options.min_degree]
         matches = _matches(view, ids[order], means[order], degrees[order], evidence[order], curve)
         face = _typical(view, own, total, curve)
-        n_faces = picture_rows.n_faces(view.transaction)
+        n_faces = face_rows.n_faces(view.transaction)
     return QueryAnswer(
         query=face.path,
         engine=str(store.identity),
@@ -111,7 +107,7 @@ def _matches(
     evidence: Float64Array,
     curve: Calibration,
 ) -> tuple[Match, ...]:
-    records = picture_rows.faces(view.transaction, ids)
+    records = face_rows.faces(view.transaction, ids)
     person_of = people_rows.whose(view.transaction, ids.tolist())
     rows = people_rows.persons(view.transaction, set(person_of.values()))
     names = {row.person_id: Whose(row.person_id, row.name, None) for row in rows}
@@ -141,4 +137,4 @@ def _matches(
 def _typical(view: View, own: Int64Array, total: Float64Array, curve: Calibration) -> FaceRecord:
     vectors = curve.head.transform(view.embeddings(own)).astype(np.float64)
     best = own[[int((vectors @ total).argmax())]]
-    return picture_rows.faces(view.transaction, best)[0]
+    return face_rows.faces(view.transaction, best)[0]

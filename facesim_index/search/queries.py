@@ -5,37 +5,27 @@ from pathlib import Path
 
 import numpy as np
 
-from facesim_index.calibration.degree import Calibration
 from facesim_index.calibration.heads import COSINE, Head
 from facesim_index.calibration.judgement import Judgement, judge, no_calibration
 from facesim_index.degrees.prior import Prior, resolve_prior
-from facesim_index.engine.loading import FaceEngine
-from facesim_index.engine.reading import read_picture
-from facesim_index.errors import (
-    CalibrationError,
-    IndexDamagedError,
-    NoFaceError,
-    PictureError,
-    UsageError,
-)
+from facesim_index.engine.base import FaceEngine
+from facesim_index.errors import CalibrationError, IndexDamagedError, UsageError
 from facesim_index.people.membership import NOBODY, Whose, whose_faces
 from facesim_index.records import (
-    Comparison,
     EmbeddedFace,
-    EngineIdentity,
-    FaceAnswer,
     FaceId,
     FaceRecord,
     Float32Array,
     Float64Array,
     Int64Array,
-    Match,
     PictureReading,
-    QueryAnswer,
 )
-from facesim_index.store.catalog import picture_rows
-from facesim_index.store.segments.segment import Neighbours
-from facesim_index.store.store import Store, View
+from facesim_index.search.answers import FaceAnswer, Match, QueryAnswer
+from facesim_index.search.one_picture import check_face, read_faces, require_faces
+from facesim_index.store.catalog import face_rows, picture_rows
+from facesim_index.store.segments.neighbours import Neighbours
+from facesim_index.store.store import Store
+from facesim_index.store.view import View
 
 CANDIDATES_PER_MATCH = 10
 MIN_CANDIDATES = 200
@@ -149,7 +139,7 @@ def query_reading(
         own = (
             np.empty(0, dtype=np.int64)
             if same is None
-            else picture_rows.faces_of_images(view.transaction, [same.image_id])
+            else face_rows.faces_of_images(view.transaction, [same.image_id])
         )
         return _answer(store, view, name, queries, own, None, options)
 
@@ -178,122 +168,14 @@ def query_face(store: Store, face_id: FaceId, options: QueryOptions | None = Non
     """
     options = options or QueryOptions()
     with store.view(partial=True) as view:
-        found = picture_rows.faces(view.transaction, np.array([face_id], dtype=np.int64))
+        found = face_rows.faces(view.transaction, np.array([face_id], dtype=np.int64))
         if not found:
             raise UsageError(f"there is no face {face_id} in {store.folder}")
         face = found[0]
-        own = picture_rows.faces_of_images(view.transaction, [face.image_id])
+        own = face_rows.faces_of_images(view.transaction, [face.image_id])
         embedding = view.embeddings(np.array([face_id], dtype=np.int64))[0]
         query = _Query(face.ordinal, embedding, face)
         return _answer(store, view, face.path, [query], own, face_id, options)
-
-
-def compare_pictures(
-    engine: FaceEngine,
-    path_a: Path,
-    path_b: Path,
-    curve: Calibration | None,
-    *,
-    face_a: int | None = None,
-    face_b: int | None = None,
-    prior: float = 0.5,
-) -> Comparison:
-    """Return the degree that a face of one picture and a face of another are one person's.
-
-    Parameters
-    ----------
-    engine : FaceEngine
-    path_a, path_b : Path
-    curve : Calibration or None
-        For this engine.
-    face_a, face_b : int, optional
-        Which face, left to right, from 0; the largest when None.
-    prior : float, default=0.5
-
-    Returns
-    -------
-    Comparison
-
-    Raises
-    ------
-    PictureError, NoFaceError, UsageError, CalibrationError
-    """
-    return compare_readings(
-        engine.identity,
-        (read_faces(engine, path_a), read_faces(engine, path_b)),
-        (str(path_a), str(path_b)),
-        curve,
-        faces=(face_a, face_b),
-        prior=prior,
-    )
-
-
-def compare_readings(
-    identity: EngineIdentity,
-    pictures: tuple[PictureReading, PictureReading],
-    names: tuple[str, str],
-    curve: Calibration | None,
-    *,
-    faces: tuple[int | None, int | None] = (None, None),
-    prior: float = 0.5,
-) -> Comparison:
-    """Return the degree that two pictures that were read already show one person.
-
-    Parameters
-    ----------
-    identity : EngineIdentity
-        Of the engine that read them.
-    pictures : tuple of PictureReading
-    names : tuple of str
-        What they are called in the comparison and in messages.
-    curve : Calibration or None
-    faces : tuple of int or None
-        As for `compare_pictures`.
-    prior : float, default=0.5
-
-    Returns
-    -------
-    Comparison
-
-    Raises
-    ------
-    PictureError, NoFaceError, UsageError, CalibrationError
-    """
-    a, b = (require_faces(picture, name) for picture, name in zip(pictures, names, strict=True))
-    number_a, number_b = (
-        _largest(picture) if face is None else check_face(name, picture, face)
-        for picture, name, face in zip(pictures, names, faces, strict=True)
-    )
-    chosen_a, chosen_b = a.faces[number_a], b.faces[number_b]
-    product = chosen_a.embedding.astype(np.float64) @ chosen_b.embedding.astype(np.float64)
-    cosine = np.clip([product], -1.0, 1.0)
-    scores = None
-    if curve is not None and curve.head.learned:
-        scores = face_scores(curve.head, chosen_a.embedding, chosen_b.embedding[None])
-    [judgement] = judge(cosine, curve, prior=prior, scores=scores)
-    return Comparison(
-        path_a=names[0],
-        path_b=names[1],
-        face_a=number_a,
-        face_b=number_b,
-        n_faces_a=len(a.faces),
-        n_faces_b=len(b.faces),
-        box_a=chosen_a.box,
-        box_b=chosen_b.box,
-        cosine=judgement.cosine,
-        degree=judgement.degree,
-        log10_lr=judgement.log10_lr,
-        prior=prior,
-        engine=str(identity),
-        calibration=curve.name if curve else None,
-        note=None if curve else no_calibration(identity),
-        degree_low=judgement.degree_low,
-        degree_high=judgement.degree_high,
-        fmr=judgement.fmr,
-        at_bound=judgement.at_bound,
-        landmarks_a=chosen_a.landmarks,
-        landmarks_b=chosen_b.landmarks,
-    )
 
 
 def _answer(
@@ -316,7 +198,7 @@ def _answer(
     found = _nearest(view, embeddings, options, hidden, head)
     prior = resolve_prior(store, view, curve, options.prior)
     n_left_out = view.n_left_out()
-    n_faces = picture_rows.n_faces(view.transaction) - len(hidden) - n_left_out
+    n_faces = face_rows.n_faces(view.transaction) - len(hidden) - n_left_out
     return QueryAnswer(
         query=name,
         engine=str(store.identity),
@@ -389,7 +271,7 @@ def matches_of(
     people: dict[int, Whose],
 ) -> tuple[Match, ...]:
     """Return neighbours with their records and what is said of them, in order."""
-    records = picture_rows.faces(view.transaction, neighbours.face_ids)
+    records = face_rows.faces(view.transaction, neighbours.face_ids)
     if len(records) != len(neighbours.face_ids):
         raise IndexDamagedError(
             "an embedding belongs to no face of the catalog; run `facesim verify --repair`"
@@ -428,38 +310,3 @@ def matches_of(
     if min_degree is None:
         return tuple(matches)
     return tuple(match for match in matches if (match.degree or 0.0) >= min_degree)
-
-
-def read_faces(engine: FaceEngine, path: Path) -> PictureReading:
-    """Read a picture that must show a face; whatever is wrong with it is raised."""
-    try:
-        picture = read_picture(path, engine)
-    except PictureError as error:
-        raise PictureError(error.code, f"{path}: {error.message}") from error
-    return require_faces(picture, str(path))
-
-
-def require_faces(picture: PictureReading, name: str) -> PictureReading:
-    """Return the reading of a picture that must show a face; what is wrong with it is raised."""
-    if picture.failure is not None:
-        raise PictureError(picture.failure.code, f"{name}: {picture.failure.message}")
-    if not picture.faces:
-        raise NoFaceError(f"no face found in {name}; try a picture in which it is larger")
-    return picture
-
-
-def check_face(name: str, picture: PictureReading, number: int) -> int:
-    """Return the number of a face, after seeing that the picture has one of that number."""
-    if not 0 <= number < len(picture.faces):
-        raise UsageError(
-            f"{name} has no face {number}; how many it has: {len(picture.faces)} "
-            "(numbered from 0, left to right)"
-        )
-    return number
-
-
-def _largest(picture: PictureReading) -> int:
-    return max(
-        range(len(picture.faces)),
-        key=lambda number: picture.faces[number].box.w * picture.faces[number].box.h,
-    )

@@ -13,7 +13,6 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,7 +20,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from facesim_index.calibration.degree import Calibration, from_json, shipped_calibration
+from facesim_index.calibration.document import from_json
+from facesim_index.calibration.record import Calibration
+from facesim_index.calibration.shipped import shipped_calibration
 from facesim_index.errors import (
     DamagedSegmentError,
     EngineMismatchError,
@@ -33,158 +34,34 @@ from facesim_index.records import (
     EmbeddedFace,
     EngineIdentity,
     FaceId,
-    FileLink,
-    Float32Array,
     ImageStatus,
     Int64Array,
     PictureReading,
-    SegmentId,
-    SegmentInfo,
 )
-from facesim_index.store.catalog import audit_log, picture_rows, writing
-from facesim_index.store.lock import HOLDER_NAME, LOCK_NAME, WriterLock
+from facesim_index.store.catalog import audit_log, index_state, picture_rows, writing
+from facesim_index.store.catalog.transaction import Transaction
+from facesim_index.store.compaction import compaction_groups, mergeable_tail
+from facesim_index.store.creation import (
+    create_index,
+    refuse_headless,
+    require_whole_log,
+    upgrade_index,
+)
+from facesim_index.store.layout import OURS, SEGMENTS_NAME
+from facesim_index.store.lock import WriterLock
+from facesim_index.store.records import Batch, Change, SegmentId, SegmentInfo
 from facesim_index.store.segments.coarse import coarse_path, read_coarse, wants_coarse, write_coarse
-from facesim_index.store.segments.search import search_segments
-from facesim_index.store.segments.segment import (
-    Neighbours,
-    Segment,
-    check_embeddings,
-    gather,
-    merged_rows,
-    write_segment,
-)
-from facesim_index.store.snapshot_list import LIST_NAME, MANIFEST_NAME, advice
+from facesim_index.store.segments.segment import Segment
+from facesim_index.store.segments.writer import check_embeddings, merged_rows, write_segment
+from facesim_index.store.snapshot_list import advice
 from facesim_index.store.sqlite import row_checks
-from facesim_index.store.sqlite.connection import (
-    CATALOG_NAME,
-    Transaction,
-    create_catalog,
-    needs_upgrade,
-    open_catalog,
-    upgrade_catalog,
-)
-from facesim_index.store.sqlite.wal import aside_path, check_log, log_path
+from facesim_index.store.sqlite.connection import CATALOG_NAME, needs_upgrade, open_catalog
+from facesim_index.store.sqlite.wal import aside_path
+from facesim_index.store.view import View
 from facesim_index.upkeep.erasure import erase, finish_erasing
 from facesim_index.utils.permissions import close_to_others, make_folder
 
-SEGMENTS_NAME = "segments"
-OURS = (
-    *(CATALOG_NAME, f"{CATALOG_NAME}-wal", f"{CATALOG_NAME}-wal.damaged", f"{CATALOG_NAME}-shm"),
-    *(SEGMENTS_NAME, LOCK_NAME, HOLDER_NAME, LIST_NAME, MANIFEST_NAME),
-)
-MERGE_FAN = 8  # this many neighbouring segments of one tier become one of the next
-MERGE_BASE_ROWS = 256  # segments up to this size are all of the lowest tier
-SEGMENT_CAP_ROWS = 1 << 18  # no merge makes a larger segment: about 270 MB
-
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What a part of an ingest found, to be committed as one.
-
-    Attributes
-    ----------
-    readings : sequence of PictureReading
-        In the order in which their faces shall be numbered.
-    links : sequence of FileLink
-        Every content hash is among `readings` or already in the index.
-    """
-
-    readings: Sequence[PictureReading]
-    links: Sequence[FileLink]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """How many faces a commit added and removed."""
-
-    faces_added: int
-    faces_removed: int
-
-
-class View:
-    """The index at one moment: catalog rows and the segments that belong to them.
-
-    Attributes
-    ----------
-    transaction : Transaction
-        For the functions of `catalog.reading`.
-    generation : int
-    segments : tuple of Segment
-    removed : ndarray of int64, ascending
-        Faces whose vectors are in the segments but that do not exist any more.
-    left_out : tuple of str
-        Names of damaged segments that a partial view does without.
-    """
-
-    def __init__(
-        self,
-        transaction: Transaction,
-        generation: int,
-        segments: tuple[Segment, ...],
-        *,
-        left_out: tuple[str, ...] = (),
-        partial: bool = False,
-    ) -> None:
-        self.transaction = transaction
-        self.segments = segments
-        self.left_out = left_out
-        self._partial = partial
-        self.generation = generation
-        self.removed = picture_rows.tombstones(transaction)
-
-    def search(
-        self,
-        queries: Float32Array,
-        k: int,
-        *,
-        excluded: Int64Array | None = None,
-        exact: bool = False,
-    ) -> list[Neighbours]:
-        """Return the `k` nearest living faces of each query.
-
-        Parameters
-        ----------
-        queries : ndarray of shape (n_queries, dimension), float32, unit norm
-        k : int
-            At least 1.
-        excluded : ndarray of int64, optional
-            More faces that must not be found.
-        exact : bool, default=False
-            Compare with every face, not only with candidates chosen by coarse codes.
-
-        Returns
-        -------
-        list of Neighbours
-        """
-        hidden = self.removed if excluded is None else np.union1d(self.removed, excluded)
-        while True:
-            try:
-                return search_segments(self.segments, queries, k, hidden, exact=exact)
-            except DamagedSegmentError as error:
-                if not self._partial:
-                    raise
-                logger.warning("%s; its faces are left out", error)
-                self.left_out += (error.segment,)
-                self.segments = tuple(
-                    segment for segment in self.segments if segment.name != error.segment
-                )
-
-    def n_left_out(self) -> int:
-        """Return how many living faces are in the segments that are left out."""
-        infos = [
-            info for info in picture_rows.segments(self.transaction) if info.name in self.left_out
-        ]
-        ids = picture_rows.face_ids(self.transaction) if infos else np.empty(0, dtype=np.int64)
-        return sum(
-            int(np.count_nonzero((ids >= info.first_face_id) & (ids <= info.last_face_id)))
-            for info in infos
-        )
-
-    def embeddings(self, face_ids: Int64Array) -> Float32Array:
-        """Return stored embeddings, shape (n, dimension), in the order asked."""
-        return gather(self.segments, face_ids)
 
 
 class Store:
@@ -215,7 +92,7 @@ class Store:
         self._checked_generation = -1
         path = folder / CATALOG_NAME
         if not path.is_file():
-            _refuse_headless(folder)
+            refuse_headless(folder)
             raise IndexNotFoundError(
                 f"{folder} is not a facesim index; make one with `facesim ingest`, or name "
                 "another with --index"
@@ -225,9 +102,9 @@ class Store:
             if self._lock:
                 undo.callback(self._lock.release)
                 close_to_others(folder)
-            _check_log(path)
+            require_whole_log(path)
             if needs_upgrade(path):
-                _upgrade(folder, self._lock)
+                upgrade_index(folder, self._lock)
             self.catalog = open_catalog(path, writable=writable)
             undo.callback(self.catalog.close)
             with self.catalog.read() as transaction:
@@ -236,7 +113,7 @@ class Store:
                         f"the row of the engine in {path} is damaged; run `facesim verify "
                         f"--repair`, or {advice(folder)}"
                     )
-                self.identity, self.model = picture_rows.engine(transaction)
+                self.identity, self.model = index_state.engine(transaction)
             if writable:
                 self.remove_leftovers()
                 finish_erasing(self)
@@ -262,7 +139,7 @@ class Store:
             The folder exists and holds something else.
         """
         if not (folder / CATALOG_NAME).exists():
-            _create(folder, identity, model)
+            create_index(folder, identity, model)
         store = cls(folder, writable=True)
         try:
             store.check_engine(identity)
@@ -328,9 +205,9 @@ class Store:
         before = -1
         while True:
             with self.catalog.read() as transaction:
-                generation = picture_rows.state(transaction).generation
+                generation = index_state.state(transaction).generation
                 self._require_sound_rows(transaction, generation)
-                infos = picture_rows.segments(transaction)
+                infos = index_state.segments(transaction)
                 try:
                     segments, left_out = self._usable(
                         infos, partial=partial, sure=generation == before
@@ -385,7 +262,7 @@ class Store:
             The disk refused; the index is as it was before.
         """
         with self.catalog.write() as transaction:
-            state = picture_rows.state(transaction)
+            state = index_state.state(transaction)
             fresh = _fresh(transaction, batch.readings)
             faces = [face for picture in fresh for face in picture.faces]
             if faces:
@@ -460,9 +337,9 @@ class Store:
     def compact(self) -> None:
         """Rewrite the segments without removed faces, as few as may be, and shrink the catalog."""
         with self.catalog.read() as transaction:
-            segments = picture_rows.segments(transaction)
-            removed = picture_rows.tombstones(transaction)
-        for group in _groups(segments):
+            segments = index_state.segments(transaction)
+            removed = index_state.tombstones(transaction)
+        for group in compaction_groups(segments):
             spans = [(segment.first_face_id, segment.last_face_id) for segment in group]
             dirty = any(np.any((removed >= low) & (removed <= high)) for low, high in spans)
             if len(group) > 1 or dirty:
@@ -476,7 +353,7 @@ class Store:
         They follow from the segment: no commit depends on them, so this comes after it.
         """
         with self.catalog.read() as transaction:
-            segments = picture_rows.segments(transaction)
+            segments = index_state.segments(transaction)
         for info in segments:
             if wants_coarse(info.n_rows, self.identity.dimension):
                 try:
@@ -492,8 +369,8 @@ class Store:
         for segment in opened:
             segment.require_whole()  # or damage would get a hash of its own
         with self.catalog.write() as transaction:
-            state = picture_rows.state(transaction)
-            ids, blocks = merged_rows(opened, picture_rows.tombstones(transaction))
+            state = index_state.state(transaction)
+            ids, blocks = merged_rows(opened, index_state.tombstones(transaction))
             new: list[SegmentInfo] = []
             if len(ids):
                 segment_id = SegmentId(state.next_segment_id)
@@ -545,7 +422,7 @@ class Store:
             if any(row_checks.wrong_rows(transaction, "segment")):
                 logger.warning("no file is removed while the names of segments are damaged")
                 return
-            paths = [self.segment_path(segment) for segment in picture_rows.segments(transaction)]
+            paths = [self.segment_path(segment) for segment in index_state.segments(transaction)]
         named = {named.name for path in paths for named in (path, coarse_path(path))}
         try:
             make_folder(folder)
@@ -584,7 +461,7 @@ class Store:
 
     def _calibration(self, transaction: Transaction) -> Calibration | None:
         row_checks.require_whole(transaction, "calibration")
-        document = picture_rows.active_calibration(transaction)
+        document = index_state.active_calibration(transaction)
         if document is not None:
             return from_json(document)
         return shipped_calibration(self.identity.key)
@@ -610,8 +487,8 @@ class Store:
         """Merge the newest segments when enough of one tier have gathered."""
         while True:
             with self.catalog.read() as transaction:
-                segments = picture_rows.segments(transaction)
-            tail = _mergeable_tail(segments)
+                segments = index_state.segments(transaction)
+            tail = mergeable_tail(segments)
             if not tail:
                 return
             try:
@@ -680,88 +557,3 @@ def _fresh(transaction: Transaction, readings: Sequence[PictureReading]) -> list
         if known is None or known.status is ImageStatus.ERROR:
             fresh.setdefault(picture.content_hash, picture)
     return list(fresh.values())
-
-
-def _create(folder: Path, identity: EngineIdentity, model: str) -> None:
-    _refuse_headless(folder)
-    new = CATALOG_NAME + ".new"
-    ours = {LOCK_NAME, HOLDER_NAME, SEGMENTS_NAME, new}
-    ours |= {new + suffix for suffix in ("-journal", "-wal", "-shm")}
-    if folder.exists() and (
-        not folder.is_dir() or any(entry.name not in ours for entry in folder.iterdir())
-    ):
-        raise IndexNotFoundError(
-            f"{folder} exists and is not a facesim index; give another folder with --index"
-        )
-    try:
-        make_folder(folder)
-        make_folder(folder / SEGMENTS_NAME)
-    except OSError as error:
-        raise StorageError(f"cannot make {folder}: {error.strerror or error}") from error
-    lock = WriterLock(folder)
-    try:
-        if not (folder / CATALOG_NAME).exists():
-            create_catalog(folder / CATALOG_NAME, identity, model)
-    finally:
-        lock.release()
-
-
-def _refuse_headless(folder: Path) -> None:
-    """Refuse a folder with embeddings whose catalog is gone: it is damaged, not empty.
-
-    A new catalog in it would not name them, and the next writer would remove them.
-    """
-    if not (folder / CATALOG_NAME).exists() and any((folder / SEGMENTS_NAME).glob("*.faiss")):
-        raise IndexDamagedError(f"{folder / CATALOG_NAME} is missing; {advice(folder)}")
-
-
-def _check_log(catalog: Path) -> None:
-    """Refuse a damaged write-ahead log before SQLite takes what is left of it for all."""
-    damage = check_log(catalog)
-    if damage is not None:
-        raise IndexDamagedError(
-            f"{log_path(catalog)} {damage.message}; {advice(catalog.parent)}; or "
-            "`facesim verify --repair` goes on from the last commit that is whole"
-        )
-
-
-def _upgrade(folder: Path, held: WriterLock | None) -> None:
-    lock = held or WriterLock(folder)
-    try:
-        upgrade_catalog(folder / CATALOG_NAME)
-    finally:
-        if held is None:
-            lock.release()
-
-
-def _tier(n_rows: int) -> int:
-    """Return the size class of a segment: each is `MERGE_FAN` times the one below."""
-    tier, limit = 0, MERGE_BASE_ROWS
-    while n_rows > limit:
-        tier, limit = tier + 1, limit * MERGE_FAN
-    return tier
-
-
-def _mergeable_tail(segments: Sequence[SegmentInfo]) -> list[SegmentInfo]:
-    """Return the newest segments when there are `MERGE_FAN` of about one size, else nothing.
-
-    Only neighbours are merged, so that the id ranges of segments never overlap.
-    """
-    tail = list(segments[-MERGE_FAN:])
-    if len(tail) < MERGE_FAN or sum(segment.n_rows for segment in tail) > SEGMENT_CAP_ROWS:
-        return []
-    tiers = [_tier(segment.n_rows) for segment in tail]
-    return tail if max(tiers) <= tiers[-1] else []
-
-
-def _groups(segments: Sequence[SegmentInfo]) -> list[list[SegmentInfo]]:
-    """Divide segments into runs of neighbours that fit into one segment each."""
-    groups: list[list[SegmentInfo]] = []
-    room = 0
-    for segment in segments:
-        if not groups or segment.n_rows > room:
-            groups.append([])
-            room = SEGMENT_CAP_ROWS
-        groups[-1].append(segment)
-        room -= segment.n_rows
-    return groups

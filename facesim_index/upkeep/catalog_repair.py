@@ -19,15 +19,17 @@ import numpy as np
 
 from facesim_index.errors import IndexDamagedError, StorageError
 from facesim_index.records import FaceId
-from facesim_index.store.catalog import people_rows, picture_rows, writing
+from facesim_index.store.catalog import index_state, people_rows, writing
+from facesim_index.store.catalog.transaction import Transaction
+from facesim_index.store.layout import SEGMENTS_NAME
 from facesim_index.store.lock import WriterLock
 from facesim_index.store.snapshot_list import advice
-from facesim_index.store.sqlite import row_checks
-from facesim_index.store.sqlite.connection import CATALOG_NAME, Catalog, Transaction, needs_upgrade
+from facesim_index.store.sqlite import counters, row_checks
+from facesim_index.store.sqlite.connection import CATALOG_NAME, Catalog, needs_upgrade
 from facesim_index.store.sqlite.row_checks import WrongRow
 from facesim_index.store.sqlite.row_repair import mend_rows
 from facesim_index.store.sqlite.wal import aside_path, check_log, log_path, shared_path
-from facesim_index.store.store import SEGMENTS_NAME, Store
+from facesim_index.store.store import Store
 from facesim_index.utils.files import sync_folder
 
 logger = logging.getLogger(__name__)
@@ -162,7 +164,7 @@ def mend_catalog_rows(store: Store) -> MendedRows:
         people_rows.mend(transaction, {wrong.table for wrong in left})
         if left:
             _count_anew(store, transaction)
-        writing.advance_counters(transaction)
+        counters.advance_counters(transaction)
         broken = transaction.exec_driver_sql("PRAGMA foreign_key_check").first()
         if broken is not None:
             raise _beyond_mending(store, f"row {broken[1]} of table {broken[0]} refers to nothing")
@@ -256,7 +258,7 @@ def _paths(transaction: Transaction, file_ids: Sequence[int]) -> list[str]:
 
 def _count_anew(store: Store, transaction: Transaction) -> None:
     """Let the counters be past everything that exists."""
-    state = picture_rows.state(transaction)
+    state = index_state.state(transaction)
     ids = [
         transaction.exec_driver_sql(f"SELECT max({column}) FROM {table}").scalar() or 0
         for column, table in (
@@ -265,7 +267,7 @@ def _count_anew(store: Store, transaction: Transaction) -> None:
             ("last_face_id", "segment"),
         )
     ]
-    numbers: list[int] = [segment.segment_id for segment in picture_rows.segments(transaction)]
+    numbers: list[int] = [segment.segment_id for segment in index_state.segments(transaction)]
     numbers += list(_numbers_of_files(store.folder / SEGMENTS_NAME))
     writing.advance(
         transaction,

@@ -19,13 +19,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from facesim_index.errors import (
-    IndexDamagedError,
-    IndexNotFoundError,
-    StorageError,
-    UsageError,
-)
-from facesim_index.store.catalog import picture_rows
+from facesim_index.errors import IndexDamagedError, IndexNotFoundError, StorageError, UsageError
+from facesim_index.store.catalog import face_rows, index_state
+from facesim_index.store.catalog.transaction import now
+from facesim_index.store.layout import SEGMENTS_NAME
 from facesim_index.store.lock import HOLDER_NAME, LOCK_NAME, WriterLock
 from facesim_index.store.segments.coarse import coarse_path
 from facesim_index.store.snapshot_list import (
@@ -34,10 +31,10 @@ from facesim_index.store.snapshot_list import (
     KnownSnapshot,
     remember_snapshot,
 )
-from facesim_index.store.sqlite.connection import CATALOG_NAME, now
+from facesim_index.store.sqlite.connection import CATALOG_NAME
 from facesim_index.store.sqlite.wal import log_path, shared_path
-from facesim_index.store.store import SEGMENTS_NAME, Store
-from facesim_index.upkeep.repairs import verify
+from facesim_index.store.store import Store
+from facesim_index.upkeep.verification import verify
 from facesim_index.utils.files import atomic_output, sync_folder
 
 MAX_TRIES = 100
@@ -262,9 +259,9 @@ def _verified(folder: Path, linked: int) -> Snapshot:
                 f"{problems[0].message}); nothing was made"
             )
         with store.catalog.read() as transaction:
-            generation = picture_rows.state(transaction).generation
-            faces = picture_rows.n_faces(transaction)
-            segments = len(picture_rows.segments(transaction))
+            generation = index_state.state(transaction).generation
+            faces = face_rows.n_faces(transaction)
+            segments = len(index_state.segments(transaction))
     files = [path for path in folder.rglob("*") if path.is_file()]
     return Snapshot(
         str(folder),

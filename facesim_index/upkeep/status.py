@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from facesim_index.store.catalog import audit_log, picture_rows
-from facesim_index.store.store import SEGMENTS_NAME, Store
+from facesim_index.store.catalog import audit_log, index_state
+from facesim_index.store.layout import SEGMENTS_NAME
+from facesim_index.store.store import Store
 from facesim_index.utils.notebook_hook import Shown
 
 
@@ -63,8 +64,8 @@ def index_status(store: Store) -> IndexStatus:
     """
     curve = store.calibration()
     with store.catalog.read() as transaction:
-        state = picture_rows.state(transaction)
-        segments = picture_rows.segments(transaction)
+        state = index_state.state(transaction)
+        segments = index_state.segments(transaction)
         return IndexStatus(
             path=str(store.folder),
             generation=state.generation,
@@ -72,12 +73,12 @@ def index_status(store: Store) -> IndexStatus:
             engine=str(store.identity),
             model=store.model,
             calibration=curve.name if curve else None,
-            roots=tuple(picture_rows.roots(transaction)),
-            counts=picture_rows.counts(transaction),
+            roots=tuple(index_state.roots(transaction)),
+            counts=index_state.counts(transaction),
             segments=len(segments),
             bytes_segments=_size_bytes(store.folder / SEGMENTS_NAME, "*"),
             bytes_catalog=_size_bytes(store.folder, "catalog.sqlite3*"),
-            interrupted=picture_rows.unfinished_runs(transaction) > 0,
+            interrupted=index_state.unfinished_runs(transaction) > 0,
             traces_left=audit_log.unfinished(transaction) > 0,
         )
 

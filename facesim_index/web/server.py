@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uvicorn
 
-from facesim_index.engine.loading import EngineSettings
+from facesim_index.engine.base import EngineSettings
 from facesim_index.errors import StorageError, UsageError
 from facesim_index.store.store import Store
 from facesim_index.web.app import create_app

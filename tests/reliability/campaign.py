@@ -16,7 +16,7 @@ from facesim_index.engine.local_reader import WORKER_MEMORY_BYTES
 from facesim_index.engine.reading import read_picture
 from facesim_index.errors import PictureError
 from facesim_index.ingest.run import Ingest
-from facesim_index.ingest.scanning import IngestOptions, resolve_targets
+from facesim_index.ingest.targets import IngestOptions, resolve_targets
 from facesim_index.pictures.decoding import use_one_thread
 from facesim_index.pictures.views import Pixels
 from facesim_index.records import EmbeddedFace, Failure, FailureCode, PictureReading

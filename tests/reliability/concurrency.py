@@ -24,9 +24,9 @@ import multiprocessing
 import numpy as np
 
 from facesim_index.engine.fake import fake_embedding
-from facesim_index.store.catalog import picture_rows
+from facesim_index.store.catalog import face_rows, index_state, picture_rows
 from facesim_index.store.store import Store
-from facesim_index.upkeep.repairs import forget
+from facesim_index.upkeep.forgetting import forget
 from tests.builders import commit_pictures, new_store, picture
 
 N_READERS = 8
@@ -68,9 +68,9 @@ def _write_once(folder: Path, number: int) -> None:
 
 def _read_once(folder: Path, number: int) -> None:
     with Store(folder) as store, store.view() as view:
-        living = picture_rows.face_ids(view.transaction)
-        records = picture_rows.faces(view.transaction, living)
-        assert len(living) == picture_rows.counts(view.transaction)["faces"]
+        living = face_rows.face_ids(view.transaction)
+        records = face_rows.faces(view.transaction, living)
+        assert len(living) == index_state.counts(view.transaction)["faces"]
         hashes = picture_rows.content_hashes(view.transaction, [face.image_id for face in records])
         per_picture: dict[int, int] = {}
         for face in records:

@@ -27,20 +27,24 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from facesim_index.calibration.degree import Calibration, Evidence, to_json
+from facesim_index.calibration.document import to_json
+from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.degrees.gallery import refresh_gallery_prior
 from facesim_index.errors import FacesimError, IndexDamagedError
 from facesim_index.export.matrix import MatrixOptions
 from facesim_index.index import FaceIndex
 from facesim_index.people.edits import move_faces, name_person, person_faces, set_people_apart
 from facesim_index.people.grouping import PeopleOptions, cluster_people
-from facesim_index.records import FaceId, QueryAnswer
-from facesim_index.store.catalog import calibration_rows, people_rows, picture_rows
+from facesim_index.records import FaceId
+from facesim_index.search.answers import QueryAnswer
+from facesim_index.store.catalog import calibration_rows, face_rows, people_rows
 from facesim_index.store.segments import coarse
 from facesim_index.store.store import Store
 from facesim_index.upkeep.catalog_repair import mend_engine, mend_log
-from facesim_index.upkeep.repairs import forget, repair, verify
+from facesim_index.upkeep.forgetting import forget
+from facesim_index.upkeep.repairs import repair
 from facesim_index.upkeep.snapshots import restore_snapshot, take_snapshot
+from facesim_index.upkeep.verification import verify
 from tests.builders import FAKE, ingest, new_store, read_here
 from tests.pictures import fake_photo
 
@@ -294,9 +298,9 @@ def _matrix(index: FaceIndex) -> bytes:
 
 def _content(store: Store) -> dict[int, tuple[str, bytes]]:
     with store.view() as view:
-        ids = picture_rows.face_ids(view.transaction)
+        ids = face_rows.face_ids(view.transaction)
         vectors = view.embeddings(ids)
-        records = picture_rows.faces(view.transaction, ids)
+        records = face_rows.faces(view.transaction, ids)
         whose = people_rows.whose(view.transaction, ids.tolist())
         names = {row.person_id: row.name for row in people_rows.persons(view.transaction)}
     return {

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 
 import facesim_index.ingest.run
-from facesim_index.calibration.degree import Calibration, Evidence
+from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.degrees import gallery, kept_calibrations
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.people import edits
 from facesim_index.people.grouping import PeopleOptions, cluster_people
 from facesim_index.records import FaceId
-from facesim_index.store.catalog import picture_rows
+from facesim_index.store.catalog import face_rows, picture_rows
 from facesim_index.store.segments import coarse
 from facesim_index.store.segments.segment import Segment
 from facesim_index.store.store import Store
-from facesim_index.upkeep import repairs
+from facesim_index.upkeep import forgetting
 from tests.builders import ingest, new_store
 from tests.pictures import fake_photo
 from tests.reliability.old_indexes import old_schema
@@ -100,10 +100,10 @@ def _forget(index: Path, photos: Path) -> None:
             for name in ("006.png", "007.png")
             if picture_rows.files_under(transaction, photos / name)
         ]
-        known = set(picture_rows.face_ids(transaction).tolist())
+        known = set(face_rows.face_ids(transaction).tolist())
     faces = [FaceId(n) for n in (20, 21) if n in known]
     with Store(index, writable=True) as store:
-        repairs.forget(store, paths, faces)
+        forgetting.forget(store, paths, faces)
 
 
 def _compact(index: Path, photos: Path) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from facesim_index.errors import IndexLockedError
+from facesim_index.store.compaction import MERGE_FAN
 from facesim_index.store.segments import coarse
-from facesim_index.store.store import MERGE_FAN, Store
-from facesim_index.upkeep.repairs import verify
+from facesim_index.store.store import Store
+from facesim_index.upkeep.verification import verify
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")

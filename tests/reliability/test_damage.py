@@ -14,18 +14,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from facesim_index.calibration.degree import to_json
+from facesim_index.calibration.document import to_json
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
-from facesim_index.errors import (
-    DamagedSegmentError,
-    IndexDamagedError,
-)
+from facesim_index.errors import DamagedSegmentError, IndexDamagedError
 from facesim_index.index import FaceIndex
 from facesim_index.people.edits import confirm_faces, list_people, move_faces, person_faces, undo
 from facesim_index.people.grouping import PeopleOptions, cluster_people
 from facesim_index.records import FaceId
-from facesim_index.store.catalog import calibration_rows, people_rows, picture_rows
+from facesim_index.store.catalog import calibration_rows, face_rows, index_state, people_rows
 from facesim_index.store.segments.row_checksums import row_sums
 from facesim_index.store.sqlite import row_checks
 from facesim_index.store.sqlite.row_checks import Value, row_check
@@ -33,7 +30,9 @@ from facesim_index.store.sqlite.row_repair import former_values
 from facesim_index.store.sqlite.wal import check_log
 from facesim_index.store.store import Store
 from facesim_index.upkeep.catalog_repair import mend_log
-from facesim_index.upkeep.repairs import forget, repair, verify
+from facesim_index.upkeep.forgetting import forget
+from facesim_index.upkeep.repairs import repair
+from facesim_index.upkeep.verification import verify
 from tests.builders import (
     FAKE,
     commit_pictures,
@@ -417,8 +416,8 @@ def test_a_vacuum_keeps_the_rows_that_checksums_are_of(grouped: Store) -> None:
 
 def paths_and_vectors(store: Store) -> set[tuple[str, bytes]]:
     with store.view() as view:
-        ids = picture_rows.face_ids(view.transaction)
-        records = picture_rows.faces(view.transaction, ids)
+        ids = face_rows.face_ids(view.transaction)
+        records = face_rows.faces(view.transaction, ids)
         vectors = view.embeddings(ids)
     return {
         (record.path, vector.tobytes()) for record, vector in zip(records, vectors, strict=True)
@@ -586,7 +585,7 @@ def test_a_log_that_a_crash_cut_short_is_no_damage(tmp_path: Path) -> None:
     with Store(tmp_path / "i", writable=True) as store:
         assert not verify(store).problems
         with store.catalog.read() as transaction:
-            assert picture_rows.n_faces(transaction) == 6
+            assert face_rows.n_faces(transaction) == 6
 
 
 def test_a_damaged_log_is_refused_and_goes_on_from_the_last_whole_commit(tmp_path: Path) -> None:
@@ -608,7 +607,7 @@ def test_a_damaged_log_is_refused_and_goes_on_from_the_last_whole_commit(tmp_pat
     with Store(tmp_path / "i") as store:
         assert not verify(store).problems
         with store.catalog.read() as transaction:
-            assert picture_rows.n_faces(transaction) == 4
+            assert face_rows.n_faces(transaction) == 4
     assert mend_log(tmp_path / "i") is None
     assert (tmp_path / "i" / "catalog.sqlite3-wal.damaged").read_bytes() == data
 
@@ -651,7 +650,7 @@ def test_an_older_index_without_sums_of_rows_is_checked_whole(grounds: Grounds) 
     folder = grounds.folder / "without sums"
     shutil.copytree(grounds.known["closed"].folder, folder)
     with Store(folder) as store, store.catalog.read() as transaction:
-        first = picture_rows.segments(transaction)[0]
+        first = index_state.segments(transaction)[0]
     from facesim_index.store.segments.coarse import coarse_path, read_coarse
 
     path = folder / "segments" / first.name
@@ -665,7 +664,7 @@ def test_an_older_index_without_sums_of_rows_is_checked_whole(grounds: Grounds) 
         ]
         index.compact()
     with Store(folder) as store, store.catalog.read() as transaction:
-        first = picture_rows.segments(transaction)[0]
+        first = index_state.segments(transaction)[0]
     assert read_coarse(folder / "segments" / first.name, first.sha256).sums is not None
 
 

@@ -22,18 +22,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import facesim_index
-from facesim_index.calibration.degree import Calibration, Evidence, to_json
+from facesim_index.calibration.document import to_json
+from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.errors import IndexDamagedError
 from facesim_index.index import FaceIndex
-from facesim_index.ingest.scanning import IngestOptions
+from facesim_index.ingest.targets import IngestOptions
 from facesim_index.people.edits import confirm_faces
 from facesim_index.records import FailureCode
-from facesim_index.store.catalog import calibration_rows, picture_rows
+from facesim_index.store.catalog import calibration_rows, face_rows, index_state, picture_rows
+from facesim_index.store.layout import SEGMENTS_NAME
 from facesim_index.store.sqlite import row_checks
-from facesim_index.store.store import SEGMENTS_NAME, Store
+from facesim_index.store.store import Store
 from facesim_index.utils.text import csv_line, json_text, original_text, printable, spreadsheet_text
 from tests.builders import FAKE, ingest, new_store
 from tests.pictures import fake_photo
@@ -115,7 +117,7 @@ def shared_people(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         with store.catalog.write() as transaction:
             calibration_rows.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
             calibration_rows.activate(transaction, CURVE.name)
-            faces = picture_rows.face_ids(transaction).tolist()
+            faces = face_rows.face_ids(transaction).tolist()
         confirm_faces(store, {FORMULA: faces[5:], MARKUP: faces[1:4]})
     return folder
 
@@ -516,9 +518,9 @@ def test_bytes_survive_the_round_trip_through_the_catalog(
     with Store(own_index) as store, store.catalog.read() as transaction:
         known = picture_rows.folder_files(transaction, str(own_photos))
         assert set(known) == {path.name for path in own_photos.iterdir()}
-        assert picture_rows.roots(transaction)[0][0] == str(own_photos)
+        assert index_state.roots(transaction)[0][0] == str(own_photos)
         assert len(picture_rows.files_under(transaction, own_photos)) == 2 * len(NAMES)
-        assert len(picture_rows.face_ids(transaction, under=own_photos / f"{NOT_UTF8}.png")) == 1
+        assert len(face_rows.face_ids(transaction, under=own_photos / f"{NOT_UTF8}.png")) == 1
         assert picture_rows.folders_under(transaction, own_photos.parent) == [str(own_photos)]
     with FaceIndex.open(own_index, engine=FAKE) as opened:
         assert opened.ingest([own_photos]).files_unchanged == 2 * len(NAMES)

@@ -16,12 +16,14 @@ from PIL import Image
 
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
-from facesim_index.engine.loading import EngineSettings, FaceEngine, load_engine
+from facesim_index.engine.base import EngineSettings, FaceEngine
+from facesim_index.engine.loading import load_engine
 from facesim_index.errors import PictureError
 from facesim_index.ingest.run import Ingest
-from facesim_index.ingest.scanning import IngestOptions, resolve_targets
+from facesim_index.ingest.targets import IngestOptions, resolve_targets
 from facesim_index.models.resolution import resolve
-from facesim_index.pictures.decoding import MAX_FILE_BYTES, hash_file, open_picture
+from facesim_index.pictures.decoding import open_picture
+from facesim_index.pictures.files import MAX_FILE_BYTES, hash_file
 from facesim_index.pictures.formats import is_cut_off
 from facesim_index.records import Failure, FailureCode, PictureReading
 from facesim_index.store.catalog import picture_rows
@@ -318,10 +320,8 @@ def test_a_file_that_outgrows_the_limit_while_it_is_hashed(
 ) -> None:
     file = tmp_path / "a.png"
     file.write_bytes(bytes(3 << 20))
-    monkeypatch.setattr(
-        "facesim_index.pictures.decoding._check_size", lambda size: sizes.append(size)
-    )
-    monkeypatch.setattr("facesim_index.pictures.decoding.MAX_FILE_BYTES", 1 << 20)
+    monkeypatch.setattr("facesim_index.pictures.files._check_size", lambda size: sizes.append(size))
+    monkeypatch.setattr("facesim_index.pictures.files.MAX_FILE_BYTES", 1 << 20)
     sizes: list[int] = []
     hash_file(file)
     assert sizes == [3 << 20, 2 << 20, 3 << 20]

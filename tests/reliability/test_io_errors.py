@@ -13,7 +13,7 @@ import pytest
 
 from facesim_index.errors import StorageError
 from facesim_index.store.store import Store
-from facesim_index.upkeep.repairs import verify
+from facesim_index.upkeep.verification import verify
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and mounts")

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from facesim_index.calibration.degree import to_json
+from facesim_index.calibration.document import to_json
 from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
@@ -49,14 +49,17 @@ from facesim_index.search.appearances import find_person
 from facesim_index.store.catalog import (
     audit_log,
     calibration_rows,
+    face_rows,
+    index_state,
     people_rows,
-    picture_rows,
     writing,
 )
 from facesim_index.store.segments.coarse import write_coarse
 from facesim_index.store.store import Store
-from facesim_index.upkeep.repairs import forget, repair, verify
+from facesim_index.upkeep.forgetting import forget
+from facesim_index.upkeep.repairs import repair
 from facesim_index.upkeep.snapshots import take_snapshot
+from facesim_index.upkeep.verification import verify
 from facesim_index.utils.permissions import open_to_others
 from tests.builders import FAKE, commit_pictures, ingest, new_store, unit_vectors
 from tests.pictures import demo_picture, fake_photo, pixels
@@ -505,7 +508,7 @@ def remember(folder: Path) -> Store:
         run = writing.start_run(transaction, "1", options)
         summary = {"files_seen": 9, "warnings": [f"cannot enter {FORGOTTEN.path}"]}
         writing.finish_run(transaction, run, json.dumps(summary, ensure_ascii=False))
-        estimate = picture_rows.PriorEstimate(1, "c", "0" * 64, 0.1, 0.05, 0.2, 20, 20, 190, "EM")
+        estimate = index_state.PriorEstimate(1, "c", "0" * 64, 0.1, 0.05, 0.2, 20, 20, 190, "EM")
         writing.put_prior_estimate(transaction, estimate)
     store.compact()  # one segment for all, with coarse codes
     return store
@@ -523,8 +526,8 @@ def assert_only_the_others(index: Path) -> None:
     assert traces(index, {**FORGOTTEN.needles, **absent_forms(FORGOTTEN)}) == {}
     with Store(index) as store, store.view() as view:
         assert not verify(store).problems
-        ids = picture_rows.face_ids(view.transaction)
-        records = picture_rows.faces(view.transaction, ids)
+        ids = face_rows.face_ids(view.transaction)
+        records = face_rows.faces(view.transaction, ids)
         assert sorted({record.path for record in records}) == sorted(who.path for who in OTHERS)
         assert len(ids) == 18
         for record, stored in zip(records, view.embeddings(ids), strict=True):
@@ -642,7 +645,7 @@ def test_coarse_codes_are_those_of_the_others_alone(told: Store, tmp_path: Path)
     forget(told, [Path(FORGOTTEN.path)], [], secure=True)
     with told.view() as view:
         [segment] = view.segments
-        [info] = picture_rows.segments(view.transaction)
+        [info] = index_state.segments(view.transaction)
         again = write_coarse(
             tmp_path / info.name, info.sha256, segment.face_ids, segment.vectors.copy()
         )
@@ -716,7 +719,7 @@ def test_faces_and_files_are_forgotten_in_one_commit(
     with pytest.raises(StorageError, match="full"):
         forget(told, [Path(FORGOTTEN.path)], [FaceId(1)])
     with told.catalog.read() as transaction:
-        assert 1 in picture_rows.face_ids(transaction)
+        assert 1 in face_rows.face_ids(transaction)
         assert audit_log.lines(transaction) == ()
 
 
@@ -730,7 +733,7 @@ def test_foreign_files_in_the_index_are_named(
 
 CRASHES: dict[str, str] = {
     "after the rows are gone": "facesim_index.store.catalog.audit_log.clear_histories",
-    "before a new segment": "facesim_index.store.segments.segment.write_segment",
+    "before a new segment": "facesim_index.store.segments.writer.write_segment",
     "before old files go": "facesim_index.store.store.Store.drop_files",
     "before the vacuum": "facesim_index.store.sqlite.connection.Catalog.shrink",
     "before the new coarse codes": "facesim_index.store.store.Store._write_coarse",
@@ -801,7 +804,7 @@ def test_a_reader_that_needs_the_old_state_delays_it(
         [found] = view.search(query, 1)
         assert found.face_ids.tolist() == [10], "the reader keeps its moment"
         with reader.catalog.read() as later:
-            assert 10 not in picture_rows.face_ids(later)
+            assert 10 not in face_rows.face_ids(later)
             assert audit_log.unfinished(later) == 1
     assert facesim(index, "compact").exit_code == 0
     assert_only_the_others(index)
@@ -892,8 +895,8 @@ def portrait(tmp_path: Path) -> Path:
 
 def living(index: Path) -> dict[int, str]:
     with Store(index) as store, store.catalog.read() as transaction:
-        ids = picture_rows.face_ids(transaction)
-        return {face.face_id: Path(face.path).name for face in picture_rows.faces(transaction, ids)}
+        ids = face_rows.face_ids(transaction)
+        return {face.face_id: Path(face.path).name for face in face_rows.faces(transaction, ids)}
 
 
 MATCH = ("forget", "--prior", "0.5", "--min-degree", "0.9", "--match")

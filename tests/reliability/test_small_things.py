@@ -16,11 +16,12 @@ from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.errors import PictureError
 from facesim_index.ingest.run import Ingest
-from facesim_index.ingest.scanning import IngestOptions, resolve_targets, scan
-from facesim_index.pictures.decoding import hash_file
+from facesim_index.ingest.scanning import scan
+from facesim_index.ingest.targets import IngestOptions, resolve_targets
+from facesim_index.pictures.files import hash_file
 from facesim_index.pictures.folder_walk import FoundFolder, WalkOptions, walk
 from facesim_index.records import Failure, FailureCode, FileStamp, PictureReading
-from facesim_index.store.catalog import picture_rows, writing
+from facesim_index.store.catalog import face_rows, index_state, writing
 from facesim_index.store.store import Store
 from facesim_index.workers.pool import ItemFailed
 from tests.builders import FAKE, ingest, new_store, read_here
@@ -49,7 +50,7 @@ def photos(tmp_path: Path) -> Path:
 def paths_of_faces(store: Store) -> dict[tuple[str, ...], int]:
     """Return the files of each picture that has faces, with how many."""
     with store.catalog.read() as transaction:
-        records = picture_rows.faces(transaction, picture_rows.face_ids(transaction))
+        records = face_rows.faces(transaction, face_rows.face_ids(transaction))
     found: dict[tuple[str, ...], int] = {}
     for record in records:
         names = tuple(sorted(Path(path).name for path in record.paths))
@@ -166,7 +167,7 @@ def test_a_root_by_every_name_it_has(
         again = ingest(store, Path(name))
         assert (again.files_seen, again.files_unchanged) == (2, 2)
     with store.catalog.read() as transaction:
-        assert [path for path, _ in picture_rows.roots(transaction)] == [str(photos)]
+        assert [path for path, _ in index_state.roots(transaction)] == [str(photos)]
 
 
 def in_namespace(script: str, *arguments: Path) -> str:
@@ -316,8 +317,8 @@ def test_a_system_clock_that_goes_back(
         summary = ingest(store, photos)
         assert summary.images_embedded == (3 if year == 2031 else 1)
         with store.catalog.read() as transaction:
-            assert picture_rows.unfinished_runs(transaction) == 0
-            ((_, when),) = picture_rows.roots(transaction)
+            assert index_state.unfinished_runs(transaction) == 0
+            ((_, when),) = index_state.roots(transaction)
         assert when.startswith(str(year))
     (photos / "1971.png").unlink()
     assert ingest(store, photos).files_removed == 1
@@ -337,7 +338,7 @@ def test_an_interrupted_run_is_known_though_the_clock_goes_back(
     with pytest.raises(KeyboardInterrupt):
         Ingest(store, resolve_targets([photos]), IngestOptions(), broken).run()
     with store.catalog.read() as transaction:
-        assert picture_rows.unfinished_runs(transaction) == 1
+        assert index_state.unfinished_runs(transaction) == 1
     assert ingest(store, photos).images_embedded == 1
 
 
@@ -421,7 +422,7 @@ def test_a_file_that_was_away_is_back_after_its_comparison(store: Store, photos:
     (photos.parent / "red.png").rename(photos / "red.png")
     assert ingest(store, photos, checksum=True).images_read == 0
     with store.catalog.read() as transaction:
-        assert picture_rows.counts(transaction)["files_missing"] == 0
+        assert index_state.counts(transaction)["files_missing"] == 0
 
 
 def test_a_dry_run_counts_what_would_be_compared(store: Store, photos: Path) -> None:

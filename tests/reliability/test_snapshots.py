@@ -24,12 +24,12 @@ from facesim_index.errors import (
 )
 from facesim_index.index import FaceIndex
 from facesim_index.records import FaceId
-from facesim_index.store.catalog import picture_rows
+from facesim_index.store.catalog import face_rows, index_state
 from facesim_index.store.snapshot_list import known_snapshots, newest_snapshot
 from facesim_index.store.store import Store
 from facesim_index.upkeep import snapshots
-from facesim_index.upkeep.repairs import verify
 from facesim_index.upkeep.snapshots import restore_snapshot, take_snapshot
+from facesim_index.upkeep.verification import verify
 from tests.builders import FAKE, commit_pictures, new_store, picture, unit_vectors
 
 VECTORS = unit_vectors(60, 9)
@@ -158,9 +158,9 @@ def test_snapshots_taken_while_a_writer_runs_are_each_of_one_moment(
         with Store(folder) as store, store.view() as view:
             assert view.generation == snapshot.generation
             assert not verify(store).problems
-            ids = picture_rows.face_ids(view.transaction)
+            ids = face_rows.face_ids(view.transaction)
             assert (len(ids) - 29) % 2 == 0, "a commit is there whole or not at all"
-            files = picture_rows.counts(view.transaction)["files"]
+            files = index_state.counts(view.transaction)["files"]
             assert len(ids) == 29 + 2 * (files - 5)
             for n in range(files - 5):
                 [found] = view.search(unit_vectors(2, n)[:1], 1)

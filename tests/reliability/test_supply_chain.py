@@ -17,8 +17,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sqlalchemy.exc import DBAPIError
 
-from facesim_index.engine import loading
-from facesim_index.engine.loading import EngineSettings, load_engine
+from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.loading import load_engine
+from facesim_index.engine.runtimes import onnxruntime_network
 from facesim_index.engine.runtimes.onnx_graph import read_graph
 from facesim_index.errors import IndexDamagedError, ModelError
 from facesim_index.models.resolution import ModelFiles, resolve
@@ -100,7 +101,7 @@ def test_what_runs_is_what_was_hashed_even_if_the_file_changes_while_it_is_read(
 def test_sessions_are_made_of_bytes_never_of_a_path(
     pack: ModelFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runtime = loading._runtime()
+    runtime = onnxruntime_network.import_runtime()
     given: list[object] = []
     session = runtime.InferenceSession
 

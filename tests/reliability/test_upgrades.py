@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
-from facesim_index.engine.loading import EngineSettings
+from facesim_index.engine.base import EngineSettings
 from facesim_index.index import FaceIndex
 from facesim_index.people.edits import confirm_faces, list_people, undo
 from facesim_index.records import FaceId
-from facesim_index.store.catalog import picture_rows
+from facesim_index.store.catalog import face_rows
 from facesim_index.store.sqlite.connection import SCHEMA_REVISION, needs_upgrade, upgrade_catalog
 from facesim_index.store.store import Store
-from facesim_index.upkeep.repairs import forget, verify
+from facesim_index.upkeep.forgetting import forget
+from facesim_index.upkeep.verification import verify
 from tests.builders import commit_pictures, picture, unit_vectors
 from tests.reliability.old_indexes import ASKED, EXPECTED_NAME, FOLDER, RELEASED, make
 
@@ -84,7 +85,7 @@ def test_an_index_of_each_released_schema_opens_and_answers_the_same(old: Path) 
         commit_pictures(store, {"/new.jpg": picture("new", unit_vectors(2, 5))})
         assert not verify(store).problems
         with store.catalog.read() as transaction:
-            assert picture_rows.n_faces(transaction) == 13
+            assert face_rows.n_faces(transaction) == 13
 
 
 def test_the_old_indexes_are_what_their_script_makes(old: Path, tmp_path: Path) -> None:

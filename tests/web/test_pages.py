@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from facesim_index.calibration.degree import Calibration, Evidence, to_json
+from facesim_index.calibration.document import to_json
+from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.index import FaceIndex
 from facesim_index.people.grouping import PeopleOptions

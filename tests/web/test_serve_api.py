@@ -15,7 +15,7 @@ from PIL import Image
 from facesim_index.records import FaceId
 from facesim_index.store.sqlite.connection import CATALOG_NAME
 from facesim_index.store.store import Store
-from facesim_index.upkeep.repairs import forget
+from facesim_index.upkeep.forgetting import forget
 from tests.builders import ingest
 from tests.coloured_people import BLUE, CURVE, DARK_RED, GREEN, RED, facesim
 from tests.pictures import fake_photo, png

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facesim_index.records import Box, Comparison
+from facesim_index.records import Box
+from facesim_index.search.answers import Comparison
 from facesim_index.web.pages import wording
 
 DEGREES = st.floats(0.0, 1.0)

@@ -12,13 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from facesim_index.calibration.degree import (
-    Calibration,
-    Evidence,
-    HeldOutCheck,
-    degree_from_log10_lr,
-    log10_lr,
-)
+from facesim_index.calibration.curve import log10_lr
+from facesim_index.calibration.degree import degree_from_log10_lr
 from facesim_index.calibration.fitting.fit import (
     MIN_PEOPLE_TO_CHOOSE,
     LabelledScores,
@@ -28,10 +23,11 @@ from facesim_index.calibration.fitting.fit import (
     fit_scores,
 )
 from facesim_index.calibration.fitting.head_trials import HeadTrial, try_heads
+from facesim_index.calibration.fitting.labelled_data import LabelledData, LabelledFaces
 from facesim_index.calibration.fitting.learned_heads import fit_head
 from facesim_index.calibration.heads import COSINE, LEARNED, Head, HeadKind, LearnedKind
+from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
 from facesim_index.errors import CalibrationError
-from facesim_index.labels.labelled_data import LabelledData, LabelledFaces
 from facesim_index.metrics import scoring
 from facesim_index.records import EngineIdentity, Float64Array
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facesim_index.calibration.degree import HeldOutCheck, held_out_figures
 from facesim_index.calibration.fitting.fit import LabelledScores, Method, fit_scores
+from facesim_index.calibration.fitting.held_out import held_out_figures
+from facesim_index.calibration.fitting.labelled_data import LabelledFaces
 from facesim_index.calibration.fitting.learned_heads import fit_head
 from facesim_index.calibration.heads import COSINE, HeadKind, LearnedKind
-from facesim_index.labels.labelled_data import LabelledFaces
+from facesim_index.calibration.record import HeldOutCheck
 from facesim_index.records import Float64Array, Int64Array
 
 N_FOLDS = 5

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from facesim_index.store.catalog.picture_rows import files_under
 from facesim_index.store.catalog.schema import Audit, IngestRun, Root
-from facesim_index.store.sqlite.connection import now
+from facesim_index.store.catalog.transaction import now
 
 
 @dataclass(frozen=True, slots=True)

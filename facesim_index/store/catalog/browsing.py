@@ -6,15 +6,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, literal, select, tuple_
 from sqlalchemy.sql.functions import coalesce
 
-from facesim_index.records import FaceRecord, FailedFile, FailureCode, ImageId, ImageStatus
+from facesim_index.records import FaceRecord, FailureCode, ImageId, ImageStatus
+from facesim_index.store.catalog.face_rows import faces, faces_of_images
 from facesim_index.store.catalog.people_rows import HUMAN, PersonRow, persons
-from facesim_index.store.catalog.picture_rows import (
-    among,
-    faces,
-    faces_of_images,
-    joined,
-    paths_of_images,
-)
+from facesim_index.store.catalog.picture_rows import paths_of_images
 from facesim_index.store.catalog.schema import (
     Face,
     FacePerson,
@@ -25,6 +20,8 @@ from facesim_index.store.catalog.schema import (
     PeopleChange,
     Person,
 )
+from facesim_index.store.catalog.statements import among, joined
+from facesim_index.store.records import FailedFile
 from facesim_index.store.sqlite import row_checks
 
 _SHARP_ENOUGH_PX = 200.0

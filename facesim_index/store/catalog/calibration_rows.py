@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, delete, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from facesim_index.store.catalog.schema import CalibrationRow
-from facesim_index.store.sqlite.connection import now
+from facesim_index.store.catalog.transaction import now
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from sqlalchemy import Connection, Executable, delete, exists, func, insert, or_
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from facesim_index.records import ImageId, Int64Array
-from facesim_index.store.catalog.picture_rows import among, among_listed, listed
 from facesim_index.store.catalog.schema import (
     Face,
     FacePerson,
@@ -29,8 +28,9 @@ from facesim_index.store.catalog.schema import (
     PeopleChangePerson,
     Person,
 )
+from facesim_index.store.catalog.statements import among, among_listed, listed
+from facesim_index.store.catalog.transaction import now
 from facesim_index.store.sqlite import row_checks
-from facesim_index.store.sqlite.connection import now
 from facesim_index.utils.notebook_hook import Shown
 
 HUMAN, MACHINE = "human", "machine"

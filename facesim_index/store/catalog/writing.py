@@ -9,37 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import (
-    Connection,
-    bindparam,
-    delete,
-    exists,
-    func,
-    insert,
-    literal,
-    select,
-    update,
-)
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, literal, select, update
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from facesim_index.records import (
-    EmbeddedFace,
-    FaceId,
-    FileLink,
-    ImageId,
-    ImageStatus,
-    PictureReading,
-    SegmentId,
-    SegmentInfo,
-)
+from facesim_index.records import EmbeddedFace, FaceId, ImageId, ImageStatus, PictureReading
+from facesim_index.store.catalog.index_state import PriorEstimate
 from facesim_index.store.catalog.people_rows import drop_traces
-from facesim_index.store.catalog.picture_rows import (
-    PriorEstimate,
-    among,
-    at_or_below,
-    counters_behind,
-)
 from facesim_index.store.catalog.schema import (
     Base,
     Face,
@@ -53,7 +29,9 @@ from facesim_index.store.catalog.schema import (
     SegmentRow,
     Tombstone,
 )
-from facesim_index.store.sqlite.connection import now
+from facesim_index.store.catalog.statements import among, at_or_below
+from facesim_index.store.catalog.transaction import now
+from facesim_index.store.records import FileLink, SegmentId, SegmentInfo
 
 
 def _put(table: type[Base], keys: Sequence[str], values: Sequence[str]) -> Insert:
@@ -256,15 +234,6 @@ def add_segment(connection: Connection, segment: SegmentInfo) -> None:
             created_at=now(),
         )
     )
-
-
-def advance_counters(connection: Connection) -> None:
-    """Let the counters of ids be past every row that exists."""
-    for table in counters_behind(connection):
-        connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
-        connection.exec_driver_sql(
-            f"INSERT INTO sqlite_sequence (name, seq) SELECT ?, max(id) FROM {table}", (table,)
-        )
 
 
 def put_root(connection: Connection, path: str) -> None:

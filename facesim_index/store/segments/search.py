@@ -19,7 +19,8 @@ import numpy as np
 
 from facesim_index.records import Float32Array, Int64Array
 from facesim_index.store.segments.coarse import CoarseCodes
-from facesim_index.store.segments.segment import Neighbours, Segment, exact_cosines
+from facesim_index.store.segments.neighbours import Neighbours, exact_cosines
+from facesim_index.store.segments.segment import Segment
 from facesim_index.utils.half_precision import widened
 
 _EXACT_MARGIN = 1e-5  # of products in single precision, a hundred times their rounding

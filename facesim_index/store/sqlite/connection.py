@@ -1,7 +1,6 @@
 """Open, make and upgrade the catalog's SQLite file."""
 
 import contextlib
-import datetime
 import logging
 import os
 import sqlite3
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc, insert, text
+from sqlalchemy import Engine, create_engine, event, exc, insert, text
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from facesim_index.errors import (
@@ -22,6 +21,7 @@ from facesim_index.errors import (
 )
 from facesim_index.records import EngineIdentity
 from facesim_index.store.catalog.schema import EngineRow, IndexState
+from facesim_index.store.catalog.transaction import Transaction, now
 from facesim_index.store.snapshot_list import LIST_NAME, advice
 from facesim_index.store.sqlite import row_checks
 from facesim_index.utils.files import sync_folder
@@ -37,15 +37,8 @@ BUSY_TIMEOUT_MS = 30_000
 
 _SIGNS_OF_DAMAGE = ("malformed", "not a database", "decode", "user-defined function", "no such")
 
-Transaction = Connection
-"""A connection inside a transaction, as `Catalog.read` and `Catalog.write` give it."""
 
 logger = logging.getLogger(__name__)
-
-
-def now() -> str:
-    """Return the present time as stored: ISO 8601, UTC, whole seconds."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 class Catalog:

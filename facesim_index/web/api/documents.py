@@ -18,7 +18,7 @@ from facesim_index.export.documents import (
     review_document,
     status_document,
 )
-from facesim_index.records import QueryAnswer
+from facesim_index.search.answers import QueryAnswer
 from facesim_index.utils.text import json_text
 from facesim_index.web.api.cursors import cursor_of
 from facesim_index.web.service.answers import (

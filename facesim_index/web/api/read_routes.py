@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from facesim_index.export.documents import answer_document
-from facesim_index.records import QueryAnswer
+from facesim_index.search.answers import QueryAnswer
 from facesim_index.web.api import documents, schemas
 from facesim_index.web.api.cursors import place_of
 from facesim_index.web.api.documents import jpeg_response, json_response

@@ -4,7 +4,7 @@ import math
 from datetime import datetime
 
 from facesim_index.calibration.degree import support_phrase
-from facesim_index.records import Comparison
+from facesim_index.search.answers import Comparison
 from facesim_index.utils.text import last_part, printable
 
 _SURE, _NEVER = 0.99995, 0.00005  # Beyond these two decimals of a percentage say nothing.

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from facesim_index.people.review import Review
-from facesim_index.records import Comparison, FaceRecord, FailedFile, QueryAnswer
+from facesim_index.records import FaceRecord
+from facesim_index.search.answers import Comparison, QueryAnswer
 from facesim_index.store.catalog.browsing import IndexedPicture
 from facesim_index.store.catalog.people_rows import PersonRow
+from facesim_index.store.records import FailedFile
 from facesim_index.upkeep.status import IndexStatus
 from facesim_index.web.service.picture_worker import Preview
 

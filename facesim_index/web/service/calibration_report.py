@@ -5,19 +5,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facesim_index.calibration.degree import Calibration, degree_from_log10_lr, log10_lr
+from facesim_index.calibration.curve import log10_lr
+from facesim_index.calibration.degree import degree_from_log10_lr
+from facesim_index.calibration.fitting.labelled_data import every_pair
 from facesim_index.calibration.judgement import no_calibration
+from facesim_index.calibration.record import Calibration
 from facesim_index.degrees.calibration_check import CalibrationCheck, check_index
 from facesim_index.degrees.gallery import gallery_prior
 from facesim_index.errors import CalibrationError
 from facesim_index.evaluation import plots
-from facesim_index.labels.labelled_data import every_pair
 from facesim_index.metrics import curves
 from facesim_index.metrics.curves import Reliability
 from facesim_index.metrics.verification import BoolArray
 from facesim_index.records import Float64Array, Int64Array
 from facesim_index.store.catalog import people_rows
-from facesim_index.store.store import Store, View
+from facesim_index.store.store import Store
+from facesim_index.store.view import View
 from facesim_index.web.guard.problems import ProblemError
 
 LEAST_PAIRS = 20

@@ -14,16 +14,12 @@ import numpy as np
 from PIL import Image
 
 from facesim_index.display.crops import crop_face, crop_reduction
-from facesim_index.engine.loading import EngineSettings, load_engine
+from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.loading import load_engine
 from facesim_index.engine.reading import read_content
 from facesim_index.errors import PictureError, UsageError
-from facesim_index.pictures.decoding import (
-    MAX_PIXELS,
-    content_hash,
-    open_picture,
-    read_bytes,
-    use_one_thread,
-)
+from facesim_index.pictures.decoding import MAX_PIXELS, open_picture, use_one_thread
+from facesim_index.pictures.files import content_hash, read_bytes
 from facesim_index.pictures.views import Pixels, coarsest
 from facesim_index.records import (
     EmbeddedFace,

@@ -8,19 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from facesim_index.degrees.prior import Prior
-from facesim_index.engine.loading import EngineSettings
+from facesim_index.engine.base import EngineSettings
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.people.book import PeopleBook
 from facesim_index.people.review import doubtful_faces, review_people
-from facesim_index.records import FaceId, FaceRecord, ImageId, QueryAnswer
+from facesim_index.records import FaceId, FaceRecord, ImageId
+from facesim_index.search import comparison as comparison_
 from facesim_index.search import queries
+from facesim_index.search.answers import QueryAnswer
 from facesim_index.search.person import query_person
 from facesim_index.search.queries import QueryOptions
-from facesim_index.store.catalog import browsing, people_rows, picture_rows
+from facesim_index.store.catalog import browsing, face_rows, index_state, people_rows, picture_rows
 from facesim_index.store.catalog.people_rows import PersonRow
+from facesim_index.store.catalog.transaction import Transaction
 from facesim_index.store.lock import is_held
 from facesim_index.store.segments.search import one_thread
-from facesim_index.store.sqlite.connection import Transaction
 from facesim_index.store.store import Store
 from facesim_index.upkeep.status import index_status
 from facesim_index.utils.threads import usable_cores
@@ -125,14 +127,14 @@ class Service:
     def n_faces(self) -> int:
         """Return how many faces there are."""
         with self._reading() as transaction:
-            return picture_rows.counts(transaction)["faces"]
+            return index_state.counts(transaction)["faces"]
 
     def sample_faces(self, most: int) -> list[FaceCard]:
         """Return some faces from all over the index."""
         with self._reading() as transaction:
-            ids = picture_rows.face_ids(transaction)
+            ids = face_rows.face_ids(transaction)
             chosen = ids[:: max(1, len(ids) // most)][:most]
-            return self._cards(transaction, picture_rows.faces(transaction, chosen))
+            return self._cards(transaction, face_rows.faces(transaction, chosen))
 
     def query_upload(
         self, data: bytes, options: QueryOptions | None = None, *, pictures: bool = False
@@ -168,7 +170,7 @@ class Service:
         a, b = (self._uploads.read(data, pictures=pictures) for data in (data_a, data_b))
         with self._index.store() as store:
             self._uploads.check(store)
-            comparison = queries.compare_readings(
+            comparison = comparison_.compare_readings(
                 store.identity,
                 (a.reading, b.reading),
                 ("picture a", "picture b"),
@@ -271,7 +273,7 @@ class Service:
             self._person(transaction, person_id)
             ids = people_rows.assignments_of(transaction, [person_id]).face_ids
             ids = ids[ids > (after or 0)]
-            records = picture_rows.faces(transaction, ids[:limit])
+            records = face_rows.faces(transaction, ids[:limit])
             cards = tuple(self._cards(transaction, records))
         return PersonFacesPage(cards, int(ids[limit - 1]) if len(ids) > limit else None)
 
@@ -287,7 +289,7 @@ class Service:
                 return []
             degrees = {face_id: degree for face_id, degree in found if degree < below}
             with store.catalog.read() as transaction:
-                records = picture_rows.faces(transaction, np.array(list(degrees), dtype=np.int64))
+                records = face_rows.faces(transaction, np.array(list(degrees), dtype=np.int64))
                 cards = self._cards(transaction, records)
         return [(card, degrees[card.face.face_id]) for card in cards]
 
@@ -419,7 +421,7 @@ class Service:
             yield PeopleBook(self.folder, lambda: store)
 
     def _face(self, transaction: Transaction, face_id: int) -> FaceRecord:
-        found = picture_rows.faces(transaction, np.array([face_id], dtype=np.int64))
+        found = face_rows.faces(transaction, np.array([face_id], dtype=np.int64))
         if not found:
             raise self._no_face(face_id)
         return found[0]

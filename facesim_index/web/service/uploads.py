@@ -2,7 +2,8 @@
 
 import threading
 
-from facesim_index.engine.loading import EngineSettings, engine_identity
+from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.loading import engine_identity
 from facesim_index.engine.local_reader import settings_for
 from facesim_index.errors import PictureError
 from facesim_index.records import EngineIdentity, FailureCode

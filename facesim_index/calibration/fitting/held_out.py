@@ -1,0 +1,102 @@
+"""Figures of a calibration on people it was not fitted on."""
+
+from facesim_index.calibration.curve import log10_lr
+from facesim_index.calibration.degree import degree_from_log10_lr
+from facesim_index.calibration.record import Calibration, HeldOutCheck
+from facesim_index.metrics import scoring
+from facesim_index.records import Float32Array, Float64Array
+
+_FALSE_MATCH_RATES = (1e-3, 1e-4)
+
+
+_MIN_FALSE_MATCHES = 10
+
+
+def check_curve(
+    curve: Calibration,
+    genuine_cosine: Float32Array | Float64Array,
+    impostor_cosine: Float32Array | Float64Array,
+    *,
+    data: str,
+    n_people: int,
+) -> HeldOutCheck:
+    """Measure a curve on labelled pairs of people it was not fitted on.
+
+    Parameters
+    ----------
+    curve : Calibration
+    genuine_cosine, impostor_cosine : ndarray of shape (n_pairs,)
+        Scores, by the head of the curve, of pairs that show one person, and two.
+    data : str
+        Which pairs, for people.
+    n_people : int
+        How many people they show.
+
+    Returns
+    -------
+    HeldOutCheck
+        Figures rounded to 5 decimals.
+
+    Raises
+    ------
+    CalibrationError
+        A class has no pair, or a score is not one.
+    """
+    return held_out_figures(
+        (log10_lr(genuine_cosine, curve), log10_lr(impostor_cosine, curve)),
+        (genuine_cosine, impostor_cosine),
+        data=data,
+        n_people=n_people,
+    )
+
+
+def held_out_figures(
+    claims: tuple[Float64Array, Float64Array],
+    scores: tuple[Float32Array | Float64Array, Float32Array | Float64Array],
+    *,
+    data: str,
+    n_people: int,
+) -> HeldOutCheck:
+    """Return the figures of what was claimed of genuine and of impostor pairs.
+
+    Parameters
+    ----------
+    claims : (ndarray of shape (n_genuine,), ndarray of shape (n_impostor,)), float64
+        Log10 likelihood ratios.
+    scores : (ndarray of shape (n_genuine,), ndarray of shape (n_impostor,))
+        The scores that they were made of.
+    data : str
+        Which pairs, for people.
+    n_people : int
+        How many people they show.
+
+    Returns
+    -------
+    HeldOutCheck
+        Figures rounded to 5 decimals.
+
+    Raises
+    ------
+    CalibrationError
+        A class has no pair.
+    """
+    genuine_lr, impostor_lr = claims
+    genuine, impostor = scores
+    ece = scoring.expected_calibration_error(
+        degree_from_log10_lr(genuine_lr), degree_from_log10_lr(impostor_lr)
+    )
+    return HeldOutCheck(
+        data=data,
+        n_people=n_people,
+        n_genuine=int(genuine.size),
+        n_impostor=int(impostor.size),
+        cllr=round(scoring.cllr(genuine_lr, impostor_lr), 5),
+        min_cllr=round(scoring.min_cllr(genuine, impostor), 5),
+        ece=round(ece, 5),
+        eer=round(scoring.equal_error_rate(genuine, impostor), 5),
+        true_match_rates=tuple(
+            (fmr, round(scoring.true_match_rate(genuine, impostor, fmr=fmr), 5))
+            for fmr in _FALSE_MATCH_RATES
+            if fmr * impostor.size >= _MIN_FALSE_MATCHES
+        ),
+    )

@@ -1,0 +1,39 @@
+"""The calibrations that come with the package, by engine."""
+
+import functools
+import importlib.resources
+
+from facesim_index.calibration.document import from_json
+from facesim_index.calibration.record import Calibration
+
+
+def shipped_calibration(engine_key: str) -> Calibration | None:
+    """Return the calibration that comes with the package for an engine.
+
+    Parameters
+    ----------
+    engine_key : str
+        `EngineIdentity.key`.
+
+    Returns
+    -------
+    Calibration or None
+        None when the package has none for exactly these weights and this preprocessing.
+
+    Raises
+    ------
+    CalibrationError
+        A file of the package is damaged.
+    """
+    return _shipped().get(engine_key)
+
+
+@functools.cache
+def _shipped() -> dict[str, Calibration]:
+    folder = importlib.resources.files("facesim_index.calibration.data")
+    curves = [
+        from_json(entry.read_text(encoding="utf-8"))
+        for entry in folder.iterdir()
+        if entry.name.endswith(".json")
+    ]
+    return {curve.engine_key: curve for curve in curves}

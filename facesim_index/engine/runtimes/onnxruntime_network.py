@@ -1,0 +1,73 @@
+"""A network that ONNX Runtime computes, on the CPU or with CUDA."""
+
+import os
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from facesim_index.errors import ProviderError
+from facesim_index.records import Float32Array
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from onnxruntime import InferenceSession
+
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+class OnnxRuntimeNetwork:
+    """A network in an ONNX Runtime session."""
+
+    def __init__(self, session: "InferenceSession") -> None:
+        self._session = session
+        self._input = session.get_inputs()[0].name
+
+    @property
+    def input_shapes(self) -> list[list[object]]:
+        """As the graph declares them; free axes by name."""
+        return [list(value.shape) for value in self._session.get_inputs()]
+
+    @property
+    def output_shapes(self) -> list[list[object]]:
+        """As the graph declares them; free axes by name."""
+        return [list(value.shape) for value in self._session.get_outputs()]
+
+    def run(self, blob: Float32Array) -> list[Float32Array]:
+        """Return the outputs for one input."""
+        outputs: list[Float32Array] = self._session.run(None, {self._input: blob})
+        return outputs
+
+
+def load_network(model: "ModelProto", provider: str, threads: int) -> OnnxRuntimeNetwork:
+    """Return a graph as a network that runs on `provider`, ``cpu`` or ``cuda``."""
+    return OnnxRuntimeNetwork(open_session(model, provider, threads))
+
+
+def open_session(model: "ModelProto", provider: str, threads: int) -> "InferenceSession":
+    """Open a session that uses so many threads, on `provider`, ``cpu`` or ``cuda``."""
+    onnxruntime = import_runtime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    # Plans kept for every batch size cost 15 MB and gain nothing.  The arena is worth its
+    # memory, and bounded, because few input sizes ever occur.
+    options.enable_mem_pattern = False
+    # TensorFloat-32 keeps three digits: too few to compare with embeddings made on a CPU.
+    wanted = [(CUDA, {"use_tf32": "0"}), CPU] if provider == "cuda" else [CPU]
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), sess_options=options, providers=wanted
+    )
+    session.disable_fallback()
+    if provider == "cuda" and session.get_providers()[0] != CUDA:
+        raise ProviderError("CUDA ran a moment ago and refuses now; see nvidia-smi.")
+    return session
+
+
+def import_runtime() -> ModuleType:
+    """Import ONNX Runtime such that it writes no telemetry identifier."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # It is read when the runtime is first imported.
+    import onnxruntime
+
+    runtime: ModuleType = onnxruntime
+    return runtime

@@ -1,0 +1,210 @@
+"""Compare two pictures: the degree that their faces are one person's."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from facesim_index.calibration.judgement import judge, no_calibration
+from facesim_index.calibration.record import Calibration
+from facesim_index.calibration.shipped import shipped_calibration
+from facesim_index.degrees.kept_calibrations import check_engine, read_calibration
+from facesim_index.engine.base import EngineSettings, FaceEngine, Provider
+from facesim_index.engine.loading import load_engine
+from facesim_index.engine.local_reader import settings_for
+from facesim_index.records import AnyPath, Augment, EngineIdentity, Numerics, PictureReading
+from facesim_index.search import comparison
+from facesim_index.search.answers import Comparison
+from facesim_index.search.one_picture import check_face, read_faces, require_faces
+from facesim_index.search.queries import face_scores
+from facesim_index.utils.threads import usable_cores
+
+
+def compare_pictures(
+    engine: FaceEngine,
+    path_a: Path,
+    path_b: Path,
+    curve: Calibration | None,
+    *,
+    face_a: int | None = None,
+    face_b: int | None = None,
+    prior: float = 0.5,
+) -> Comparison:
+    """Return the degree that a face of one picture and a face of another are one person's.
+
+    Parameters
+    ----------
+    engine : FaceEngine
+    path_a, path_b : Path
+    curve : Calibration or None
+        For this engine.
+    face_a, face_b : int, optional
+        Which face, left to right, from 0; the largest when None.
+    prior : float, default=0.5
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    PictureError, NoFaceError, UsageError, CalibrationError
+    """
+    return compare_readings(
+        engine.identity,
+        (read_faces(engine, path_a), read_faces(engine, path_b)),
+        (str(path_a), str(path_b)),
+        curve,
+        faces=(face_a, face_b),
+        prior=prior,
+    )
+
+
+def compare_readings(
+    identity: EngineIdentity,
+    pictures: tuple[PictureReading, PictureReading],
+    names: tuple[str, str],
+    curve: Calibration | None,
+    *,
+    faces: tuple[int | None, int | None] = (None, None),
+    prior: float = 0.5,
+) -> Comparison:
+    """Return the degree that two pictures that were read already show one person.
+
+    Parameters
+    ----------
+    identity : EngineIdentity
+        Of the engine that read them.
+    pictures : tuple of PictureReading
+    names : tuple of str
+        What they are called in the comparison and in messages.
+    curve : Calibration or None
+    faces : tuple of int or None
+        As for `compare_pictures`.
+    prior : float, default=0.5
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    PictureError, NoFaceError, UsageError, CalibrationError
+    """
+    a, b = (require_faces(picture, name) for picture, name in zip(pictures, names, strict=True))
+    number_a, number_b = (
+        _largest(picture) if face is None else check_face(name, picture, face)
+        for picture, name, face in zip(pictures, names, faces, strict=True)
+    )
+    chosen_a, chosen_b = a.faces[number_a], b.faces[number_b]
+    product = chosen_a.embedding.astype(np.float64) @ chosen_b.embedding.astype(np.float64)
+    cosine = np.clip([product], -1.0, 1.0)
+    scores = None
+    if curve is not None and curve.head.learned:
+        scores = face_scores(curve.head, chosen_a.embedding, chosen_b.embedding[None])
+    [judgement] = judge(cosine, curve, prior=prior, scores=scores)
+    return Comparison(
+        path_a=names[0],
+        path_b=names[1],
+        face_a=number_a,
+        face_b=number_b,
+        n_faces_a=len(a.faces),
+        n_faces_b=len(b.faces),
+        box_a=chosen_a.box,
+        box_b=chosen_b.box,
+        cosine=judgement.cosine,
+        degree=judgement.degree,
+        log10_lr=judgement.log10_lr,
+        prior=prior,
+        engine=str(identity),
+        calibration=curve.name if curve else None,
+        note=None if curve else no_calibration(identity),
+        degree_low=judgement.degree_low,
+        degree_high=judgement.degree_high,
+        fmr=judgement.fmr,
+        at_bound=judgement.at_bound,
+        landmarks_a=chosen_a.landmarks,
+        landmarks_b=chosen_b.landmarks,
+    )
+
+
+def _largest(picture: PictureReading) -> int:
+    return max(
+        range(len(picture.faces)),
+        key=lambda number: picture.faces[number].box.w * picture.faces[number].box.h,
+    )
+
+
+def compare(
+    picture_a: AnyPath,
+    picture_b: AnyPath,
+    *,
+    face_a: int | None = None,
+    face_b: int | None = None,
+    prior: float = 0.5,
+    model: str | Path | None = None,
+    provider: Provider = "auto",
+    augment: Augment | None = None,
+    numerics: Numerics | None = None,
+    calibration: Calibration | AnyPath | None = None,
+    engine: EngineSettings | None = None,
+) -> Comparison:
+    """Return the degree that two pictures show one person.
+
+    The largest face of each is compared unless `face_a` or `face_b` picks another.
+
+    Parameters
+    ----------
+    picture_a, picture_b : path-like
+    face_a, face_b : int, optional
+        Number of the face in its picture, left to right, from 0.
+    prior : float, default=0.5
+        Probability of a genuine pair before looking, in (0, 1).
+    model : str or Path, optional
+        Pack name or folder of ONNX files.
+    provider : {"auto", "cpu", "cuda", "openvino"}, default="auto"
+    augment : {"none", "flip"}, optional
+        ``flip`` embeds each face and its mirror image together; by default ``none``.
+    numerics : {"fp32", "bf16"}, optional
+        ``bf16`` lets the recogniser compute in bfloat16, on the provider ``openvino``; by
+        default ``fp32``.
+    calibration : Calibration or path-like, optional
+        One of your own, or a file that ``facesim calibrate export`` wrote; by default the one
+        that comes with the package.
+    engine : EngineSettings, optional
+        Everything about the engine at once, instead of `model` and `provider`; `augment` and
+        `numerics`, where they are given too, replace the engine's.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    EngineMismatchError
+        The calibration is for another engine.
+    PictureError, NoFaceError, UsageError, CalibrationError, ModelError, ProviderError
+    """
+    own = calibration
+    if own is not None and not isinstance(own, Calibration):
+        own = read_calibration(Path(own).expanduser())
+    settings = engine or settings_for(model, provider)[0]
+    loaded = load_engine(
+        dataclasses.replace(
+            settings,
+            threads=usable_cores(),
+            augment=augment or settings.augment,
+            numerics=numerics or settings.numerics,
+        )
+    )
+    if own is not None:
+        check_engine(own, loaded.identity)
+    return comparison.compare_pictures(
+        loaded,
+        Path(picture_a).expanduser(),
+        Path(picture_b).expanduser(),
+        own or shipped_calibration(loaded.identity.key),
+        face_a=face_a,
+        face_b=face_b,
+        prior=prior,
+    )

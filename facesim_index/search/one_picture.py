@@ -1,0 +1,36 @@
+"""One picture that must show a face, and which of its faces is meant."""
+
+from pathlib import Path
+
+from facesim_index.engine.base import FaceEngine
+from facesim_index.engine.reading import read_picture
+from facesim_index.errors import NoFaceError, PictureError, UsageError
+from facesim_index.records import PictureReading
+
+
+def read_faces(engine: FaceEngine, path: Path) -> PictureReading:
+    """Read a picture that must show a face; whatever is wrong with it is raised."""
+    try:
+        picture = read_picture(path, engine)
+    except PictureError as error:
+        raise PictureError(error.code, f"{path}: {error.message}") from error
+    return require_faces(picture, str(path))
+
+
+def require_faces(picture: PictureReading, name: str) -> PictureReading:
+    """Return the reading of a picture that must show a face; what is wrong with it is raised."""
+    if picture.failure is not None:
+        raise PictureError(picture.failure.code, f"{name}: {picture.failure.message}")
+    if not picture.faces:
+        raise NoFaceError(f"no face found in {name}; try a picture in which it is larger")
+    return picture
+
+
+def check_face(name: str, picture: PictureReading, number: int) -> int:
+    """Return the number of a face, after seeing that the picture has one of that number."""
+    if not 0 <= number < len(picture.faces):
+        raise UsageError(
+            f"{name} has no face {number}; how many it has: {len(picture.faces)} "
+            "(numbered from 0, left to right)"
+        )
+    return number

@@ -1,0 +1,13 @@
+"""What lies in the folder of an index."""
+
+from facesim_index.store.lock import HOLDER_NAME, LOCK_NAME
+from facesim_index.store.snapshot_list import LIST_NAME, MANIFEST_NAME
+from facesim_index.store.sqlite.connection import CATALOG_NAME
+
+SEGMENTS_NAME = "segments"
+
+
+OURS = (
+    *(CATALOG_NAME, f"{CATALOG_NAME}-wal", f"{CATALOG_NAME}-wal.damaged", f"{CATALOG_NAME}-shm"),
+    *(SEGMENTS_NAME, LOCK_NAME, HOLDER_NAME, LIST_NAME, MANIFEST_NAME),
+)

@@ -1,0 +1,119 @@
+"""The records that pass between the store and those who ask or fill it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, NewType
+
+from facesim_index.records import (
+    FaceId,
+    Failure,
+    FailureCode,
+    FileStamp,
+    ImageStatus,
+    PictureReading,
+)
+
+SegmentId = NewType("SegmentId", int)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentInfo:
+    """A segment as the catalog records it.
+
+    Attributes
+    ----------
+    segment_id : SegmentId
+    name : str
+        File name below ``segments/``.
+    n_rows : int
+    first_face_id, last_face_id : FaceId
+        Every id of the segment lies between them, and no other segment has ids there.
+    size_bytes : int
+    sha256 : str
+        Hex digest of the file.
+    """
+
+    segment_id: SegmentId
+    name: str
+    n_rows: int
+    first_face_id: FaceId
+    last_face_id: FaceId
+    size_bytes: int
+    sha256: str
+
+
+class KnownFile(NamedTuple):
+    """What the catalog knows of a file; a tuple, because a scan makes one for each.
+
+    Attributes
+    ----------
+    file_id : int
+    stamp : FileStamp
+        When it was last read.
+    status : ImageStatus or None
+        Of its content; None when it could not be read at all.
+    retry_always : bool
+        Its failure does not lie in its bytes, so that every run tries it again.
+    missing : bool
+        It was gone at the last ingest.
+    """
+
+    file_id: int
+    stamp: FileStamp
+    status: ImageStatus | None
+    retry_always: bool
+    missing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FileLink:
+    """A file as one ingest found it: its content by hash, or why it could not be read.
+
+    Attributes
+    ----------
+    folder, name : str
+        Absolute folder and file name.
+    stamp : FileStamp
+    content_hash : bytes or None
+    failure : Failure or None
+        Set exactly when `content_hash` is None.
+    """
+
+    folder: str
+    name: str
+    stamp: FileStamp
+    content_hash: bytes | None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedFile:
+    """A file that could not be used, as `facesim errors` lists it."""
+
+    path: str
+    code: FailureCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a part of an ingest found, to be committed as one.
+
+    Attributes
+    ----------
+    readings : sequence of PictureReading
+        In the order in which their faces shall be numbered.
+    links : sequence of FileLink
+        Every content hash is among `readings` or already in the index.
+    """
+
+    readings: Sequence[PictureReading]
+    links: Sequence[FileLink]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How many faces a commit added and removed."""
+
+    faces_added: int
+    faces_removed: int

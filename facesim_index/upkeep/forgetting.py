@@ -1,0 +1,71 @@
+"""Forget pictures, folders and faces."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from facesim_index.errors import UsageError
+from facesim_index.records import FaceId
+from facesim_index.store.catalog import face_rows, picture_rows
+from facesim_index.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What `forget` removed.
+
+    Attributes
+    ----------
+    files, faces : int
+        Removed.  A picture that another file still shows keeps its faces.
+    """
+
+    files: int
+    faces: int
+
+
+def forget(
+    store: Store, paths: Sequence[Path], face_ids: Sequence[FaceId], *, secure: bool = False
+) -> Forgotten:
+    """Remove pictures, folders and faces.
+
+    Parameters
+    ----------
+    store : Store
+        Writable.
+    paths : sequence of Path
+        Files or folders, as given or with links followed; they need not exist any more.
+    face_ids : sequence of FaceId
+    secure : bool, default=False
+        Leave no trace of them in any file of the index.
+
+    Returns
+    -------
+    Forgotten
+
+    Raises
+    ------
+    UsageError
+        Nothing of a path, or no face of an id, is in the index; nothing is removed then.
+    StorageError, IndexDamagedError
+        With `secure`: they are removed, but traces are left.
+    """
+    file_ids: set[int] = set()
+    names = [{path.absolute(), path.resolve()} for path in paths]
+    with store.catalog.read() as transaction:
+        for path, spellings in zip(paths, names, strict=True):
+            found = {
+                file_id
+                for spelling in spellings
+                for file_id in picture_rows.files_under(transaction, spelling)
+            }
+            if not found:
+                raise UsageError(f"nothing of {path} is in {store.folder}")
+            file_ids |= found
+        known = face_rows.face_ids(transaction)
+    unknown = [face_id for face_id in face_ids if face_id not in known]
+    if unknown:
+        raise UsageError(f"there is no face {unknown[0]} in {store.folder}")
+    roots = list(set().union(*names))
+    faces = store.forget(sorted(file_ids), face_ids, roots=roots, secure=secure)
+    return Forgotten(len(file_ids), faces)
