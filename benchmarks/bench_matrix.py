@@ -103,9 +103,9 @@ def stop_early(folder: Path) -> None:
 
 def _wide(options: Options) -> list[Row]:
     segments = open_segments(options.work / f"search-{N_FACES}", N_FACES)
-    source, ids, curve = Source(segments), np.arange(WIDE_FACES), _curve()
+    source, ids, calibration = Source(segments), np.arange(WIDE_FACES), _curve()
     matrix = MatrixOptions(prior=PRIOR)
-    frame = matrix_frame(ids, source, matrix, curve)
+    frame = matrix_frame(ids, source, matrix, calibration)
     n_cells = len(ids) ** 2
 
     def pandas() -> float:
@@ -114,7 +114,9 @@ def _wide(options: Options) -> list[Row]:
 
     times = interleaved(
         {
-            "ours": lambda: seconds(lambda: write_wide(Nowhere(), ids, source, matrix, curve)),
+            "ours": lambda: seconds(
+                lambda: write_wide(Nowhere(), ids, source, matrix, calibration)
+            ),
             "pandas": pandas,
         },
         rounds=options.rounds,
@@ -135,7 +137,7 @@ def _wide(options: Options) -> list[Row]:
 def _long(options: Options) -> list[Row]:
     segments = open_segments(options.work / f"search-{N_FACES}", N_FACES)
     n_faces, n_rows = LONG_FACES["quick" if options.quick else "full"]
-    source, curve = Source(segments), _curve()
+    source, calibration = Source(segments), _curve()
     vectors = all_vectors(segments)[:n_faces].astype(np.float32)
     long_options = MatrixOptions(prior=PRIOR, min_degree=MIN_DEGREE)
     ours = np.empty((0, 2), dtype=np.int64)
@@ -144,7 +146,9 @@ def _long(options: Options) -> list[Row]:
     def export() -> float:
         nonlocal ours
         out = io.BytesIO()
-        took = seconds(lambda: write_long(out, np.arange(n_faces), source, long_options, curve))
+        took = seconds(
+            lambda: write_long(out, np.arange(n_faces), source, long_options, calibration)
+        )
         out.seek(0)
         ours = np.loadtxt(out, dtype=np.int64, delimiter=",", skiprows=1, usecols=(0, 1))
         return took
@@ -155,7 +159,7 @@ def _long(options: Options) -> list[Row]:
 
         return seconds(compute) * n_faces / n_rows
 
-    least = np.float32(cosine_at_degree(MIN_DEGREE, curve, prior=PRIOR))
+    least = np.float32(cosine_at_degree(MIN_DEGREE, calibration, prior=PRIOR))
     times = interleaved(
         {
             "ours": export,
@@ -163,7 +167,7 @@ def _long(options: Options) -> list[Row]:
             "degrees": lambda: all_pairs(
                 "degrees",
                 lambda rows: (
-                    calibrated_degree(np.clip(rows @ vectors.T, -1, 1), curve, prior=PRIOR)
+                    calibrated_degree(np.clip(rows @ vectors.T, -1, 1), calibration, prior=PRIOR)
                     >= MIN_DEGREE
                 ),
             ),

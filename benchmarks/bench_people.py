@@ -93,14 +93,18 @@ class Gallery:
 def run(options: Options) -> list[Row]:
     """Return the figures of grouping."""
     gallery, parts = _lfw(options)
-    curve = _fitted(gallery.only(parts["train people"] & gallery.labelled))
+    calibration = _fitted(gallery.only(parts["train people"] & gallery.labelled))
     rows: list[Row] = []
     for name, chosen in parts.items():
         for kind in ("central", "all faces"):
             part = gallery.only(chosen & (gallery.labelled | (kind != "central")))
-            rows += _quality_rows(f"{name}, {kind}", part, curve, judged=name == "test people")
-    rows += [_exponent_row(gallery.only(parts["train people"]), curve, exp) for exp in EXPONENTS]
-    rows += _degree_rows(gallery.only(parts["test people"] & gallery.labelled), curve)
+            rows += _quality_rows(
+                f"{name}, {kind}", part, calibration, judged=name == "test people"
+            )
+    rows += [
+        _exponent_row(gallery.only(parts["train people"]), calibration, exp) for exp in EXPONENTS
+    ]
+    rows += _degree_rows(gallery.only(parts["test people"] & gallery.labelled), calibration)
     rows += _speed_rows(options)
     if not options.quick:
         rows.append(_million_row(options, _curve()))
@@ -143,13 +147,13 @@ def _fitted(gallery: Gallery) -> Calibration:
 
 
 def _curve() -> Calibration:
-    curve = shipped_calibration(_identity().key)
-    if curve is None:
+    calibration = shipped_calibration(_identity().key)
+    if calibration is None:
         raise SystemExit("there is no shipped calibration for the engine at hand")
-    return curve
+    return calibration
 
 
-def _share(gallery: Gallery, curve: Calibration) -> float:
+def _share(gallery: Gallery, calibration: Calibration) -> float:
     """Return the share of genuine pairs as an index of these faces would estimate it."""
     score = gallery.vectors @ gallery.vectors.T
     other = gallery.image[:, None] != gallery.image[None]
@@ -157,19 +161,19 @@ def _share(gallery: Gallery, curve: Calibration) -> float:
     counts = np.bincount(bins, minlength=BINS)[None]
     n_faces = len(gallery.image)
     sample = ScoreSample(counts, n_faces, n_faces)
-    return prior_of_sample(sample, curve, np.random.default_rng(0)).share
+    return prior_of_sample(sample, calibration, np.random.default_rng(0)).share
 
 
 def _grouped(
     vectors: NDArray[np.float16] | Float32Array,
     links: Links,
     image: Int64Array | None,
-    curve: Calibration,
+    calibration: Calibration,
     prior: float,
     exponent: float = PAIRS_EXPONENT,
 ) -> Int64Array:
     def evidence(means: Float64Array, n_pairs: Float64Array) -> Float64Array:
-        return person_log10_lr(means, n_pairs ** (exponent / PAIRS_EXPONENT), curve)
+        return person_log10_lr(means, n_pairs ** (exponent / PAIRS_EXPONENT), calibration)
 
     marks = {} if image is None else {row: {int(photo)} for row, photo in enumerate(image)}
     known = Known(np.full(len(vectors), -1, dtype=np.int64), marks)
@@ -187,11 +191,13 @@ def bcubed(label: Int64Array, person: Int64Array) -> tuple[float, float, float]:
     return precision, recall, 2 * precision * recall / (precision + recall)
 
 
-def _quality_rows(name: str, gallery: Gallery, curve: Calibration, *, judged: bool) -> list[Row]:
-    prior = _share(gallery, curve)
+def _quality_rows(
+    name: str, gallery: Gallery, calibration: Calibration, *, judged: bool
+) -> list[Row]:
+    prior = _share(gallery, calibration)
     faces = Faces(np.arange(len(gallery.image)), gallery.vectors.astype(np.float16))
-    links = nearest_links(faces, cosine_at_degree(LINK_DEGREE, curve, prior=prior))
-    label = _grouped(faces.vectors, links, gallery.image, curve, prior)
+    links = nearest_links(faces, cosine_at_degree(LINK_DEGREE, calibration, prior=prior))
+    label = _grouped(faces.vectors, links, gallery.image, calibration, prior)
     chosen = gallery.labelled
     score = (gallery.vectors @ gallery.vectors.T).astype(np.float64)
     peers = {
@@ -214,14 +220,14 @@ def _quality_rows(name: str, gallery: Gallery, curve: Calibration, *, judged: bo
     ]
 
 
-def _exponent_row(gallery: Gallery, curve: Calibration, exponent: float) -> Row:
+def _exponent_row(gallery: Gallery, calibration: Calibration, exponent: float) -> Row:
     """Return the F on the people that the exponent was chosen on, at degree 0.5."""
     told = []
     for part in (gallery.only(gallery.labelled), gallery):
-        prior = _share(part, curve)
+        prior = _share(part, calibration)
         faces = Faces(np.arange(len(part.image)), part.vectors.astype(np.float16))
-        links = nearest_links(faces, cosine_at_degree(LINK_DEGREE, curve, prior=prior))
-        label = _grouped(faces.vectors, links, part.image, curve, prior, exponent)
+        links = nearest_links(faces, cosine_at_degree(LINK_DEGREE, calibration, prior=prior))
+        label = _grouped(faces.vectors, links, part.image, calibration, prior, exponent)
         told.append(bcubed(label[part.labelled], part.person[part.labelled])[2])
     in_use = " (in use)" if exponent == PAIRS_EXPONENT else ""
     name = f"train people, exponent {exponent:g}{in_use}: BCubed F, central; all faces"
@@ -237,9 +243,9 @@ def _components(score: Float64Array, least: float) -> Int64Array:
     return np.asarray(connected_components(coo_array(score >= least))[1], dtype=np.int64)
 
 
-def _degree_rows(gallery: Gallery, curve: Calibration) -> list[Row]:
+def _degree_rows(gallery: Gallery, calibration: Calibration) -> list[Row]:
     """Compare every face with every person of two or more other faces: are the degrees true."""
-    prior = _share(gallery, curve)
+    prior = _share(gallery, calibration)
     ids, person, counts = np.unique(gallery.person, return_inverse=True, return_counts=True)
     vectors = gallery.vectors.astype(np.float64)
     sums = np.zeros((len(ids), vectors.shape[1]))
@@ -253,7 +259,9 @@ def _degree_rows(gallery: Gallery, curve: Calibration) -> list[Row]:
     share = float(genuine.mean())
     rows = []
     for exponent in EXPONENTS:
-        degree = person_degree(means, n_pairs ** (exponent / PAIRS_EXPONENT), curve, prior=prior)
+        degree = person_degree(
+            means, n_pairs ** (exponent / PAIRS_EXPONENT), calibration, prior=prior
+        )
         ece = expected_calibration_error(degree[genuine], degree[~genuine], prior=share)
         told_of = []
         for low, high in ((0.01, 0.5), (0.5, 0.9), (0.9, 1.0)):
@@ -333,7 +341,7 @@ def _commit(store: Store, vectors: NDArray[np.float16], first: int) -> None:
         store.commit(Batch(readings, links))
 
 
-def _million_row(options: Options, curve: Calibration) -> Row:
+def _million_row(options: Options, calibration: Calibration) -> Row:
     segments = open_segments(options.work / f"people-{MILLION}", MILLION)
     vectors = all_vectors(segments)
     del segments
@@ -345,10 +353,10 @@ def _million_row(options: Options, curve: Calibration) -> Row:
         part = slice(start, start + (1 << 16))
         product = vectors[a[part]].astype(np.float32) * vectors[b[part]].astype(np.float32)
         left[part] = product.sum(axis=1)
-    kept = left >= cosine_at_degree(LINK_DEGREE, curve, prior=prior)
+    kept = left >= cosine_at_degree(LINK_DEGREE, calibration, prior=prior)
     links = Links(a[kept], b[kept], left[kept])
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    label, group = _timed(lambda: _grouped(vectors, links, None, curve, prior))
+    label, group = _timed(lambda: _grouped(vectors, links, None, calibration, prior))
     [peak] = [line for line in _status() if line.startswith("VmHWM")]
     peak_mb = int(peak.split()[1]) / 1000
     return Row(

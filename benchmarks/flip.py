@@ -116,7 +116,7 @@ def judge(labelled: Labelled, train: PairList, test: PairList, settings: EngineS
     fitted_on = all_pairs(labelled.only(train.people))
     fitted = fit_scores(fitted_on, METHOD, n_bootstrap=0)
     size = fitted_on.genuine.size, fitted_on.impostor.size
-    curve = Calibration(
+    calibration = Calibration(
         name="train",
         engine_key=engine_identity(settings).key,
         method=METHOD,
@@ -129,7 +129,10 @@ def judge(labelled: Labelled, train: PairList, test: PairList, settings: EngineS
         for fmr in FALSE_MATCH_RATES
     }
     return Judged(
-        scores, log10_lr(scores.genuine, curve), log10_lr(scores.impostor, curve), thresholds
+        scores,
+        log10_lr(scores.genuine, calibration),
+        log10_lr(scores.impostor, calibration),
+        thresholds,
     )
 
 

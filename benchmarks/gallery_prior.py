@@ -1,6 +1,6 @@
 """How true degrees are in a gallery, at prior 0.5, at 1/N and at the estimated prior.
 
-    python benchmarks/gallery_prior.py DATA_INDEX [--repeats N] [--curve half|shipped] [--per-query]
+    python benchmarks/gallery_prior.py DATA_INDEX [--repeats N] [--calibration half|shipped] [--per-query]
 
 DATA_INDEX is an index of ``lfw_dev/images`` (one folder a person); it is only read.  Of each
 picture the face nearest the centre counts.
@@ -9,9 +9,9 @@ First the estimated share of genuine pairs against the true one, in subsets of p
 people.  Then 1:N, open set: pictures are held out as queries, half of the people are taken out
 of the gallery, and the ten nearest faces of each query are judged.
 
-With ``--curve half``, the default, the calibration is fitted on every pair of half of the
+With ``--calibration half``, the default, the calibration is fitted on every pair of half of the
 people, and all figures are of the other half; then the same the other way round.  With
-``--curve shipped`` it is the calibration that comes with the package: it was fitted on these
+``--calibration shipped`` it is the calibration that comes with the package: it was fitted on these
 very people, so its figures flatter it, but the gallery is as large as can be.
 
 ``--per-query`` adds an idea that is not in use: a share for each query, see `per_query_degrees`.
@@ -117,14 +117,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("index", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--curve", choices=("half", "shipped"), default="half")
+    parser.add_argument("--calibration", choices=("half", "shipped"), default="half")
     parser.add_argument("--per-query", action="store_true")
     options = parser.parse_args()
     with Store(options.index) as store:
         identity = store.identity
         labelled = read_labelled(store)
     print(f"{len(labelled.person)} pictures of {labelled.person.max() + 1} people")
-    trials = list(curves(labelled, identity, options.curve))
+    trials = list(curves(labelled, identity, options.calibration))
     print(
         "\n| pictures | trials | genuine pairs | true share | estimated | estimated / true "
         "| within 1.15 | interval holds it | s |\n|---|---|---|---|---|---|---|---|---|"
@@ -135,13 +135,13 @@ def main() -> None:
     for removed_from in ("gallery", "queries"):
         answers = [
             search_open_set(
-                curve,
+                calibration,
                 hold_out(data, np.random.default_rng([SEED, n]), removed_from),
                 identity,
                 per_query=options.per_query,
             )
             for n in range(options.repeats)
-            for curve, data in trials
+            for calibration, data in trials
         ]
         tell_degrees([trials[n % len(trials)][0] for n in range(len(answers))], answers)
 
@@ -166,8 +166,8 @@ def curves(
             "half of the people", n_people // 2, genuine.size, impostor.size, "2000-01-01"
         )
         knots = fit_monotone(genuine, impostor)
-        curve = Calibration("half", identity.key, "monotone", knots, evidence)
-        yield curve, labelled.only(~fitted)
+        calibration = Calibration("half", identity.key, "monotone", knots, evidence)
+        yield calibration, labelled.only(~fitted)
 
 
 def read_labelled(store: Store) -> Labelled:
@@ -230,7 +230,7 @@ def compare_shares(
     """Print the estimated share in subsets of one size as a row of a table."""
     true, priors = [], []
     started = time.perf_counter()
-    for curve, data in trials:
+    for calibration, data in trials:
         whole = size >= len(data.person)
         for repeat in range(1 if whole else repeats):
             rng = np.random.default_rng([SEED, size, repeat])
@@ -238,7 +238,7 @@ def compare_shares(
             with tempfile.TemporaryDirectory() as folder:
                 store = make_index(Path(folder) / "i", identity, part)
                 with store, store.view() as view:
-                    priors.append(estimate_gallery_prior(view, curve))
+                    priors.append(estimate_gallery_prior(view, calibration))
             true.append(part.true_share)
     elapsed = (time.perf_counter() - started) / len(true)
     truth, share = np.array(true), np.array([prior.share for prior in priors])
@@ -281,7 +281,7 @@ def hold_out(
 
 
 def search_open_set(
-    curve: Calibration,
+    calibration: Calibration,
     data: tuple[Labelled, Labelled],
     identity: EngineIdentity,
     *,
@@ -292,7 +292,7 @@ def search_open_set(
     with tempfile.TemporaryDirectory() as folder:
         store = make_index(Path(folder) / "i", identity, gallery)
         with store, store.view() as view:
-            prior = estimate_gallery_prior(view, curve)
+            prior = estimate_gallery_prior(view, calibration)
             found = view.search(queries.embeddings, TOP)
     rows = np.stack([neighbours.face_ids for neighbours in found]) - 1
     return Answers(
@@ -302,12 +302,12 @@ def search_open_set(
         prior=prior,
         true_prior=gallery.true_share,
         query_share=float((queries.person[:, None] == gallery.person[None, :]).mean()),
-        per_query=per_query_degrees(curve, queries, gallery, rows) if per_query else None,
+        per_query=per_query_degrees(calibration, queries, gallery, rows) if per_query else None,
     )
 
 
 def per_query_degrees(
-    curve: Calibration, queries: Labelled, gallery: Labelled, rows: Int64Array
+    calibration: Calibration, queries: Labelled, gallery: Labelled, rows: Int64Array
 ) -> Float64Array:
     """Return degrees with a share for each query: one sure mate makes others more likely.
 
@@ -317,7 +317,9 @@ def per_query_degrees(
     shares = np.concatenate(([1e-9], np.logspace(-5.5, -0.3, 60)))
 
     def ratios(left: Float32Array) -> Float64Array:
-        return np.asarray(10.0 ** log10_lr(np.clip(left @ gallery.embeddings.T, -1, 1), curve))
+        return np.asarray(
+            10.0 ** log10_lr(np.clip(left @ gallery.embeddings.T, -1, 1), calibration)
+        )
 
     def likelihoods(ratio: Float64Array) -> Float64Array:
         logs = np.stack([np.log1p(share * (ratio - 1.0)).sum(axis=1) for share in shares], axis=1)
@@ -359,8 +361,8 @@ def tell_degrees(calibrations: list[Calibration], trials: list[Answers]) -> None
     is_mate = np.concatenate([trial.is_mate.ravel() for trial in trials])
     for name, values in priors.items():
         degrees = [
-            calibrated_degree(trial.cosine.ravel(), curve, prior=prior)
-            for trial, curve, prior in zip(trials, calibrations, values, strict=True)
+            calibrated_degree(trial.cosine.ravel(), calibration, prior=prior)
+            for trial, calibration, prior in zip(trials, calibrations, values, strict=True)
         ]
         tell_row(name, f"{np.mean(values):.3g}", np.concatenate(degrees), is_mate)
     own = [trial.per_query.ravel() for trial in trials if trial.per_query is not None]

@@ -209,8 +209,8 @@ def use(state: State, name: str) -> None:
     from facesim_index.degrees.kept_calibrations import use as use_calibration
 
     with state.open() as index:
-        curve = use_calibration(index.path, name)
-    click.echo(f"degrees are now made with {printable(curve.name)}")
+        calibration = use_calibration(index.path, name)
+    click.echo(f"degrees are now made with {printable(calibration.name)}")
 
 
 @calibrate.command(epilog="Example: facesim calibrate show --json")
@@ -224,11 +224,11 @@ def show(state: State, name: str | None, as_json: bool) -> None:
     from facesim_index.store.store import Store
 
     with state.open() as index, Store(index.path) as store:
-        curve = named(store, name)
+        calibration = named(store, name)
     if as_json:
-        write_json(json.loads(to_json(curve)))
+        write_json(json.loads(to_json(calibration)))
     else:
-        write_curve(curve)
+        write_curve(calibration)
 
 
 @calibrate.command(epilog="Example: facesim calibrate export holiday holiday.json")
@@ -262,10 +262,10 @@ def import_command(state: State, file: Path, name: str | None, use_it: bool) -> 
     from facesim_index.degrees.kept_calibrations import keep, read_calibration
 
     with state.open() as index:
-        curve = read_calibration(file)
-        curve = dataclasses.replace(curve, name=name or curve.name)
-        keep(index.path, curve, use=use_it)
-    click.echo(f"kept {printable(curve.name)}" + (", and used from now on" if use_it else ""))
+        calibration = read_calibration(file)
+        calibration = dataclasses.replace(calibration, name=name or calibration.name)
+        keep(index.path, calibration, use=use_it)
+    click.echo(f"kept {printable(calibration.name)}" + (", and used from now on" if use_it else ""))
 
 
 @calibrate.command(epilog="Example: facesim calibrate drop holiday")
@@ -279,12 +279,12 @@ def drop(state: State, name: str) -> None:
     from facesim_index.degrees.kept_calibrations import drop as drop_calibration
 
     with state.open() as index:
-        curve = drop_calibration(index.path, name)
+        calibration = drop_calibration(index.path, name)
     click.echo(f"dropped {printable(name)}")
-    if curve is None:
+    if calibration is None:
         state.say("There is none for this engine now: cosines are given without degrees.")
     else:
-        state.say(f"Degrees are made with {printable(curve.name)}.")
+        state.say(f"Degrees are made with {printable(calibration.name)}.")
 
 
 @calibrate.command(epilog="Example: facesim calibrate check")
@@ -312,13 +312,13 @@ def check(
 
     _check_labels(pairs, images, people)
     with state.open() as index, Store(index.path) as store:
-        curve = named(store)
+        calibration = named(store)
         labelled = None
         if pairs is not None or people is not None:
             labelled = _labelled(state, index, store, (pairs, images, people), cache)
         with store.view() as view:
-            share = gallery_prior(store, view, curve).share
-            result = check_index(view, curve, share, labelled)
+            share = gallery_prior(store, view, calibration).share
+            result = check_index(view, calibration, share, labelled)
     if as_json:
         write_json(check_document(result))
     else:

@@ -24,30 +24,30 @@ LIST_NUMERIC = ("people", "genuine", "impostor")
 
 def list_document(entry: "ListedCalibration") -> dict[str, object]:
     """Return a line of the list as the JSON that scripts rely on."""
-    curve, evidence = entry.curve, entry.curve.evidence
+    calibration, evidence = entry.calibration, entry.calibration.evidence
     return {
-        "name": curve.name,
+        "name": calibration.name,
         "active": entry.active,
         "shipped": entry.shipped,
-        "method": curve.method,
-        "head": curve.head.kind,
+        "method": calibration.method,
+        "head": calibration.head.kind,
         "data": evidence.data,
         "n_people": evidence.n_people,
         "n_genuine": evidence.n_genuine,
         "n_impostor": evidence.n_impostor,
         "fitted_on": evidence.fitted_on,
-        "log10_lr_lowest": curve.knots[0][1],
-        "log10_lr_highest": curve.knots[-1][1],
+        "log10_lr_lowest": calibration.knots[0][1],
+        "log10_lr_highest": calibration.knots[-1][1],
     }
 
 
 def list_row(entry: "ListedCalibration") -> tuple[str, ...]:
     """Return the cells of a line of the list."""
-    curve, evidence = entry.curve, entry.curve.evidence
+    calibration, evidence = entry.calibration, entry.calibration.evidence
     return (
         "*" if entry.active else "",
-        printable(curve.name) + (" (default)" if entry.shipped else ""),
-        curve.head.kind,
+        printable(calibration.name) + (" (default)" if entry.shipped else ""),
+        calibration.head.kind,
         f"{evidence.n_people:,}",
         f"{evidence.n_genuine:,}",
         f"{evidence.n_impostor:,}",
@@ -92,7 +92,7 @@ def fit_document(
 
 def write_fit(fit: "CalibrationFit", labelled: "LabelledData", *, used: bool) -> None:
     """Write a fit, and how it does next to its rivals."""
-    curve, evidence = fit.calibration, fit.calibration.evidence
+    calibration, evidence = fit.calibration, fit.calibration.evidence
     without = labelled.n_without_face
     click.echo(
         f"labels  {printable(labelled.name)}: {labelled.n_pictures:,} pictures of "
@@ -104,14 +104,16 @@ def write_fit(fit: "CalibrationFit", labelled: "LabelledData", *, used: bool) ->
     how = "the best of the methods" if len(fit.cllr) > 1 else "given"
     if fit.chosen and len(fit.cllr) == 1:
         how = "the steadiest; there are too few people to try others"
-    click.echo(f"method  {curve.method}: {how}")
+    click.echo(f"method  {calibration.method}: {how}")
     if fit.trials:
-        unseen = ": each pair by one that has not seen its people" if curve.head.learned else ""
-        click.echo(f"head    {curve.head.kind}{unseen}")
-    low, high = curve.knots[0], curve.knots[-1]
+        unseen = (
+            ": each pair by one that has not seen its people" if calibration.head.learned else ""
+        )
+        click.echo(f"head    {calibration.head.kind}{unseen}")
+    low, high = calibration.knots[0], calibration.knots[-1]
     click.echo(
-        f"bounds  log10 LR {low[1]:.1f} at {score_name(curve.head.kind)} {low[0]:.2f} and below, "
-        f"{high[1]:.1f} at {high[0]:.2f} and above\n"
+        f"bounds  log10 LR {low[1]:.1f} at {score_name(calibration.head.kind)} {low[0]:.2f} and "
+        f"below, {high[1]:.1f} at {high[0]:.2f} and above\n"
     )
     rows = [(str(name), f"{cllr:.4f}", _HELD_OUT) for name, cllr in fit.cllr.items()]
     if fit.in_force_cllr is not None:
@@ -120,7 +122,8 @@ def write_fit(fit: "CalibrationFit", labelled: "LabelledData", *, used: bool) ->
     write_table(("", "Cllr", "0 is perfect, 1 is no information"), rows, numeric=("Cllr",))
     _write_trials(fit)
     click.echo(
-        f"\n{printable(curve.name)}: stored, " + ("and used from now on" if used else "not used")
+        f"\n{printable(calibration.name)}: stored, "
+        + ("and used from now on" if used else "not used")
     )
 
 
@@ -154,14 +157,14 @@ def head_notes(fit: "CalibrationFit") -> list[str]:
     return []
 
 
-def write_curve(curve: "Calibration") -> None:
+def write_curve(calibration: "Calibration") -> None:
     """Write a calibration with its evidence."""
-    evidence = curve.evidence
+    evidence = calibration.evidence
     for label, value in (
-        ("name", printable(curve.name)),
-        ("engine", printable(curve.engine_key)),
-        ("method", printable(curve.method)),
-        ("head", _head_words(curve)),
+        ("name", printable(calibration.name)),
+        ("engine", printable(calibration.engine_key)),
+        ("method", printable(calibration.method)),
+        ("head", _head_words(calibration)),
         ("data", printable(evidence.data)),
         ("people", f"{evidence.n_people:,}"),
         ("pairs", f"{evidence.n_genuine:,} genuine, {evidence.n_impostor:,} impostor"),
@@ -174,38 +177,44 @@ def write_curve(curve: "Calibration") -> None:
             f"{found.min_cllr:.4f}), ECE {found.ece:.4f}, EER {found.eer:.2%}"
         )
     click.echo()
-    _write_knots(curve)
+    _write_knots(calibration)
 
 
-def _head_words(curve: "Calibration") -> str:
-    head = curve.head
+def _head_words(calibration: "Calibration") -> str:
+    head = calibration.head
     if not head.learned:
         return head.kind
     return f"{head.kind}, {' × '.join(map(str, head.weights.shape))} weights"
 
 
-def _write_knots(curve: "Calibration") -> None:
+def _write_knots(calibration: "Calibration") -> None:
     import numpy as np
 
     from facesim_index.calibration.curve import false_match_rate
     from facesim_index.calibration.degree import degree_from_log10_lr
 
-    every = max(1, len(curve.knots) // 16)
-    shown = sorted({*range(0, len(curve.knots), every), len(curve.knots) - 1})
-    score = np.array([curve.knots[place][0] for place in shown])
+    every = max(1, len(calibration.knots) // 16)
+    shown = sorted({*range(0, len(calibration.knots), every), len(calibration.knots) - 1})
+    score = np.array([calibration.knots[place][0] for place in shown])
     rates = (
-        [f"{rate:.2g}" for rate in false_match_rate(score, curve)]
-        if curve.false_matches
+        [f"{rate:.2g}" for rate in false_match_rate(score, calibration)]
+        if calibration.false_matches
         else ["-"] * len(shown)
     )
     rows = []
     for place, rate in zip(shown, rates, strict=True):
-        at, value = curve.knots[place]
+        at, value = calibration.knots[place]
         degree = float(degree_from_log10_lr(np.array([value]))[0])
-        low, high = curve.band[place] if curve.band else (None, None)
+        low, high = calibration.band[place] if calibration.band else (None, None)
         between = "-" if low is None or high is None else f"{low:.2f} to {high:.2f}"
         rows.append((f"{at:.3f}", f"{value:.2f}", between, f"{degree:.6f}", rate))
-    columns = (score_name(curve.head.kind), "log10 LR", "95 % interval", "degree at 0.5", "FMR")
+    columns = (
+        score_name(calibration.head.kind),
+        "log10 LR",
+        "95 % interval",
+        "degree at 0.5",
+        "FMR",
+    )
     write_table(columns, rows, numeric=columns)
 
 

@@ -55,14 +55,14 @@ class _Judged:
 
     index: "FaceIndex"
     engine: "EngineIdentity"
-    curve: "Calibration | None"
+    calibration: "Calibration | None"
 
     @property
     def head(self) -> "Head":
         """What makes the scores that are judged."""
         from facesim_index.calibration.heads import COSINE
 
-        return COSINE if self.curve is None else self.curve.head
+        return COSINE if self.calibration is None else self.calibration.head
 
 
 @click.command(epilog="Example: facesim evaluate pairs.txt --images lfw --protocol lfw")
@@ -176,12 +176,12 @@ def _evaluate_pairs(state: State, options: _Options, *, as_json: bool) -> None:
         )
     with _judged(state, options, listed.paths) as judged:
         labelled = score_pairs(judged.index, listed, options.pairs.name, judged.head)
-        result = evaluate_pairs(labelled, judged.curve, judged.engine, folds=options.folds)
+        result = evaluate_pairs(labelled, judged.calibration, judged.engine, folds=options.folds)
         if options.report is not None:
             from facesim_index.evaluation.report import write_pair_report
 
             origin = _origin(options.images or options.pairs.parent)
-            written = (result, judged.curve)
+            written = (result, judged.calibration)
             page = write_pair_report(options.report, judged.index, labelled, written, origin)
             state.say(f"Wrote {printable(str(page))}")
     if as_json:
@@ -237,12 +237,12 @@ def _judged(state: State, options: _Options, paths: Sequence[Path]) -> Iterator[
             index = closing.enter_context(_cache(state, options, own))
             _ingest(state, index, paths)
         store = closing.enter_context(Store(index.path))
-        curve = store.calibration()
+        calibration = store.calibration()
         if own is not None and own is not index:
             mine = closing.enter_context(Store(own.path))
             if mine.identity.key == store.identity.key:
-                curve = mine.calibration()
-        yield _Judged(index, store.identity, curve)
+                calibration = mine.calibration()
+        yield _Judged(index, store.identity, calibration)
 
 
 def _cache(state: State, options: _Options, own: "FaceIndex | None") -> "FaceIndex":

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from facesim_index.version import __version__
 
-
 __all__ = ["FaceIndex", "FacesimError", "__version__", "compare"]
 
 if TYPE_CHECKING:

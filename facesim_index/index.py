@@ -371,8 +371,8 @@ class FaceIndex:
             The number is not in (0, 1).
         """
         with self._opened.view() as view:
-            curve = self._opened.calibration()
-            return resolve_prior(self._opened, view, curve, prior).value
+            calibration = self._opened.calibration()
+            return resolve_prior(self._opened, view, calibration, prior).value
 
     def calibration(self) -> Calibration | None:
         """Return the calibration that degrees are made with; None when there is none."""
@@ -522,10 +522,15 @@ class FaceIndex:
         """
         ids = self.check_face_ids(self.face_ids() if face_ids is None else face_ids)
         write = matrices.write_wide if layout == "wide" else matrices.write_long
-        curve = self._opened.calibration()
+        calibration = self._opened.calibration()
         with self._opened.view() as view:
             write(
-                out, ids, view, options or MatrixOptions(prior=self.prior()), curve, on_rows=on_rows
+                out,
+                ids,
+                view,
+                options or MatrixOptions(prior=self.prior()),
+                calibration,
+                on_rows=on_rows,
             )
 
     def write_matches(
@@ -567,16 +572,16 @@ class FaceIndex:
             The degree is not in [0, 1].
         """
         ids = self.face_ids(under=under)
-        curve = self._opened.calibration()
+        calibration = self._opened.calibration()
         with self._opened.view() as view:
             return matches.write_matches(
                 out,
                 ids,
                 view,
                 lambda found: {record.face_id: record.path for record in self.face_records(found)},
-                curve,
+                calibration,
                 min_degree=min_degree,
-                prior=resolve_prior(self._opened, view, curve, prior).value,
+                prior=resolve_prior(self._opened, view, calibration, prior).value,
                 spreadsheet_safe=spreadsheet_safe,
                 on_rows=on_rows,
             )

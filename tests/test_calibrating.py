@@ -70,25 +70,25 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def in_force(index: Path) -> str:
     with Store(index) as store:
-        curve = store.calibration()
-    assert curve is not None
-    return curve.name
+        calibration = store.calibration()
+    assert calibration is not None
+    return calibration.name
 
 
 def names(index: Path) -> list[tuple[str, bool, bool]]:
     with Store(index) as store:
         return [
-            (entry.curve.name, entry.active, entry.shipped)
+            (entry.calibration.name, entry.active, entry.shipped)
             for entry in kept_calibrations.listed(store)
         ]
 
 
 def test_the_fit_recovers_a_known_likelihood_ratio() -> None:
-    curve = fitted(made_up(), "logistic").calibration
+    calibration = fitted(made_up(), "logistic").calibration
     # Normals of equal width: log LR = (c - 0.3) * 0.6 / 0.2 ** 2, level beyond the evidence.
     cosine = np.array([0.2, 0.3, 0.4])
     expected = (cosine - 0.3) * 15.0 / np.log(10.0)
-    assert log10_lr(cosine, curve) == pytest.approx(expected, abs=0.35)
+    assert log10_lr(cosine, calibration) == pytest.approx(expected, abs=0.35)
 
 
 def test_the_best_method_on_people_left_out_is_taken() -> None:
@@ -137,11 +137,11 @@ def test_swapped_labels_mirror_the_curve() -> None:
     near, far = rng.normal(0.3, 0.2, 2000).clip(-1, 1), rng.normal(-0.3, 0.2, 2000).clip(-1, 1)
     person = np.arange(2000) % 50
     two = np.stack((person, (person + 1 + np.arange(2000) // 50 % 49) % 50), axis=1)
-    curve = fitted(LabelledData("a", LabelledScores(near, person, far, two), 1), "logistic")
+    calibration = fitted(LabelledData("a", LabelledScores(near, person, far, two), 1), "logistic")
     mirror = fitted(LabelledData("b", LabelledScores(-far, person, -near, two), 1), "logistic")
     cosine = np.linspace(-0.25, 0.25, 11)
     # The bins are closed at their lower end only: a mirrored cosine may move by one of them.
-    assert log10_lr(cosine, curve.calibration) == pytest.approx(
+    assert log10_lr(cosine, calibration.calibration) == pytest.approx(
         -log10_lr(-cosine, mirror.calibration), abs=0.02
     )
 
@@ -247,11 +247,11 @@ def test_without_a_shipped_one_there_may_be_none_in_force(tmp_path: Path) -> Non
 
 
 def test_a_fitted_calibration_survives_its_json(index: Path) -> None:
-    curve = fitted(made_up(), "isotonic").calibration
-    assert from_json(to_json(curve)) == curve
-    kept_calibrations.keep(index, curve, use=True)
+    calibration = fitted(made_up(), "isotonic").calibration
+    assert from_json(to_json(calibration)) == calibration
+    kept_calibrations.keep(index, calibration, use=True)
     with Store(index) as store:
-        assert store.calibration() == curve
+        assert store.calibration() == calibration
 
 
 # Heads

@@ -62,15 +62,15 @@ def curves(draw: st.DrawFn) -> Calibration:
 
 @st.composite
 def full_curves(draw: st.DrawFn) -> Calibration:
-    curve = draw(curves())
+    calibration = draw(curves())
     below, above = draw(st.floats(0.0, 9.0)), draw(st.floats(0.0, 9.0))
     # Rates are at knots of four decimals; between two subnormal numbers there is no slope.
     knots = st.integers(-10_000, 10_000).map(lambda number: number / 10_000)
     cosines = draw(st.lists(knots, min_size=1, max_size=8, unique=True))
     rates = draw(st.lists(st.floats(-9.0, 0.0), min_size=len(cosines), max_size=len(cosines)))
     return replace(
-        curve,
-        band=tuple((value - below, value + above) for _, value in curve.knots),
+        calibration,
+        band=tuple((value - below, value + above) for _, value in calibration.knots),
         false_matches=tuple(zip(sorted(cosines), sorted(rates, reverse=True), strict=True)),
     )
 
@@ -126,11 +126,11 @@ def test_the_interval_by_hand() -> None:
     np.testing.assert_allclose(high, [-2.0, -1.25, -0.5, 2.0, 4.5], atol=1e-12)
 
 
-@given(curve=full_curves(), cosines=st.lists(st.floats(-1.0, 1.0), max_size=9))
-def test_the_interval_holds_the_curve(curve: Calibration, cosines: list[float]) -> None:
+@given(calibration=full_curves(), cosines=st.lists(st.floats(-1.0, 1.0), max_size=9))
+def test_the_interval_holds_the_curve(calibration: Calibration, cosines: list[float]) -> None:
     cosine = np.array(cosines)
-    low, high = log10_lr_interval(cosine, curve)
-    value = log10_lr(cosine, curve)
+    low, high = log10_lr_interval(cosine, calibration)
+    value = log10_lr(cosine, calibration)
     # Interpolation between far-apart values rounds in their last place.
     assert (low <= value + 1e-9).all()
     assert (value <= high + 1e-9).all()
@@ -159,11 +159,11 @@ def test_false_match_rate_by_hand() -> None:
     assert np.isnan(false_match_rate(np.zeros(3), CURVE)).all()
 
 
-@given(curve=full_curves(), cosines=st.lists(st.floats(-1.0, 1.0), min_size=2))
+@given(calibration=full_curves(), cosines=st.lists(st.floats(-1.0, 1.0), min_size=2))
 def test_false_matches_are_rarer_at_higher_cosines(
-    curve: Calibration, cosines: list[float]
+    calibration: Calibration, cosines: list[float]
 ) -> None:
-    rate = false_match_rate(np.sort(cosines), curve)
+    rate = false_match_rate(np.sort(cosines), calibration)
     assert ((rate > 0.0) & (rate <= 1.0)).all()
     assert (rate[1:] <= rate[:-1] * (1.0 + 1e-9)).all()
 
@@ -171,10 +171,10 @@ def test_false_matches_are_rarer_at_higher_cosines(
 @pytest.mark.parametrize("function", [log10_lr_interval, bound_reached, false_match_rate])
 @pytest.mark.parametrize("curve", [FULL, CURVE])
 def test_what_is_no_cosine_is_refused_by_all(
-    function: Callable[[Float64Array, Calibration], object], curve: Calibration
+    function: Callable[[Float64Array, Calibration], object], calibration: Calibration
 ) -> None:
     with pytest.raises(CalibrationError, match="unit norm"):
-        function(np.array([0.1, math.nan]), curve)
+        function(np.array([0.1, math.nan]), calibration)
 
 
 @pytest.mark.parametrize(
@@ -261,11 +261,11 @@ def test_evidence_that_is_no_number_is_refused() -> None:
         degree_from_log10_lr(np.array([0.0, math.nan, 1.0]))
 
 
-@given(curve=curves(), prior=priors, cosines=st.lists(st.floats(-1.0, 1.0), min_size=2))
+@given(calibration=curves(), prior=priors, cosines=st.lists(st.floats(-1.0, 1.0), min_size=2))
 def test_a_higher_cosine_never_has_a_lower_degree(
-    curve: Calibration, prior: float, cosines: list[float]
+    calibration: Calibration, prior: float, cosines: list[float]
 ) -> None:
-    degree = calibrated_degree(np.sort(cosines), curve, prior=prior)
+    degree = calibrated_degree(np.sort(cosines), calibration, prior=prior)
     assert ((degree > 0.0) & (degree < 1.0)).all()
     # Interpolation may be wrong in the last place where two stretches meet.
     assert (degree[1:] >= degree[:-1] * (1.0 - 1e-9)).all()
@@ -286,23 +286,23 @@ def test_cosine_at_degree_by_hand() -> None:
 
 
 @given(
-    curve=curves(),
+    calibration=curves(),
     degree=st.floats(0.0, 1.0),
     prior=priors,
     cosines=st.lists(st.floats(-1.0, 1.0), min_size=1),
 )
 def test_cosine_at_degree_selects_what_the_degree_selects(
-    curve: Calibration, degree: float, prior: float, cosines: list[float]
+    calibration: Calibration, degree: float, prior: float, cosines: list[float]
 ) -> None:
-    lowest = cosine_at_degree(degree, curve, prior=prior)
-    for cosine in (*cosines, *(cosine for cosine, _ in curve.knots)):
-        found = calibrated_degree(np.array([cosine]), curve, prior=prior)[0]
+    lowest = cosine_at_degree(degree, calibration, prior=prior)
+    for cosine in (*cosines, *(cosine for cosine, _ in calibration.knots)):
+        found = calibrated_degree(np.array([cosine]), calibration, prior=prior)[0]
         if cosine >= lowest:
             assert found >= degree * (1.0 - 1e-9)
         elif cosine < lowest - 1e-12:
             assert found <= degree * (1.0 + 1e-9)
     if math.isfinite(lowest):
-        assert calibrated_degree(np.array([lowest]), curve, prior=prior)[0] >= degree
+        assert calibrated_degree(np.array([lowest]), calibration, prior=prior)[0] >= degree
 
 
 @pytest.mark.parametrize("degree", [-0.1, 1.1, math.nan])
@@ -374,9 +374,9 @@ def test_evidence_needs_pairs_and_a_date() -> None:
 
 
 def test_check_curve_by_hand() -> None:
-    curve = curve_of((0.0, -1.0), (1.0, 1.0))
+    calibration = curve_of((0.0, -1.0), (1.0, 1.0))
     genuine, impostor = np.array([1.0, 0.5, 0.5]), np.full(20_000, 0.0)
-    found = check_curve(curve, genuine, impostor, data="by hand", n_people=7)
+    found = check_curve(calibration, genuine, impostor, data="by hand", n_people=7)
     genuine_bits = (math.log2(1 + 1 / 10) + 2 * math.log2(1 + 1)) / 3
     assert found.cllr == pytest.approx((genuine_bits + math.log2(1.1)) / 2, abs=1e-5)
     assert found.min_cllr == 0.0
@@ -392,9 +392,9 @@ def test_check_curve_by_hand() -> None:
 # JSON
 
 
-@given(curve=curves() | full_curves())
-def test_json_round_trip_is_exact(curve: Calibration) -> None:
-    assert from_json(to_json(curve)) == curve
+@given(calibration=curves() | full_curves())
+def test_json_round_trip_is_exact(calibration: Calibration) -> None:
+    assert from_json(to_json(calibration)) == calibration
 
 
 def test_json_is_readable() -> None:
@@ -488,11 +488,11 @@ def test_another_engine_has_no_shipped_calibration() -> None:
 
 @pytest.mark.parametrize("text", shipped_texts())
 def test_shipped_evidence_is_sane(text: str) -> None:
-    curve = from_json(text)
-    assert text == to_json(curve)
-    evidence = curve.evidence
-    assert -math.log10(evidence.n_genuine + 1) < curve.knots[0][1] < -2.0
-    assert 5.0 < curve.knots[-1][1] < math.log10(evidence.n_impostor + 1)
+    calibration = from_json(text)
+    assert text == to_json(calibration)
+    evidence = calibration.evidence
+    assert -math.log10(evidence.n_genuine + 1) < calibration.knots[0][1] < -2.0
+    assert 5.0 < calibration.knots[-1][1] < math.log10(evidence.n_impostor + 1)
     every, listed = evidence.checks
     assert every.n_people == listed.n_people < evidence.n_people
     assert (listed.n_genuine, listed.n_impostor) == (500, 500)
@@ -522,8 +522,8 @@ def test_the_shipped_curve_is_smooth(text: str) -> None:
 
 @pytest.mark.parametrize("text", shipped_texts())
 def test_the_shipped_interval_is_of_use(text: str) -> None:
-    curve = from_json(text)
-    low, high = log10_lr_interval(np.array([0.1, 0.25, 0.35]), curve)
+    calibration = from_json(text)
+    low, high = log10_lr_interval(np.array([0.1, 0.25, 0.35]), calibration)
     assert ((high - low > 0.1) & (high - low < 1.5)).all()
     assert high[0] < 0.0 < low[2]
 
@@ -531,17 +531,17 @@ def test_the_shipped_interval_is_of_use(text: str) -> None:
 @pytest.mark.parametrize("text", shipped_texts())
 def test_shipped_false_match_rates_are_those_counted(text: str) -> None:
     """Counted once among all pairs of strangers, at cosines that are not all knots."""
-    curve = from_json(text)
-    rate = false_match_rate(np.array([0.2, 0.25, 0.3, 0.35]), curve)
+    calibration = from_json(text)
+    rate = false_match_rate(np.array([0.2, 0.25, 0.3, 0.35]), calibration)
     counted = {
         "lfw-dev": [4.4e-3, 6.5e-4, 7.4e-5, 8.6e-6],
         "lfw-dev-flip": [4.5e-3, 6.8e-4, 8.1e-5, 9.3e-6],
         "lfw-dev-bf16": [4.46e-3, 6.6e-4, 7.6e-5, 8.8e-6],
         "lfw-dev-flip-bf16": [4.6e-3, 6.9e-4, 8.1e-5, 9.6e-6],
     }
-    np.testing.assert_allclose(rate, counted[curve.name], rtol=0.05)
-    floor = false_match_rate(np.array([1.0]), curve)[0]
-    assert floor == pytest.approx(1.0 / (curve.evidence.n_impostor + 1), rel=0.01)
+    np.testing.assert_allclose(rate, counted[calibration.name], rtol=0.05)
+    floor = false_match_rate(np.array([1.0]), calibration)[0]
+    assert floor == pytest.approx(1.0 / (calibration.evidence.n_impostor + 1), rel=0.01)
 
 
 # With the real engine on real pictures
@@ -570,14 +570,14 @@ def test_strangers_in_everyday_photographs_have_low_degrees(
     from facesim_index.models.resolution import resolve
 
     engine = load_engine(EngineSettings(model=resolve(None), threads=2, augment=augment))
-    curve = shipped_calibration(engine.identity.key)
-    assert curve is not None
+    calibration = shipped_calibration(engine.identity.key)
+    assert calibration is not None
     obama, other, biden = (
         read_picture(test_data / "photos" / name, engine).faces[0].embedding
         for name in ("test/obama1.jpg", "obama2.jpg", "biden.jpg")
     )
     cosine = np.array([obama @ other, obama @ biden])
-    genuine, strangers = calibrated_degree(cosine, curve)
+    genuine, strangers = calibrated_degree(cosine, calibration)
     assert genuine > 0.99
     assert strangers < 0.1
 
@@ -590,8 +590,8 @@ def test_degrees_tell_people_apart(test_data: Path) -> None:
 
     lfw_dev = test_data / "lfw_dev"
     engine = load_engine(EngineSettings(model=resolve(None), threads=2))
-    curve = shipped_calibration(engine.identity.key)
-    assert curve is not None, "the shipped calibration is for other weights or preprocessing"
+    calibration = shipped_calibration(engine.identity.key)
+    assert calibration is not None, "the shipped calibration is for other weights or preprocessing"
 
     def central(name: str) -> np.ndarray:
         faces = read_picture(lfw_dev / "images" / name, engine).faces
@@ -602,7 +602,7 @@ def test_degrees_tell_people_apart(test_data: Path) -> None:
     pairs, genuine = listed_pairs(lfw_dev / "pairsDevTest.txt", every=10)
     of_name = {name: central(name) for name in {name for pair in pairs for name in pair}}
     cosine = np.array([of_name[first] @ of_name[second] for first, second in pairs])
-    degree = calibrated_degree(cosine, curve)
+    degree = calibrated_degree(cosine, calibration)
     said = degree >= 0.5
     assert len(pairs) == 100
     assert np.mean(said == np.array(genuine)) > 0.97

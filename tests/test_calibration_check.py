@@ -121,15 +121,15 @@ def test_one_collage_is_no_proof() -> None:
 
 
 def test_a_curve_without_false_match_rates_is_held_to_its_likelihood_ratios() -> None:
-    curve = Calibration(CURVE.name, CURVE.engine_key, "by hand", CURVE.knots, CURVE.evidence)
+    calibration = Calibration(CURVE.name, CURVE.engine_key, "by hand", CURVE.knots, CURVE.evidence)
     # Half as many strangers reach each likelihood ratio as may at most.
     power = np.maximum(-np.log10(2.0 * np.random.default_rng(7).random(19_900)), -2.0)
     pairs = AcrossPairs(np.minimum((power + 2.0) / 7.0, 1.0), across(200).people, 0)
-    result = check_pairs(curve, NO_PHOTOS, pairs)
+    result = check_pairs(calibration, NO_PHOTOS, pairs)
     assert [level.expected for level in result.across] == [0.1, 0.01, 0.001, 0.0001]
     assert result.across[0].score == pytest.approx(3 / 7)
     assert result.verdict == "fits"
-    assert check_pairs(curve, NO_PHOTOS, across(200)).verdict == "claims_too_much"
+    assert check_pairs(calibration, NO_PHOTOS, across(200)).verdict == "claims_too_much"
 
 
 def test_what_was_left_out_is_not_expected() -> None:

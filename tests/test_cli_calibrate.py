@@ -106,9 +106,9 @@ def test_a_folder_of_people_is_fitted_shown_stored_and_used(
     assert "people: stored, and used from now on" in result.stdout
     assert listed(index) == [("people", True)]
     with Store(index) as store:
-        curve = store.calibration()
-    assert curve is not None
-    assert curve.evidence.n_people == N_PEOPLE
+        calibration = store.calibration()
+    assert calibration is not None
+    assert calibration.evidence.n_people == N_PEOPLE
 
 
 def test_without_a_cache_nothing_is_kept_and_the_index_not_filled(
@@ -271,12 +271,14 @@ def test_compare_takes_an_exported_calibration(
         return CliRunner().invoke(group, [*words, *more], obj=state, catch_exceptions=False)
 
     assert json.loads(compared().stdout)["degree"] is None  # None comes with the fake engine.
-    curve = from_json(exported.read_text(encoding="utf-8"))
+    calibration = from_json(exported.read_text(encoding="utf-8"))
     own = json.loads(compared("--calibration", str(exported)).stdout)
-    assert own["calibration"] == curve.name
-    assert own["degree"] == calibrated_degree(np.array([own["cosine"]]), curve)[0] > 0.5
+    assert own["calibration"] == calibration.name
+    assert own["degree"] == calibrated_degree(np.array([own["cosine"]]), calibration)[0] > 0.5
     other = tmp_path / "other.json"
-    other.write_text(to_json(dataclasses.replace(curve, engine_key="another")), encoding="utf-8")
+    other.write_text(
+        to_json(dataclasses.replace(calibration, engine_key="another")), encoding="utf-8"
+    )
     refused = compared("--calibration", str(other))
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert "for another engine" in refused.stderr

@@ -198,8 +198,10 @@ def test_a_fit_makes_a_calibration(method: Method) -> None:
     scores = simulated_scores(3)
     fit = fitting.fit_scores(scores, method, n_bootstrap=40)
     evidence = Evidence("made up", 300, scores.genuine.size, scores.impostor.size, "2024-01-01")
-    curve = Calibration("x", "engine", method, fit.knots, evidence, fit.band, fit.false_matches)
-    assert from_json(to_json(curve)) == curve
+    calibration = Calibration(
+        "x", "engine", method, fit.knots, evidence, fit.band, fit.false_matches
+    )
+    assert from_json(to_json(calibration)) == calibration
     low, high = np.array(fit.band).T
     assert (high - low).min() > 0.01
     # Bounded: at most so many pairs of each class can show so much.

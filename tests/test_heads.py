@@ -169,9 +169,9 @@ def test_heads_are_equal_by_what_they_do() -> None:
 
 @every_head
 def test_a_calibration_with_its_head_survives_its_json(head: Head) -> None:
-    curve = replace(PLAIN, head=head)
-    text = to_json(curve)
-    assert from_json(text) == curve
+    calibration = replace(PLAIN, head=head)
+    text = to_json(calibration)
+    assert from_json(text) == calibration
     assert to_json(from_json(text)) == text
     assert json.loads(text)["version"] == 3
 

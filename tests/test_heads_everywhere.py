@@ -101,21 +101,21 @@ def by_pairs(store: Store, head: Head) -> tuple[list[int], Float64Array]:
     return ids, np.clip(scores, -1.0, 1.0)
 
 
-def in_force(monkeypatch: pytest.MonkeyPatch, curve: Calibration) -> None:
-    monkeypatch.setattr(Store, "calibration", lambda *_: curve)
+def in_force(monkeypatch: pytest.MonkeyPatch, calibration: Calibration) -> None:
+    monkeypatch.setattr(Store, "calibration", lambda *_: calibration)
 
 
 @every_head
 def test_search_and_matrix_say_the_same_of_a_pair(
     store: Store, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    curve = curve_of(head)
-    in_force(monkeypatch, curve)
+    calibration = curve_of(head)
+    in_force(monkeypatch, calibration)
     ids, scores = by_pairs(store, head)
     _, cosines = by_pairs(store, COSINE)
-    expected = calibrated_degree(scores, curve, prior=0.1)
+    expected = calibrated_degree(scores, calibration, prior=0.1)
     with store.view() as view:
-        frame = matrix_frame(np.array(ids), view, MatrixOptions(prior=0.1), curve)
+        frame = matrix_frame(np.array(ids), view, MatrixOptions(prior=0.1), calibration)
     apart = ~np.eye(len(ids), dtype=bool)
     assert np.array_equal(frame.to_numpy()[apart], expected[apart])
     assert np.array_equal(frame.to_numpy(), frame.to_numpy().T)
@@ -137,15 +137,15 @@ def few_pairs_from(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 @pytest.mark.usefixtures("few_pairs_from")
 @every_head
 def test_files_of_pairs_say_the_same_in_both_layouts(store: Store, head: Head) -> None:
-    curve = curve_of(head)
+    calibration = curve_of(head)
     ids, scores = by_pairs(store, head)
-    degree = calibrated_degree(scores, curve, prior=0.2)
+    degree = calibrated_degree(scores, calibration, prior=0.2)
     least = float(np.quantile(degree, 0.9))
     options = MatrixOptions(prior=0.2, min_degree=least, decimals=6)
     wide, long = io.BytesIO(), io.BytesIO()
     with store.view() as view:
-        write_wide(wide, np.array(ids), view, replace(options, min_degree=None), curve)
-        write_long(long, np.array(ids), view, options, curve)
+        write_wide(wide, np.array(ids), view, replace(options, min_degree=None), calibration)
+        write_long(long, np.array(ids), view, options, calibration)
     rows = list(csv.reader(io.StringIO(wide.getvalue().decode())))
     cells = {
         (int(row[0]), int(b)): text
@@ -171,16 +171,16 @@ def test_files_of_pairs_say_the_same_in_both_layouts(store: Store, head: Head) -
 @pytest.mark.usefixtures("few_pairs_from")
 @every_head
 def test_an_exported_cosine_is_the_plain_one(store: Store, head: Head) -> None:
-    curve = curve_of(head)
+    calibration = curve_of(head)
     ids, scores = by_pairs(store, head)
     _, cosines = by_pairs(store, COSINE)
-    degree = calibrated_degree(scores, curve, prior=0.2)
+    degree = calibrated_degree(scores, calibration, prior=0.2)
     least = float(np.quantile(degree, 0.9))
     out, plain = io.BytesIO(), io.BytesIO()
     with store.view() as view:
         options = MatrixOptions(value="cosine", prior=0.2, min_degree=least)
-        write_long(out, np.array(ids), view, options, curve)
-        write_long(plain, np.array(ids), view, MatrixOptions(value="cosine"), curve)
+        write_long(out, np.array(ids), view, options, calibration)
+        write_long(plain, np.array(ids), view, MatrixOptions(value="cosine"), calibration)
     listed = [line.split(",") for line in out.getvalue().decode().splitlines()[1:]]
     for a, b, text in listed:
         assert text == f"{cosines[ids.index(int(a)), ids.index(int(b))]:.5f}"
@@ -194,10 +194,10 @@ def test_an_exported_cosine_is_the_plain_one(store: Store, head: Head) -> None:
 
 @every_head
 def test_matches_are_chosen_by_score_and_say_the_plain_cosine(store: Store, head: Head) -> None:
-    curve = curve_of(head)
+    calibration = curve_of(head)
     ids, scores = by_pairs(store, head)
     _, cosines = by_pairs(store, COSINE)
-    degree = calibrated_degree(scores, curve, prior=0.2)
+    degree = calibrated_degree(scores, calibration, prior=0.2)
     least = float(np.quantile(degree, 0.9))
     out = io.BytesIO()
     with store.view() as view:
@@ -206,7 +206,7 @@ def test_matches_are_chosen_by_score_and_say_the_plain_cosine(store: Store, head
             np.array(ids),
             view,
             lambda some: {int(one): f"/{one}" for one in some},
-            curve,
+            calibration,
             min_degree=least,
             prior=0.2,
         )
@@ -222,8 +222,8 @@ def test_matches_are_chosen_by_score_and_say_the_plain_cosine(store: Store, head
 def test_pictures_are_queried_and_compared_alike(
     tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    curve = curve_of(head)
-    in_force(monkeypatch, curve)
+    calibration = curve_of(head)
+    in_force(monkeypatch, calibration)
     a, b = tmp_path / "a.png", tmp_path / "b.png"
     a.write_bytes(fake_photo([(200, 20, 20)]))
     b.write_bytes(fake_photo([(203, 22, 25)]))
@@ -231,7 +231,9 @@ def test_pictures_are_queried_and_compared_alike(
     with new_store(tmp_path / "i.facesim") as store:
         ingest(store, b)
         [match] = query_picture(store, engine, a, QueryOptions(prior=0.3)).faces[0].matches
-    one, other = (compare_pictures(engine, *both, curve, prior=0.3) for both in ((a, b), (b, a)))
+    one, other = (
+        compare_pictures(engine, *both, calibration, prior=0.3) for both in ((a, b), (b, a))
+    )
     assert one.degree == other.degree
     assert one.cosine == other.cosine
     # The index keeps embeddings in half precision.
@@ -244,7 +246,7 @@ def test_pictures_are_queried_and_compared_alike(
         for path in (a, b)
     )
     score = np.clip(head.listed_scores(left[None], right[None]), -1.0, 1.0)
-    assert one.degree == calibrated_degree(score, curve, prior=0.3)[0]
+    assert one.degree == calibrated_degree(score, calibration, prior=0.3)[0]
 
 
 def test_a_learned_head_orders_more_faces_than_are_wanted(
@@ -357,13 +359,13 @@ def test_calibrations_are_kept_handed_on_and_chosen_with_their_head(
 ) -> None:
     with new_store(tmp_path / "i"):
         pass
-    curve = curve_of(head)
-    kept_calibrations.keep(tmp_path / "i", curve, use=True)
+    calibration = curve_of(head)
+    kept_calibrations.keep(tmp_path / "i", calibration, use=True)
     with Store(tmp_path / "i") as store:
-        assert store.calibration() == curve
-        assert from_json(to_json(kept_calibrations.named(store, "own"))) == curve
+        assert store.calibration() == calibration
+        assert from_json(to_json(kept_calibrations.named(store, "own"))) == calibration
         [entry] = kept_calibrations.listed(store)
-    assert (entry.curve.head, entry.active) == (head, True)
+    assert (entry.calibration.head, entry.active) == (head, True)
     assert kept_calibrations.drop(tmp_path / "i", "own") is None
 
 

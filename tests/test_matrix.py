@@ -87,15 +87,15 @@ def stored(n_faces: int, *, dimension: int = 16, seed: int = 1, n_people: int = 
     return Stored(range(1, n_faces + 1), vectors.astype(np.float16))
 
 
-def wide(source: Stored, options: MatrixOptions, curve: Calibration | None = CURVE) -> bytes:
+def wide(source: Stored, options: MatrixOptions, calibration: Calibration | None = CURVE) -> bytes:
     out = io.BytesIO()
-    write_wide(out, source.ids, source, options, curve)
+    write_wide(out, source.ids, source, options, calibration)
     return out.getvalue()
 
 
-def long(source: Stored, options: MatrixOptions, curve: Calibration | None = CURVE) -> bytes:
+def long(source: Stored, options: MatrixOptions, calibration: Calibration | None = CURVE) -> bytes:
     out = io.BytesIO()
-    write_long(out, source.ids, source, options, curve)
+    write_long(out, source.ids, source, options, calibration)
     return out.getvalue()
 
 
@@ -111,38 +111,40 @@ def number(value: float, decimals: int) -> str:
     return text[1:] if float(text) == 0.0 and text.startswith("-") else text
 
 
-def degree_of(cosine: float, curve: Calibration, prior: float) -> float:
-    return float(calibrated_degree(np.array([cosine]), curve, prior=prior)[0])
+def degree_of(cosine: float, calibration: Calibration, prior: float) -> float:
+    return float(calibrated_degree(np.array([cosine]), calibration, prior=prior)[0])
 
 
-def value_of(source: Stored, a: int, b: int, options: MatrixOptions, curve: Calibration) -> float:
+def value_of(
+    source: Stored, a: int, b: int, options: MatrixOptions, calibration: Calibration
+) -> float:
     cosine = source.cosine(a, b)
     if options.value == "log10_lr":
-        return float(log10_lr(np.array([cosine]), curve)[0])
+        return float(log10_lr(np.array([cosine]), calibration)[0])
     if options.value == "fmr":
-        return float(false_match_rate(np.array([cosine]), curve)[0])
+        return float(false_match_rate(np.array([cosine]), calibration)[0])
     if a == b:
         return 1.0
-    return cosine if options.value == "cosine" else degree_of(cosine, curve, options.prior)
+    return cosine if options.value == "cosine" else degree_of(cosine, calibration, options.prior)
 
 
-def expected_wide(source: Stored, options: MatrixOptions, curve: Calibration) -> bytes:
+def expected_wide(source: Stored, options: MatrixOptions, calibration: Calibration) -> bytes:
     ids = source.ids.tolist()
     lines = [",".join(["face_id", *map(str, ids)])]
     for a in ids:
-        row = [text_of(value_of(source, a, b, options, curve), options) for b in ids]
+        row = [text_of(value_of(source, a, b, options, calibration), options) for b in ids]
         lines.append(",".join([str(a), *row]))
     return "".join(line + "\n" for line in lines).encode()
 
 
-def expected_long(source: Stored, options: MatrixOptions, curve: Calibration) -> bytes:
+def expected_long(source: Stored, options: MatrixOptions, calibration: Calibration) -> bytes:
     pairs = []
     for a, b in itertools.combinations(sorted(source.ids.tolist()), 2):
         if options.min_degree is not None:
-            degree = degree_of(source.cosine(a, b), curve, options.prior)
+            degree = degree_of(source.cosine(a, b), calibration, options.prior)
             if degree < options.min_degree:
                 continue
-        pairs.append((a, b, text_of(value_of(source, a, b, options, curve), options)))
+        pairs.append((a, b, text_of(value_of(source, a, b, options, calibration), options)))
     pairs.sort(key=lambda pair: (pair[0], -float(pair[2]), pair[1]))
     return ("face_a,face_b,value\n" + "".join(f"{a},{b},{v}\n" for a, b, v in pairs)).encode()
 
@@ -176,20 +178,20 @@ options_of = st.builds(
 )
 
 
-@given(source=sources(), options=options_of, curve=curves())
+@given(source=sources(), options=options_of, calibration=curves())
 def test_wide_is_what_format_makes_of_exact_values(
-    source: Stored, options: MatrixOptions, curve: Calibration
+    source: Stored, options: MatrixOptions, calibration: Calibration
 ) -> None:
-    assert wide(source, options, curve) == expected_wide(source, options, curve)
+    assert wide(source, options, calibration) == expected_wide(source, options, calibration)
 
 
-@given(source=sources(), options=options_of, curve=curves(), data=st.data())
+@given(source=sources(), options=options_of, calibration=curves(), data=st.data())
 def test_long_is_each_pair_once_in_order(
-    source: Stored, options: MatrixOptions, curve: Calibration, data: st.DataObject
+    source: Stored, options: MatrixOptions, calibration: Calibration, data: st.DataObject
 ) -> None:
     min_degree = data.draw(st.none() | st.floats(0.0, 1.0))
     options = MatrixOptions(options.value, options.prior, min_degree, options.decimals)
-    assert long(source, options, curve) == expected_long(source, options, curve)
+    assert long(source, options, calibration) == expected_long(source, options, calibration)
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -373,8 +375,8 @@ def test_single_precision_changes_nothing(
 ) -> None:
     source = stored(700, dimension=64, n_people=60)
     options = MatrixOptions(value=value, prior=prior)
-    curve = replace(CURVE, head=head)
-    computed = wide(source, options, curve), long(source, options, curve)
+    calibration = replace(CURVE, head=head)
+    computed = wide(source, options, calibration), long(source, options, calibration)
     settled = []
 
     class Counting(SingleStepLookup):
@@ -389,7 +391,7 @@ def test_single_precision_changes_nothing(
     monkeypatch.setattr(csv_cells, "_FEW_UNSURE", 1.0)
     monkeypatch.setattr(exact_cosines, "_TILE", 300)
     monkeypatch.setattr(matrix, "SingleStepLookup", Counting)
-    assert (wide(source, options, curve), long(source, options, curve)) == computed
+    assert (wide(source, options, calibration), long(source, options, calibration)) == computed
     assert bool(settled) == (value != "cosine" and head.kind != "weighted-l1")
     assert all(settled)
 
@@ -440,8 +442,8 @@ def test_memory_does_not_grow_with_the_square(monkeypatch: pytest.MonkeyPatch) -
 class CountingUnits:
     """Degrees in units, with the number of cosines asked for since the last reset."""
 
-    def __init__(self, curve: Calibration, prior: float, min_degree: float) -> None:
-        self._curve, self._prior, self._min_degree = curve, prior, min_degree
+    def __init__(self, calibration: Calibration, prior: float, min_degree: float) -> None:
+        self._curve, self._prior, self._min_degree = calibration, prior, min_degree
         self.asked = 0
 
     def __call__(self, cosines: Float64Array) -> Int32Array:
@@ -454,17 +456,17 @@ class CountingUnits:
 
 
 @settings(max_examples=8, deadline=None)
-@given(curve=curves(), prior=st.floats(1e-6, 1.0 - 1e-6), data=st.data())
+@given(calibration=curves(), prior=st.floats(1e-6, 1.0 - 1e-6), data=st.data())
 def test_lookup_is_the_function_itself(
-    curve: Calibration, prior: float, data: st.DataObject
+    calibration: Calibration, prior: float, data: st.DataObject
 ) -> None:
-    knots = np.array(curve.knots)[:, 0]
-    plateau = degree_of(float(knots[-1]), curve, prior)
+    knots = np.array(calibration.knots)[:, 0]
+    plateau = degree_of(float(knots[-1]), calibration, prior)
     min_degree = data.draw(st.floats(0.0, 1.0) | st.just(plateau))
-    function = CountingUnits(curve, prior, min_degree)
+    function = CountingUnits(calibration, prior, min_degree)
     lookup = StepLookup(function)
     random = np.random.default_rng(data.draw(st.integers(0, 2**32)))
-    border = cosine_at_degree(min_degree, curve, prior=prior)
+    border = cosine_at_degree(min_degree, calibration, prior=prior)
     near = np.array([*knots, border if math.isfinite(border) else 0.0])
     cosines = np.concatenate(
         [
@@ -477,13 +479,13 @@ def test_lookup_is_the_function_itself(
 
 
 @settings(max_examples=8, deadline=None)
-@given(curve=curves(), prior=st.floats(1e-6, 1.0 - 1e-6), seed=st.integers(0, 2**32))
+@given(calibration=curves(), prior=st.floats(1e-6, 1.0 - 1e-6), seed=st.integers(0, 2**32))
 def test_single_lookup_is_the_function_of_the_exact_cosines(
-    curve: Calibration, prior: float, seed: int
+    calibration: Calibration, prior: float, seed: int
 ) -> None:
-    function, error = CountingUnits(curve, prior, 0.0), 4e-5
+    function, error = CountingUnits(calibration, prior, 0.0), 4e-5
     random = np.random.default_rng(seed)
-    knots = np.array(curve.knots)[:, 0]
+    knots = np.array(calibration.knots)[:, 0]
     exact = np.concatenate([random.uniform(-1.0, 1.0, 50_000), *(knots + s for s in (-1e-7, 1e-7))])
     seen = (exact + random.uniform(-0.99 * error, 0.99 * error, len(exact))).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:

@@ -248,10 +248,10 @@ def test_two_pictures_compared_in_bfloat16() -> None:
 @pytest.mark.parametrize("augment", ["none", "flip"])
 def test_a_calibration_comes_with_each_engine(model: ModelFiles, augment: str) -> None:
     settings = EngineSettings(model, augment=augment, numerics="bf16")  # type: ignore[arg-type]
-    curve = shipped_calibration(engine_identity(settings).key)
-    assert curve is not None
-    assert curve.name == ("lfw-dev-bf16" if augment == "none" else "lfw-dev-flip-bf16")
-    assert curve.evidence.checks
+    calibration = shipped_calibration(engine_identity(settings).key)
+    assert calibration is not None
+    assert calibration.name == ("lfw-dev-bf16" if augment == "none" else "lfw-dev-flip-bf16")
+    assert calibration.evidence.checks
 
 
 @pytest.mark.usefixtures("absent")

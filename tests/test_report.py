@@ -145,12 +145,12 @@ def facesim(folder: Path, *words: object) -> Result:
     return CliRunner().invoke(main, command, obj=State(engine=FAKE), catch_exceptions=False)
 
 
-def write(folder: Path, people: Path, curve: Calibration | None, index: FaceIndex) -> str:
+def write(folder: Path, people: Path, calibration: Calibration | None, index: FaceIndex) -> str:
     """Write the report of `make_pairs` and return the page."""
     labelled = score_pairs(index, read_pairs(make_pairs(people), people), "pairs.csv")
-    result = evaluate_pairs(labelled, curve, FAKE_IDENTITY, n_bootstrap=20)
+    result = evaluate_pairs(labelled, calibration, FAKE_IDENTITY, n_bootstrap=20)
     origin = ReportOrigin("facesim evaluate", datetime(2026, 3, 4, 5, 6, tzinfo=UTC), people)
-    page = write_pair_report(folder, index, labelled, (result, curve), origin)
+    page = write_pair_report(folder, index, labelled, (result, calibration), origin)
     return page.read_text(encoding="utf-8")
 
 

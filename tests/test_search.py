@@ -62,10 +62,12 @@ def store(tmp_path: Path, photos: Path) -> Iterator[Store]:
         yield opened
 
 
-def calibrate(store: Store, curve: Calibration = CURVE) -> None:
+def calibrate(store: Store, calibration: Calibration = CURVE) -> None:
     with store.catalog.write() as transaction:
-        calibration_rows.put(transaction, curve.name, curve.engine_key, to_json(curve))
-        calibration_rows.activate(transaction, curve.name)
+        calibration_rows.put(
+            transaction, calibration.name, calibration.engine_key, to_json(calibration)
+        )
+        calibration_rows.activate(transaction, calibration.name)
 
 
 def ask(store: Store, path: Path, **options: object) -> QueryAnswer:
@@ -151,12 +153,12 @@ def test_error_rates_and_intervals_come_with_the_curve(store: Store, photos: Pat
     calibrate(store)
     for match in ask(store, photos / "red.png").faces[0].matches:
         assert (match.fmr, match.expected_strangers, match.degree_low) == (None, None, None)
-    curve = dataclasses.replace(
+    calibration = dataclasses.replace(
         CURVE,
         band=((-4.0, -2.0), (2.0, 4.0)),
         false_matches=((0.0, 0.0), (0.5, -2.0), (1.0, -4.0)),
     )
-    calibrate(store, curve)
+    calibrate(store, calibration)
     answer = ask(store, photos / "red.png", prior=0.5, exclude_same_image=True)
     assert answer.n_faces == 3
     best = answer.faces[0].matches[0]

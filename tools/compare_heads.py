@@ -99,7 +99,7 @@ def judged(
 ) -> tuple[HeldOutCheck, HeldOutCheck]:
     """Return the figures on every pair of the test people, and on the listed pairs."""
     n_people = int(scores.people.size)
-    curve = Calibration(
+    calibration = Calibration(
         name=head.kind,
         engine_key="-",
         method=METHOD,
@@ -114,9 +114,11 @@ def judged(
     pairs = score_pairs(index, listed, test.name, head).pairs
     n_people = int(every.people.size)
     return (
-        check_curve(curve, every.genuine, every.impostor, data="every pair", n_people=n_people),
         check_curve(
-            curve,
+            calibration, every.genuine, every.impostor, data="every pair", n_people=n_people
+        ),
+        check_curve(
+            calibration,
             pairs.cosine[pairs.same],
             pairs.cosine[~pairs.same],
             data="the listed pairs",

@@ -104,16 +104,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if train.people & test.people:
         raise SystemExit("the people of pairsDevTrain and pairsDevTest are not kept apart")
 
-    curve = fit(labelled.only(train.people), settings)
-    checks = check(curve, labelled, test)
+    calibration = fit(labelled.only(train.people), settings)
+    checks = check(calibration, labelled, test)
     scores = all_pairs(labelled.only(test.people))
-    tell_of_gallery(curve, scores.genuine, scores.impostor)
-    tell_of_search(curve, labelled.only(test.people))
-    curve = fit(labelled, settings)
-    curve = replace(curve, evidence=replace(curve.evidence, checks=checks))
+    tell_of_gallery(calibration, scores.genuine, scores.impostor)
+    tell_of_search(calibration, labelled.only(test.people))
+    calibration = fit(labelled, settings)
+    calibration = replace(calibration, evidence=replace(calibration.evidence, checks=checks))
     with atomic_output(options.out) as handle:
-        handle.write(to_json(curve).encode())
-    print(to_json(curve), end="")
+        handle.write(to_json(calibration).encode())
+    print(to_json(calibration), end="")
 
 
 def load_or_embed(images: Path, settings: EngineSettings, options: argparse.Namespace) -> Labelled:
@@ -249,12 +249,12 @@ def fit(labelled: Labelled, settings: EngineSettings) -> Calibration:
     )
 
 
-def check(curve: Calibration, labelled: Labelled, test: PairList) -> tuple[HeldOutCheck, ...]:
+def check(calibration: Calibration, labelled: Labelled, test: PairList) -> tuple[HeldOutCheck, ...]:
     """Measure a curve on the people of a list: on all their pairs, and on the listed ones."""
     n_people = len(test.people)
     scores = all_pairs(labelled.only(test.people))
     every = check_curve(
-        curve,
+        calibration,
         scores.genuine,
         scores.impostor,
         data="every pair of the people of pairsDevTest",
@@ -263,17 +263,19 @@ def check(curve: Calibration, labelled: Labelled, test: PairList) -> tuple[HeldO
     genuine = listed_pairs(labelled, test.genuine)
     impostor = listed_pairs(labelled, test.impostor)
     listed = check_curve(
-        curve, genuine, impostor, data="the pairs listed in pairsDevTest", n_people=n_people
+        calibration, genuine, impostor, data="the pairs listed in pairsDevTest", n_people=n_people
     )
     return every, listed
 
 
-def tell_of_gallery(curve: Calibration, genuine: Float64Array, impostor: Float64Array) -> None:
+def tell_of_gallery(
+    calibration: Calibration, genuine: Float64Array, impostor: Float64Array
+) -> None:
     """Print what degrees are worth among all pairs of people, where genuine pairs are rare."""
     share = genuine.size / (genuine.size + impostor.size)
     for prior in (0.5, share):
-        of_genuine = calibrated_degree(genuine, curve, prior=prior)
-        of_impostor = calibrated_degree(impostor, curve, prior=prior)
+        of_genuine = calibrated_degree(genuine, calibration, prior=prior)
+        of_impostor = calibrated_degree(impostor, calibration, prior=prior)
         # Here every pair counts once: the classes weigh as they occur.
         ece = expected_calibration_error(of_genuine, of_impostor, prior=share)
         sure = (of_genuine >= 0.9).sum(), (of_impostor >= 0.9).sum()
@@ -283,14 +285,14 @@ def tell_of_gallery(curve: Calibration, genuine: Float64Array, impostor: Float64
         )
 
 
-def tell_of_search(curve: Calibration, labelled: Labelled) -> None:
+def tell_of_search(calibration: Calibration, labelled: Labelled) -> None:
     """Print what the degrees of search results are worth when half of the people are absent.
 
     Every picture queries the others of the people who are there: half of them, drawn at random
     `N_DRAWS` times.  The prior is the share of genuine pairs among queries and gallery.
     """
     rng = np.random.default_rng(0)
-    found = [_searched(curve, labelled, rng) for _ in range(N_DRAWS)]
+    found = [_searched(calibration, labelled, rng) for _ in range(N_DRAWS)]
     n_queries = sum(draw[0] for draw in found)
     prior = sum(draw[1] for draw in found) / N_DRAWS
     for number, name in enumerate((f"the true prior (mean {prior:.3g})", "prior 0.5")):
@@ -309,7 +311,7 @@ def tell_of_search(curve: Calibration, labelled: Labelled) -> None:
 
 
 def _searched(
-    curve: Calibration, labelled: Labelled, rng: np.random.Generator
+    calibration: Calibration, labelled: Labelled, rng: np.random.Generator
 ) -> tuple[int, float, list[tuple[Float64Array, Float64Array]]]:
     """Return the number of queries, the prior, and degrees of mates and strangers at two priors."""
     names = np.unique(labelled.people)
@@ -326,8 +328,8 @@ def _searched(
         prior,
         [
             (
-                calibrated_degree(cosine[same], curve, prior=of_prior),
-                calibrated_degree(cosine[~same], curve, prior=of_prior),
+                calibrated_degree(cosine[same], calibration, prior=of_prior),
+                calibrated_degree(cosine[~same], calibration, prior=of_prior),
             )
             for of_prior in (prior, 0.5)
         ],

@@ -15,7 +15,7 @@ Int8Array = NDArray[np.int8]
 _SCORE_SLACK = 1e-3
 
 
-def log10_lr(score: Float32Array | Float64Array, curve: Calibration) -> Float64Array:
+def log10_lr(score: Float32Array | Float64Array, calibration: Calibration) -> Float64Array:
     """Return the strength of the evidence that each pair of faces shows one person.
 
     The base-10 logarithm of the likelihood ratio: 2 says that such a score is 100 times as
@@ -26,7 +26,7 @@ def log10_lr(score: Float32Array | Float64Array, curve: Calibration) -> Float64A
     ----------
     score : ndarray of any shape, float32 or float64
         Of unit-norm embeddings, in [-1, 1].
-    curve : Calibration
+    calibration : Calibration
         Fitted for the same engine identity as the embeddings.
 
     Returns
@@ -39,11 +39,11 @@ def log10_lr(score: Float32Array | Float64Array, curve: Calibration) -> Float64A
         A score is outside [-1, 1] by more than 1e-3, or not finite.
     """
     _require_scores(score)
-    return _interpolated(score, curve.knots)
+    return _interpolated(score, calibration.knots)
 
 
 def log10_lr_interval(
-    score: Float32Array | Float64Array, curve: Calibration
+    score: Float32Array | Float64Array, calibration: Calibration
 ) -> tuple[Float64Array, Float64Array]:
     """Return the 95 % interval of the log10 likelihood ratio of each score.
 
@@ -55,7 +55,7 @@ def log10_lr_interval(
     ----------
     score : ndarray of any shape, float32 or float64
         Of unit-norm embeddings, in [-1, 1].
-    curve : Calibration
+    calibration : Calibration
 
     Returns
     -------
@@ -69,17 +69,17 @@ def log10_lr_interval(
         A score is outside [-1, 1] by more than 1e-3, or not finite.
     """
     _require_scores(score)
-    if not curve.band:
+    if not calibration.band:
         return np.full(score.shape, np.nan), np.full(score.shape, np.nan)
-    knot_score = [knot[0] for knot in curve.knots]
+    knot_score = [knot[0] for knot in calibration.knots]
     low, high = (
         _interpolated(score, tuple(zip(knot_score, ends, strict=True)))
-        for ends in zip(*curve.band, strict=True)
+        for ends in zip(*calibration.band, strict=True)
     )
     return low, high
 
 
-def bound_reached(score: Float32Array | Float64Array, curve: Calibration) -> Int8Array:
+def bound_reached(score: Float32Array | Float64Array, calibration: Calibration) -> Int8Array:
     """Return whether each log10 likelihood ratio is the strongest claim of the evidence.
 
     There the true ratio may be stronger by any factor: the curve says no more than its data
@@ -89,7 +89,7 @@ def bound_reached(score: Float32Array | Float64Array, curve: Calibration) -> Int
     ----------
     score : ndarray of any shape, float32 or float64
         Of unit-norm embeddings, in [-1, 1].
-    curve : Calibration
+    calibration : Calibration
 
     Returns
     -------
@@ -102,12 +102,12 @@ def bound_reached(score: Float32Array | Float64Array, curve: Calibration) -> Int
     CalibrationError
         A score is outside [-1, 1] by more than 1e-3, or not finite.
     """
-    value = log10_lr(score, curve)
-    highest, lowest = curve.knots[-1][1], curve.knots[0][1]
+    value = log10_lr(score, calibration)
+    highest, lowest = calibration.knots[-1][1], calibration.knots[0][1]
     return (value >= highest).astype(np.int8) - ((value <= lowest) & (value < highest))
 
 
-def false_match_rate(score: Float32Array | Float64Array, curve: Calibration) -> Float64Array:
+def false_match_rate(score: Float32Array | Float64Array, calibration: Calibration) -> Float64Array:
     """Return how often two different people score at least each score.
 
     Times the number of faces in an index, it is the number of strangers to expect at or above
@@ -117,7 +117,7 @@ def false_match_rate(score: Float32Array | Float64Array, curve: Calibration) -> 
     ----------
     score : ndarray of any shape, float32 or float64
         Of unit-norm embeddings, in [-1, 1].
-    curve : Calibration
+    calibration : Calibration
 
     Returns
     -------
@@ -131,9 +131,9 @@ def false_match_rate(score: Float32Array | Float64Array, curve: Calibration) -> 
         A score is outside [-1, 1] by more than 1e-3, or not finite.
     """
     _require_scores(score)
-    if not curve.false_matches:
+    if not calibration.false_matches:
         return np.full(score.shape, np.nan)
-    return np.asarray(10.0 ** _interpolated(score, curve.false_matches), dtype=np.float64)
+    return np.asarray(10.0 ** _interpolated(score, calibration.false_matches), dtype=np.float64)
 
 
 def _require_scores(score: Float32Array | Float64Array) -> None:

@@ -119,7 +119,7 @@ def degree_from_log10_lr(log10_lr: Float64Array, *, prior: float = 0.5) -> Float
 
 
 def calibrated_degree(
-    score: Float32Array | Float64Array, curve: Calibration, *, prior: float = 0.5
+    score: Float32Array | Float64Array, calibration: Calibration, *, prior: float = 0.5
 ) -> Float64Array:
     """Return the probability that each pair of faces shows one person.
 
@@ -131,7 +131,7 @@ def calibrated_degree(
     ----------
     score : ndarray of any shape, float32 or float64
         Of unit-norm embeddings by the head of the calibration, in [-1, 1].
-    curve : Calibration
+    calibration : Calibration
         Fitted for the same engine identity as the embeddings.
     prior : float, default=0.5
         Probability of a genuine pair before looking, in (0, 1).  The default suits one pair
@@ -153,10 +153,10 @@ def calibrated_degree(
     .. [1] N. Brümmer and J. du Preez, "Application-independent evaluation of
        speaker detection", Computer Speech & Language, 2006.
     """
-    return degree_from_log10_lr(log10_lr(score, curve), prior=prior)
+    return degree_from_log10_lr(log10_lr(score, calibration), prior=prior)
 
 
-def cosine_at_degree(degree: float, curve: Calibration, *, prior: float = 0.5) -> float:
+def cosine_at_degree(degree: float, calibration: Calibration, *, prior: float = 0.5) -> float:
     """Return the lowest score, of a plain calibration the cosine, of a degree.
 
     So that ``score >= cosine_at_degree(degree, curve, prior=prior)`` selects the pairs that
@@ -166,7 +166,7 @@ def cosine_at_degree(degree: float, curve: Calibration, *, prior: float = 0.5) -
     ----------
     degree : float
         In [0, 1].
-    curve : Calibration
+    calibration : Calibration
     prior : float, default=0.5
         In (0, 1).
 
@@ -185,10 +185,10 @@ def cosine_at_degree(degree: float, curve: Calibration, *, prior: float = 0.5) -
         raise CalibrationError(f"a degree is a probability from 0 to 1, not {degree}")
 
     def has_degree(score: float) -> bool:
-        return bool(calibrated_degree(np.array([score]), curve, prior=prior)[0] >= degree)
+        return bool(calibrated_degree(np.array([score]), calibration, prior=prior)[0] >= degree)
 
     # Bisection of the very function that gives the degrees, so that rounding cannot part them.
-    below, reached = curve.knots[0][0], curve.knots[-1][0]
+    below, reached = calibration.knots[0][0], calibration.knots[-1][0]
     if has_degree(below):
         return -math.inf
     if not has_degree(reached):

@@ -24,12 +24,12 @@ _WITHOUT_HEAD = 2  # The version before heads; all of its curves are of cosines.
 _PAIR_ON_LINES = re.compile(r"\[\n\s*([^\s,\[\]{}\"]+),\n\s*([^\s,\[\]{}\"]+)\n\s*\]")
 
 
-def to_json(curve: Calibration) -> str:
+def to_json(calibration: Calibration) -> str:
     """Return the calibration as readable JSON text, one knot on a line.
 
     Parameters
     ----------
-    curve : Calibration
+    calibration : Calibration
 
     Returns
     -------
@@ -39,8 +39,8 @@ def to_json(curve: Calibration) -> str:
     content = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
-        **asdict(curve),
-        "head": head_document(curve.head),
+        **asdict(calibration),
+        "head": head_document(calibration.head),
     }
     text = json_text(content, indent=2, allow_nan=False)
     # No text of the record can match: JSON has no bare line break inside a text.

@@ -41,7 +41,7 @@ class Judgement:
 
 def judge(
     cosines: Float64Array,
-    curve: Calibration | None,
+    calibration: Calibration | None,
     *,
     prior: float,
     scores: Float64Array | None = None,
@@ -51,7 +51,7 @@ def judge(
     Parameters
     ----------
     cosines : ndarray of shape (n,), float64
-    curve : Calibration or None
+    calibration : Calibration or None
         None: nothing but the cosines is said.
     prior : float
         In (0, 1).
@@ -67,15 +67,15 @@ def judge(
     CalibrationError
         The prior is not in (0, 1).
     """
-    if curve is None:
+    if calibration is None:
         return [Judgement(cosine) for cosine in cosines.tolist()]
     scores = cosines if scores is None else scores
-    evidence = log10_lr(scores, curve)
-    low, high = log10_lr_interval(scores, curve)
+    evidence = log10_lr(scores, calibration)
+    low, high = log10_lr_interval(scores, calibration)
     degree = degree_from_log10_lr(evidence, prior=prior)
     degree_low, degree_high = _degree_or_nan(low, prior), _degree_or_nan(high, prior)
-    fmr = false_match_rate(scores, curve)
-    at_bound = bound_reached(scores, curve) != 0
+    fmr = false_match_rate(scores, calibration)
+    at_bound = bound_reached(scores, calibration) != 0
     return [
         Judgement(
             cosine=float(cosines[i]),

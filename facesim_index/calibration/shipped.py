@@ -36,4 +36,4 @@ def _shipped() -> dict[str, Calibration]:
         for entry in folder.iterdir()
         if entry.name.endswith(".json")
     ]
-    return {curve.engine_key: curve for curve in curves}
+    return {calibration.engine_key: calibration for calibration in curves}

@@ -135,14 +135,14 @@ class CalibrationCheck:
 
 
 def check_index(
-    view: View, curve: Calibration, share: float, labelled: LabelledData | None = None
+    view: View, calibration: Calibration, share: float, labelled: LabelledData | None = None
 ) -> CalibrationCheck:
     """Compare a calibration with the pairs of strangers of an index, and with labels.
 
     Parameters
     ----------
     view : View
-    curve : Calibration
+    calibration : Calibration
     share : float
         Of genuine pairs among pairs of different pictures, as `gallery_prior` gives it.
     labelled : LabelledData, optional
@@ -151,15 +151,15 @@ def check_index(
     -------
     CalibrationCheck
     """
-    found = same_image_pairs(view, curve.head)
-    one_person = _reached(curve, math.log10((1.0 - share) / share))
-    certain = min(_reached(curve, CERTAIN), curve.knots[-1][0])
-    across = across_pairs(view, curve.head, one_person=one_person, certain=certain)
-    return check_pairs(curve, found, across, one_person=one_person, labelled=labelled)
+    found = same_image_pairs(view, calibration.head)
+    one_person = _reached(calibration, math.log10((1.0 - share) / share))
+    certain = min(_reached(calibration, CERTAIN), calibration.knots[-1][0])
+    across = across_pairs(view, calibration.head, one_person=one_person, certain=certain)
+    return check_pairs(calibration, found, across, one_person=one_person, labelled=labelled)
 
 
 def check_pairs(
-    curve: Calibration,
+    calibration: Calibration,
     found: SameImagePairs,
     across: AcrossPairs,
     *,
@@ -170,7 +170,7 @@ def check_pairs(
 
     Parameters
     ----------
-    curve : Calibration
+    calibration : Calibration
     found : SameImagePairs
     across : AcrossPairs
     one_person : float, optional
@@ -181,13 +181,13 @@ def check_pairs(
     -------
     CalibrationCheck
     """
-    same_photo = _stranger_levels(curve, found.score, found.image[:, None])
-    levels = _stranger_levels(curve, across.score, across.people, below=one_person)
-    labels = None if labelled is None else _label_check(curve, labelled)
-    verdict, sentence = _verdict(curve, same_photo, levels, labels)
+    same_photo = _stranger_levels(calibration, found.score, found.image[:, None])
+    levels = _stranger_levels(calibration, across.score, across.people, below=one_person)
+    labels = None if labelled is None else _label_check(calibration, labelled)
+    verdict, sentence = _verdict(calibration, same_photo, levels, labels)
     return CalibrationCheck(
-        calibration=curve.name,
-        head=curve.head.kind,
+        calibration=calibration.name,
+        head=calibration.head.kind,
         n_images=int(np.unique(found.image).size),
         n_pairs=int(found.score.size),
         n_doubtful=found.n_doubtful,
@@ -202,38 +202,40 @@ def check_pairs(
     )
 
 
-def _reached(curve: Calibration, log10_lr: float) -> float:
+def _reached(calibration: Calibration, log10_lr: float) -> float:
     """Return the least score with so much evidence; infinity when none has."""
-    return math.inf if log10_lr > curve.knots[-1][1] else _first_at(curve.knots, log10_lr)
+    return (
+        math.inf if log10_lr > calibration.knots[-1][1] else _first_at(calibration.knots, log10_lr)
+    )
 
 
 def _stranger_levels(
-    curve: Calibration, score: Float64Array, names: Int64Array, *, below: float = math.inf
+    calibration: Calibration, score: Float64Array, names: Int64Array, *, below: float = math.inf
 ) -> tuple[Level, ...]:
     """Count pairs at each rate; those from `below` on are not among them."""
     if not score.size:
         return ()
     groups = Groups.of(names)
     gone = 0.0
-    if math.isfinite(below) and curve.false_matches:
-        gone = float(false_match_rate(np.array([below]), curve)[0])
+    if math.isfinite(below) and calibration.false_matches:
+        gone = float(false_match_rate(np.array([below]), calibration)[0])
     return tuple(
         _level(rate - gone, at, score >= at, groups, named=rate)
-        for rate, at in _stranger_scores(curve)
+        for rate, at in _stranger_scores(calibration)
         if rate >= 4.0 * gone
     )
 
 
-def _stranger_scores(curve: Calibration) -> list[tuple[float, float]]:
+def _stranger_scores(calibration: Calibration) -> list[tuple[float, float]]:
     """Return the rates to look at, and the scores from which the curve says them.
 
     Without false match rates the likelihood ratio itself stands for one: of strangers at most
     one in ten has a ratio of 10 or more, and so on.
     """
-    if not curve.false_matches:
-        knots = curve.knots
+    if not calibration.false_matches:
+        knots = calibration.knots
     else:
-        knots = tuple((score, -rate) for score, rate in curve.false_matches)
+        knots = tuple((score, -rate) for score, rate in calibration.false_matches)
     wanted = [(rate, -float(np.log10(rate))) for rate in FALSE_MATCH_RATES]
     return [(rate, _first_at(knots, value)) for rate, value in wanted if value < knots[-1][1]]
 
@@ -247,13 +249,15 @@ def _first_at(knots: tuple[tuple[float, float], ...], value: float) -> float:
     return float(np.interp(value, height[after - 1 : after + 1], score[after - 1 : after + 1]))
 
 
-def _mate_levels(curve: Calibration, score: Float64Array, people: Int64Array) -> tuple[Level, ...]:
-    evidence, groups = log10_lr(score, curve), Groups.of(people[:, None])
+def _mate_levels(
+    calibration: Calibration, score: Float64Array, people: Int64Array
+) -> tuple[Level, ...]:
+    evidence, groups = log10_lr(score, calibration), Groups.of(people[:, None])
     levels = []
     for power in (1, 2):
-        if -power <= curve.knots[0][1]:
+        if -power <= calibration.knots[0][1]:
             continue
-        at = _first_at(curve.knots, -float(power))
+        at = _first_at(calibration.knots, -float(power))
         levels.append(_level(10.0**-power, at, evidence <= -power, groups))
     return tuple(levels)
 
@@ -283,23 +287,23 @@ def _level(
     return Level(rate, expected, score, found.size, n_found, observed, low, high, says)
 
 
-def _label_check(curve: Calibration, labelled: LabelledData) -> LabelCheck:
-    scores = labelled.scores_by(curve.head)
+def _label_check(calibration: Calibration, labelled: LabelledData) -> LabelCheck:
+    scores = labelled.scores_by(calibration.head)
     return LabelCheck(
         figures=check_curve(
-            curve,
+            calibration,
             scores.genuine,
             scores.impostor,
             data=labelled.name,
             n_people=int(scores.people.size),
         ),
-        strangers=_stranger_levels(curve, scores.impostor, scores.impostor_people),
-        mates=_mate_levels(curve, scores.genuine, scores.genuine_person),
+        strangers=_stranger_levels(calibration, scores.impostor, scores.impostor_people),
+        mates=_mate_levels(calibration, scores.genuine, scores.genuine_person),
     )
 
 
 def _verdict(
-    curve: Calibration,
+    calibration: Calibration,
     same_photo: tuple[Level, ...],
     across: tuple[Level, ...],
     labels: LabelCheck | None,
@@ -308,13 +312,13 @@ def _verdict(
 
     People of one photo are a harder kind, and may be the same few in all photos.
     """
-    name = repr(curve.name)
+    name = repr(calibration.name)
     general = (*across, *(labels.strangers if labels else ()))
     worst = _worst(general)
     if worst:
         return "claims_too_much", (
             f"Calibration {name} claims too much for these pictures: of the strangers, "
-            f"{worst.observed:.2g} reach {_named(curve)} {worst.score:.2f}, where it says "
+            f"{worst.observed:.2g} reach {_named(calibration)} {worst.score:.2f}, where it says "
             f"{worst.rate:g}.  Fit one on your own labels with `facesim calibrate`."
         )
     if labels and _worst(labels.mates):
@@ -327,8 +331,8 @@ def _verdict(
     tested = [level.rate for level in general if level.says in ("fits", "fewer")]
     more = (
         f"  People who are together in one photo are more alike than strangers: "
-        f"{alike.observed:.2g} of such pairs reach {_named(curve)} {alike.score:.2f}, where it "
-        f"says {alike.rate:g}."
+        f"{alike.observed:.2g} of such pairs reach {_named(calibration)} {alike.score:.2f}, where "
+        f"it says {alike.rate:g}."
         if alike
         else ""
     )
@@ -344,9 +348,9 @@ def _verdict(
     )
 
 
-def _named(curve: Calibration) -> str:
+def _named(calibration: Calibration) -> str:
     """Return what the scores of a calibration are called."""
-    return "score" if curve.head.learned else "cosine"
+    return "score" if calibration.head.learned else "cosine"
 
 
 def _worst(levels: tuple[Level, ...]) -> Level | None:

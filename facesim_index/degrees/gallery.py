@@ -119,7 +119,7 @@ class ScoreSample:
 
 
 def estimate_gallery_prior(
-    view: View, curve: Calibration, *, seed: int = SEED, n_pairs: int | None = None
+    view: View, calibration: Calibration, *, seed: int = SEED, n_pairs: int | None = None
 ) -> GalleryPrior:
     """Estimate the share of genuine pairs among the faces of an index.
 
@@ -128,7 +128,7 @@ def estimate_gallery_prior(
     Parameters
     ----------
     view : View
-    curve : Calibration
+    calibration : Calibration
         Of the index's engine.
     seed : int, optional
     n_pairs : int, optional
@@ -139,10 +139,10 @@ def estimate_gallery_prior(
     GalleryPrior
     """
     if n_pairs is None:
-        n_pairs = L1_PAIRS if curve.head.kind == "weighted-l1" else PAIRS
+        n_pairs = L1_PAIRS if calibration.head.kind == "weighted-l1" else PAIRS
     rng = np.random.default_rng([seed, view.generation])
-    sample = sample_scores(view, rng, n_pairs=n_pairs, head=curve.head)
-    return prior_of_sample(sample, curve, rng)
+    sample = sample_scores(view, rng, n_pairs=n_pairs, head=calibration.head)
+    return prior_of_sample(sample, calibration, rng)
 
 
 def sample_scores(
@@ -180,14 +180,14 @@ def sample_scores(
 
 
 def prior_of_sample(
-    sample: ScoreSample, curve: Calibration, rng: np.random.Generator
+    sample: ScoreSample, calibration: Calibration, rng: np.random.Generator
 ) -> GalleryPrior:
     """Estimate the share of genuine pairs, with its interval, from counted scores.
 
     Parameters
     ----------
     sample : ScoreSample
-    curve : Calibration
+    calibration : Calibration
     rng : numpy.random.Generator
         For the bootstrap.
 
@@ -197,7 +197,7 @@ def prior_of_sample(
     """
     occupied = np.flatnonzero(sample.counts.any(axis=0))
     centre = (occupied + 0.5) * (2.0 / BINS) - 1.0
-    evidence = log10_lr(centre, curve)
+    evidence = log10_lr(centre, calibration)
     groups = sample.counts[:, occupied] * sample.pair_weight
     total = groups.sum(axis=0)
     rule = 1.0 / (max(1, sample.n_faces) + 1)
@@ -210,7 +210,7 @@ def prior_of_sample(
         tail = (1.0 - CONFIDENCE) / 2.0
         low = min(low, float(np.quantile(shares, tail)))
         high = max(high, float(np.quantile(shares, 1.0 - tail)))
-    hidden = 10.0 ** -curve.knots[-1][1]
+    hidden = 10.0 ** -calibration.knots[-1][1]
     share = min(max(share, rule), share + hidden)
     n_pairs = round(float(total.sum()))
     return GalleryPrior(
@@ -224,7 +224,7 @@ def prior_of_sample(
     )
 
 
-def gallery_prior(store: Store, view: View, curve: Calibration) -> GalleryPrior:
+def gallery_prior(store: Store, view: View, calibration: Calibration) -> GalleryPrior:
     """Return the prior of an index: the stored one if it is of this moment, else estimated.
 
     Nothing is written; what was estimated is remembered as long as the store is open.  While a
@@ -236,21 +236,21 @@ def gallery_prior(store: Store, view: View, curve: Calibration) -> GalleryPrior:
     store : Store
     view : View
         Of that store.
-    curve : Calibration
+    calibration : Calibration
         The one that the degrees are made with.
 
     Returns
     -------
     GalleryPrior
     """
-    key = (view.generation, _fingerprint(curve))
-    stored = _stored(view, curve)
+    key = (view.generation, _fingerprint(calibration))
+    stored = _stored(view, calibration)
     if stored is not None:
         return stored
     with _estimating:  # many threads may ask at once
         remembered = _estimated.get(store)
         if remembered is None or not _still_holds(remembered, key, view):
-            remembered = (key, estimate_gallery_prior(view, curve))
+            remembered = (key, estimate_gallery_prior(view, calibration))
         _estimated[store] = (key, remembered[1])
     return remembered[1]
 
@@ -283,18 +283,18 @@ def refresh_gallery_prior(store: Store) -> GalleryPrior | None:
         None, and nothing is stored, without a calibration, with fewer than two faces, or when
         a segment is damaged (which is for `verify` to tell, and no reason to fail).
     """
-    curve = store.calibration()
-    if curve is None:
+    calibration = store.calibration()
+    if calibration is None:
         return None
     try:
         with store.view() as view:
             generation = view.generation
-            stored = _stored(view, curve)
+            stored = _stored(view, calibration)
             if stored is not None:
                 return stored
             if len(_living_faces(view)) < 2:
                 return None
-            prior = estimate_gallery_prior(view, curve)
+            prior = estimate_gallery_prior(view, calibration)
     except IndexDamagedError as error:
         logger.warning("the prior of %s was not estimated: %s", store.folder, error)
         return None
@@ -303,8 +303,8 @@ def refresh_gallery_prior(store: Store) -> GalleryPrior | None:
             transaction,
             index_state.PriorEstimate(
                 generation=generation,
-                calibration=curve.name,
-                curve_sha256=_fingerprint(curve),
+                calibration=calibration.name,
+                curve_sha256=_fingerprint(calibration),
                 share=prior.share,
                 low=prior.low,
                 high=prior.high,
@@ -323,21 +323,27 @@ _estimated: weakref.WeakKeyDictionary[Store, tuple[tuple[int, str], GalleryPrior
 )
 
 
-def _stored(view: View, curve: Calibration) -> GalleryPrior | None:
+def _stored(view: View, calibration: Calibration) -> GalleryPrior | None:
     """Return the stored estimate if it is of this generation and this very curve."""
     row = index_state.prior_estimate(view.transaction)
-    if row is None or (row.generation, row.curve_sha256) != (view.generation, _fingerprint(curve)):
+    if row is None or (row.generation, row.curve_sha256) != (
+        view.generation,
+        _fingerprint(calibration),
+    ):
         return None
     return GalleryPrior(
         row.share, row.low, row.high, row.n_faces, row.n_rows, row.n_pairs, row.method
     )
 
 
-def _fingerprint(curve: Calibration) -> str:
+def _fingerprint(calibration: Calibration) -> str:
     """Return what tells curves apart, also when one was fitted anew under its old name."""
-    identity: tuple[object, ...] = (curve.name, curve.engine_key, curve.knots)
-    if curve.head.learned:
-        identity += (curve.head.kind, hashlib.sha256(curve.head.weights.tobytes()).hexdigest())
+    identity: tuple[object, ...] = (calibration.name, calibration.engine_key, calibration.knots)
+    if calibration.head.learned:
+        identity += (
+            calibration.head.kind,
+            hashlib.sha256(calibration.head.weights.tobytes()).hexdigest(),
+        )
     return hashlib.sha256(repr(identity).encode()).hexdigest()
 
 

@@ -25,14 +25,14 @@ class ListedCalibration:
 
     Attributes
     ----------
-    curve : Calibration
+    calibration : Calibration
     active : bool
         They are made with it.
     shipped : bool
         It comes with the package.
     """
 
-    curve: Calibration
+    calibration: Calibration
     active: bool
     shipped: bool
 
@@ -67,13 +67,13 @@ def named(store: Store, name: str | None = None) -> Calibration:
         No name was given, and none is in force.
     """
     if name is None:
-        curve = store.calibration()
-        if curve is None:
+        calibration = store.calibration()
+        if calibration is None:
             raise CalibrationError(
                 f"there is no calibration for the engine {store.identity}; fit one with "
                 "`facesim calibrate --people FOLDER`"
             )
-        return curve
+        return calibration
     shipped = shipped_calibration(store.identity.key)
     if shipped is not None and name in (SHIPPED, shipped.name):
         return shipped
@@ -84,14 +84,14 @@ def named(store: Store, name: str | None = None) -> Calibration:
     return from_json(kept.document)
 
 
-def keep(folder: Path, curve: Calibration, *, use: bool) -> None:
+def keep(folder: Path, calibration: Calibration, *, use: bool) -> None:
     """Store a calibration with an index, in the place of one of the same name.
 
     Parameters
     ----------
     folder : Path
         The index.
-    curve : Calibration
+    calibration : Calibration
     use : bool
         Make degrees with it from now on.
 
@@ -103,12 +103,14 @@ def keep(folder: Path, curve: Calibration, *, use: bool) -> None:
         Its name is that of the shipped calibration.
     """
     with Store(folder, writable=True) as store:
-        check_engine(curve, store.identity)
-        check_name(store, curve.name)
+        check_engine(calibration, store.identity)
+        check_name(store, calibration.name)
         with store.catalog.write() as transaction:
-            calibration_rows.put(transaction, curve.name, curve.engine_key, to_json(curve))
+            calibration_rows.put(
+                transaction, calibration.name, calibration.engine_key, to_json(calibration)
+            )
             if use:
-                calibration_rows.activate(transaction, curve.name)
+                calibration_rows.activate(transaction, calibration.name)
         refresh_gallery_prior(store)
 
 
@@ -183,7 +185,7 @@ def read_calibration(file: Path) -> Calibration:
         raise CalibrationError(f"{file}: {error}") from error
 
 
-def check_engine(curve: Calibration, identity: EngineIdentity) -> None:
+def check_engine(calibration: Calibration, identity: EngineIdentity) -> None:
     """Refuse a calibration for other embeddings than those of an engine.
 
     Raises
@@ -192,12 +194,13 @@ def check_engine(curve: Calibration, identity: EngineIdentity) -> None:
     CalibrationError
         Its head was learned for embeddings of another dimension.
     """
-    if curve.engine_key != identity.key:
+    if calibration.engine_key != identity.key:
         raise EngineMismatchError(
-            f"calibration {curve.name!r} is for another engine ({curve.engine_key}) than the one "
-            f"in use: {identity}; its degrees would be wrong here"
+            f"calibration {calibration.name!r} is for another engine "
+            f"({calibration.engine_key}) than the one in use: {identity}; "
+            "its degrees would be wrong here"
         )
-    curve.head.check_dimension(identity.dimension)
+    calibration.head.check_dimension(identity.dimension)
 
 
 def check_name(store: Store, name: str) -> None:
@@ -216,5 +219,5 @@ def check_name(store: Store, name: str) -> None:
 
 
 def _unknown(store: Store, name: str) -> UsageError:
-    names = ", ".join(entry.curve.name for entry in listed(store)) or "none"
+    names = ", ".join(entry.calibration.name for entry in listed(store)) or "none"
     return UsageError(f"there is no calibration {name!r} in {store.folder}; there are: {names}")

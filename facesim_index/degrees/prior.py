@@ -35,7 +35,7 @@ class ResolvedPrior:
 
 
 def resolve_prior(
-    store: Store, view: View, curve: Calibration | None, prior: Prior
+    store: Store, view: View, calibration: Calibration | None, prior: Prior
 ) -> ResolvedPrior:
     """Return the prior to use.
 
@@ -44,7 +44,7 @@ def resolve_prior(
     store : Store
     view : View
         Of that store.
-    curve : Calibration or None
+    calibration : Calibration or None
         The one in force; without one nothing can be estimated, nor is a prior of any use.
     prior : float or "gallery"
 
@@ -61,7 +61,7 @@ def resolve_prior(
         if not 0.0 < prior < 1.0:
             raise CalibrationError(f"a prior is a probability between 0 and 1, not {prior}")
         return ResolvedPrior(prior, "given")
-    if curve is None:
+    if calibration is None:
         return ResolvedPrior(EVEN_PRIOR, "given")
-    estimate = gallery_prior(store, view, curve)
+    estimate = gallery_prior(store, view, calibration)
     return ResolvedPrior(estimate.share, "gallery", estimate.low, estimate.high)

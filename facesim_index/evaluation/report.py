@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from facesim_index import __version__
 from facesim_index.calibration.record import Calibration
 from facesim_index.errors import StorageError, UsageError
 from facesim_index.evaluation.figure_table import (
@@ -35,6 +34,7 @@ from facesim_index.evaluation.verification import Evaluation, LabelledPictures
 from facesim_index.labels.embeddings import EmbeddingIndex
 from facesim_index.utils.files import atomic_output
 from facesim_index.utils.text import printable
+from facesim_index.version import __version__
 
 PAGE_NAME = "report.html"
 PLOTS_NAME = "plots"
@@ -142,15 +142,15 @@ def write_pair_report(
     StorageError
         It cannot be written.
     """
-    result, curve = judged
+    result, calibration = judged
     cards = FaceCards(index, origin.images)
     page = _Page(
         title=f"Evaluation of {result.name}",
-        facts=_facts_of_pairs(result, curve),
+        facts=_facts_of_pairs(result, calibration),
         rows=pair_figures(result),
-        notes=_pair_notes(curve),
-        plots=pair_plots(labelled, result, curve),
-        galleries=pair_galleries(labelled, result.threshold, curve, cards),
+        notes=_pair_notes(calibration),
+        plots=pair_plots(labelled, result, calibration),
+        galleries=pair_galleries(labelled, result.threshold, calibration, cards),
         without_face=[shown_name(path, origin.images) for path in labelled.without_face],
     )
     return _write(folder, page, origin)
@@ -204,10 +204,10 @@ def write_people_report(
     return _write(folder, page, origin)
 
 
-def _facts_of_pairs(result: Evaluation, curve: Calibration | None) -> list[tuple[str, str]]:
+def _facts_of_pairs(result: Evaluation, calibration: Calibration | None) -> list[tuple[str, str]]:
     facts = pair_facts(result)
-    if curve is not None:
-        on = curve.evidence
+    if calibration is not None:
+        on = calibration.evidence
         fitted = (
             f"on {on.data}, {on.fitted_on}: {on.n_people:,} people, {on.n_genuine:,} pairs of "
             f"one person and {on.n_impostor:,} of two"
@@ -217,13 +217,13 @@ def _facts_of_pairs(result: Evaluation, curve: Calibration | None) -> list[tuple
     return facts
 
 
-def _pair_notes(curve: Calibration | None) -> list[str]:
+def _pair_notes(calibration: Calibration | None) -> list[str]:
     notes = [
         "Intervals are from drawing people, not pairs, anew with replacement.",
         "A pair with a picture without a face is a failure: wrong at every threshold, matched at "
         "none, and no evidence.",
     ]
-    if curve is not None:
+    if calibration is not None:
         notes.append(
             "Degrees are at prior 0.5. Cllr, ECE and Brier are too good where the calibration was "
             "fitted on people of this list."

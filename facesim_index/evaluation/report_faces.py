@@ -108,7 +108,7 @@ def shown_name(path: Path, root: Path | None) -> str:
 
 
 def pair_galleries(
-    labelled: LabelledPictures, threshold: float, curve: Calibration | None, cards: FaceCards
+    labelled: LabelledPictures, threshold: float, calibration: Calibration | None, cards: FaceCards
 ) -> list[Gallery]:
     """Return the genuine pairs that look least alike, and the impostor pairs that look most.
 
@@ -118,7 +118,7 @@ def pair_galleries(
         Pairs with a picture without a face are not shown.
     threshold : float
         Cosine, or score, from which pairs count as one person.
-    curve : Calibration or None
+    calibration : Calibration or None
     cards : FaceCards
 
     Returns
@@ -129,8 +129,8 @@ def pair_galleries(
     order = np.argsort(pairs.scores, kind="stable")
     order = order[~np.isnan(pairs.cosine[order])]
     least, most = order[pairs.same[order]], order[~pairs.same[order]][::-1]
-    evidence = None if curve is None else evidence_of(pairs, curve)
-    score = score_name("cosine" if curve is None else curve.head.kind)
+    evidence = None if calibration is None else evidence_of(pairs, calibration)
+    score = score_name("cosine" if calibration is None else calibration.head.kind)
 
     def shown(rows: Int64Array) -> tuple[ErrorCard, ...]:
         return tuple(card(int(row)) for row in rows[:MOST_SHOWN])
@@ -145,7 +145,7 @@ def pair_galleries(
         verdict = "" if accepted == pairs.same[row] else "accepted" if accepted else "missed"
         return cards.pair((a, b), figures, verdict)
 
-    by = score if curve is None else "degree"
+    by = score if calibration is None else "degree"
     return [
         Gallery(
             f"One person, lowest {by}",

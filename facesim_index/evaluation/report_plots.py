@@ -54,7 +54,7 @@ class Plot:
 
 
 def pair_plots(
-    labelled: LabelledPictures, result: Evaluation, curve: Calibration | None
+    labelled: LabelledPictures, result: Evaluation, calibration: Calibration | None
 ) -> list[Plot]:
     """Draw what there is to see in labelled pairs.
 
@@ -63,7 +63,7 @@ def pair_plots(
     labelled : LabelledPictures
     result : Evaluation
         Of these very pairs.
-    curve : Calibration or None
+    calibration : Calibration or None
         Without one the plots of degrees and evidence are left out.
 
     Returns
@@ -79,12 +79,12 @@ def pair_plots(
         _roc_plot(pairs, result, equal, band),
         _det_plot(pairs, result, equal, band),
     ]
-    if curve is not None:
-        evidence = evidence_of(pairs, curve)
+    if calibration is not None:
+        evidence = evidence_of(pairs, calibration)
         drawn += [
             _reliability_plot(pairs, result, evidence),
             _tippett_plot(pairs, evidence),
-            *_evidence_plot(pairs, curve, score_name(result.head)),
+            *_evidence_plot(pairs, calibration, score_name(result.head)),
             _entropy_plot(pairs, result, evidence),
         ]
     return drawn
@@ -214,15 +214,15 @@ def _tippett_plot(pairs: ScoredPairs, evidence: Float64Array) -> Plot:
     )
 
 
-def _evidence_plot(pairs: ScoredPairs, curve: Calibration, score: str) -> list[Plot]:
+def _evidence_plot(pairs: ScoredPairs, calibration: Calibration, score: str) -> list[Plot]:
     """Draw the curve; nothing where pairs of one kind only have scores to compare it with."""
     decided = ~np.isnan(pairs.cosine)
     if np.unique(pairs.same[decided]).size < 2:
         return []
     edges = plot_data.cosine_edges(pairs.cosine)
     cosine = np.linspace(max(edges[0], -1.0), min(edges[-1], 1.0), 400)
-    claimed = log10_lr(cosine, curve)
-    low, high = log10_lr_interval(cosine, curve) if curve.band else (claimed, claimed)
+    claimed = log10_lr(cosine, calibration)
+    low, high = log10_lr_interval(cosine, calibration) if calibration.band else (claimed, claimed)
     best = plot_data.best_curve(pairs.cosine[decided], pairs.same[decided])
     plot = Plot(
         "evidence",

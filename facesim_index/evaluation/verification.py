@@ -196,7 +196,7 @@ def score_pairs(
 
 def evaluate_pairs(
     labelled: LabelledPictures,
-    curve: Calibration | None,
+    calibration: Calibration | None,
     engine: EngineIdentity,
     *,
     folds: bool = False,
@@ -208,7 +208,7 @@ def evaluate_pairs(
     Parameters
     ----------
     labelled : LabelledPictures
-    curve : Calibration or None
+    calibration : Calibration or None
         The one whose degrees are judged; None judges the cosines alone.  The pairs must
         have the scores of its head.
     engine : EngineIdentity
@@ -230,9 +230,9 @@ def evaluate_pairs(
         There are too few pairs for folds.
     """
     pairs = labelled.pairs
-    if folds or curve is None:
+    if folds or calibration is None:
         pairs = divided(pairs)
-    judge = _Judge(pairs.fold is not None, curve)
+    judge = _Judge(pairs.fold is not None, calibration)
     figures = judge.figures(pairs)
     draws = _drawn_figures(pairs, judge.figures, n_bootstrap, seed)
     in_folds = fold_accuracy(pairs) if pairs.fold is not None else None
@@ -260,19 +260,19 @@ def evaluate_pairs(
         images_without_face=len(labelled.without_face),
         pairs_without_face=int(np.isnan(pairs.cosine).sum()),
         engine=str(engine),
-        calibration=curve.name if curve else None,
+        calibration=calibration.name if calibration else None,
         intervals=percentile_intervals(draws),
-        head=curve.head.kind if curve else COSINE.kind,
+        head=calibration.head.kind if calibration else COSINE.kind,
     )
 
 
-def evidence_of(pairs: ScoredPairs, curve: Calibration) -> Float64Array:
+def evidence_of(pairs: ScoredPairs, calibration: Calibration) -> Float64Array:
     """Return the log10 likelihood ratio of each pair; 0, no evidence, where there is no face.
 
     Parameters
     ----------
     pairs : ScoredPairs
-    curve : Calibration
+    calibration : Calibration
 
     Returns
     -------
@@ -280,7 +280,7 @@ def evidence_of(pairs: ScoredPairs, curve: Calibration) -> Float64Array:
     """
     decided = ~np.isnan(pairs.cosine)
     evidence = np.zeros(len(pairs))
-    evidence[decided] = log10_lr(pairs.cosine[decided], curve)
+    evidence[decided] = log10_lr(pairs.cosine[decided], calibration)
     return evidence
 
 
@@ -289,7 +289,7 @@ class _Judge:
     """Computes all figures of some pairs, and so of each drawing of people."""
 
     in_folds: bool
-    curve: Calibration | None
+    calibration: Calibration | None
 
     def figures(self, pairs: ScoredPairs) -> dict[str, float]:
         figures = {
@@ -298,8 +298,8 @@ class _Judge:
             "cllr_min": min_cllr(pairs),
             **{f"tar_at_far {far}": tar for far, tar in tar_at_far(pairs).items()},
         }
-        if self.curve is not None:
-            evidence = evidence_of(pairs, self.curve)
+        if self.calibration is not None:
+            evidence = evidence_of(pairs, self.calibration)
             degree = degree_from_log10_lr(evidence)
             figures["cllr"] = scoring.cllr(evidence[pairs.same], evidence[~pairs.same])
             figures["ece"] = calibration_error(degree, pairs.same)
@@ -314,9 +314,9 @@ class _Judge:
         return self._at_half() if in_folds is None else float(in_folds.threshold.mean())
 
     def _at_half(self) -> float:
-        if self.curve is None:
+        if self.calibration is None:
             raise CalibrationError("there is no calibration that says where the degree is 0.5")
-        return float(np.clip(cosine_at_degree(0.5, self.curve), -1.0, 1.0))
+        return float(np.clip(cosine_at_degree(0.5, self.calibration), -1.0, 1.0))
 
 
 def _people(paths: tuple[Path, ...], rows: Int64Array, same: BoolArray) -> Int64Array:

@@ -28,7 +28,7 @@ def write_matches(
     face_ids: Int64Array,
     source: EmbeddingSource,
     paths_of: PathsOf,
-    curve: Calibration | None,
+    calibration: Calibration | None,
     *,
     min_degree: float,
     prior: float,
@@ -47,7 +47,7 @@ def write_matches(
         Distinct.
     source : EmbeddingSource
     paths_of : callable
-    curve : Calibration or None
+    calibration : Calibration or None
     min_degree : float
         In [0, 1].
     prior : float
@@ -71,16 +71,16 @@ def write_matches(
     IndexDamagedError
         A stored embedding is not finite or not of unit norm.
     """
-    if curve is None:
+    if calibration is None:
         raise CalibrationError(
             "matches are chosen by their degree, which needs a calibration for the index's "
             "engine, and there is none; make one with `facesim calibrate`"
         )
     if not 0.0 <= min_degree <= 1.0:
         raise UsageError(f"min_degree must be from 0 to 1, not {min_degree}")
-    least = cosine_at_degree(min_degree, curve, prior=prior) - _BISECTION
-    faces = load(np.sort(face_ids), source, curve.head)
-    plain = load(faces.ids, source) if curve.head.learned else faces
+    least = cosine_at_degree(min_degree, calibration, prior=prior) - _BISECTION
+    faces = load(np.sort(face_ids), source, calibration.head)
+    plain = load(faces.ids, source) if calibration.head.learned else faces
     if spreadsheet_safe:
         paths_of = _safe(paths_of)
     out.write(csv_line(COLUMNS))
@@ -88,9 +88,9 @@ def write_matches(
     for pairs in close_pairs(faces, least) if least <= 1.0 else ():
         order = np.lexsort((pairs.b, -pairs.scores, pairs.a))
         a, b, scores = pairs.a[order], pairs.b[order], pairs.scores[order]
-        cosines = listed_scores(plain, a, b) if curve.head.learned else scores
+        cosines = listed_scores(plain, a, b) if calibration.head.learned else scores
         ordered = ClosePairs(pairs.stop, faces.ids[a], faces.ids[b], scores)
-        n_written += _write(out, ordered, cosines, paths_of, curve, min_degree, prior)
+        n_written += _write(out, ordered, cosines, paths_of, calibration, min_degree, prior)
         if on_rows is not None:
             on_rows(pairs.stop)
     return n_written
@@ -101,11 +101,11 @@ def _write(
     pairs: ClosePairs,
     cosines: Float64Array,
     paths_of: PathsOf,
-    curve: Calibration,
+    calibration: Calibration,
     min_degree: float,
     prior: float,
 ) -> int:
-    judgements = judge(cosines, curve, prior=prior, scores=pairs.scores)
+    judgements = judge(cosines, calibration, prior=prior, scores=pairs.scores)
     paths = paths_of(np.union1d(pairs.a, pairs.b))
     count = 0
     for a, b, said in zip(pairs.a.tolist(), pairs.b.tolist(), judgements, strict=True):

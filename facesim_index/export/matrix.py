@@ -116,7 +116,7 @@ def matrix_blocks(
     face_ids: Int64Array,
     source: EmbeddingSource,
     options: MatrixOptions,
-    curve: Calibration | None,
+    calibration: Calibration | None,
     *,
     max_cells: int = 4_000_000,
 ) -> Iterator[MatrixBlock]:
@@ -129,7 +129,7 @@ def matrix_blocks(
     source : EmbeddingSource
     options : MatrixOptions
         `decimals` does not matter: the values are not rounded.
-    curve : Calibration or None
+    calibration : Calibration or None
         Needed for degrees.
     max_cells : int, default=4_000_000
         A block has no more cells than that, but always one row.
@@ -148,10 +148,13 @@ def matrix_blocks(
     IndexDamagedError
         A stored embedding is not finite or not of unit norm.
     """
-    _check_options(options, curve)
+    _check_options(options, calibration)
     _refuse_min_degree(options)
     return _blocks(
-        load(face_ids, source, _head_of_value(options, curve)), options, curve, max_cells
+        load(face_ids, source, _head_of_value(options, calibration)),
+        options,
+        calibration,
+        max_cells,
     )
 
 
@@ -159,7 +162,7 @@ def matrix_frame(
     face_ids: Int64Array,
     source: EmbeddingSource,
     options: MatrixOptions,
-    curve: Calibration | None,
+    calibration: Calibration | None,
 ) -> "pd.DataFrame":
     """Return the whole matrix of all pairs as a frame, for sets that fit in memory.
 
@@ -169,7 +172,7 @@ def matrix_frame(
         Distinct; rows and columns keep their order.
     source : EmbeddingSource
     options : MatrixOptions
-    curve : Calibration or None
+    calibration : Calibration or None
         Needed for degrees.
 
     Returns
@@ -186,7 +189,7 @@ def matrix_frame(
 
     values = np.empty((len(face_ids), len(face_ids)), dtype=np.float64)
     row = 0
-    for block in matrix_blocks(face_ids, source, options, curve):
+    for block in matrix_blocks(face_ids, source, options, calibration):
         values[row : row + len(block.row_ids)] = block.values
         row += len(block.row_ids)
     labels = pd.Index(face_ids, name="face_id")
@@ -198,7 +201,7 @@ def write_wide(
     face_ids: Int64Array,
     source: EmbeddingSource,
     options: MatrixOptions,
-    curve: Calibration | None,
+    calibration: Calibration | None,
     *,
     on_rows: Callable[[int], None] | None = None,
 ) -> None:
@@ -215,7 +218,7 @@ def write_wide(
         Distinct; rows and columns keep their order.
     source : EmbeddingSource
     options : MatrixOptions
-    curve : Calibration or None
+    calibration : Calibration or None
         Needed for degrees.
     on_rows : callable, optional
         Told the number of rows written so far, now and then.
@@ -229,13 +232,13 @@ def write_wide(
     IndexDamagedError
         A stored embedding is not finite or not of unit norm.
     """
-    _check_options(options, curve)
+    _check_options(options, calibration)
     _refuse_min_degree(options)
-    faces = load(face_ids, source, _head_of_value(options, curve))
+    faces = load(face_ids, source, _head_of_value(options, calibration))
     out.write(",".join(["face_id", *map(str, faces.ids.tolist())]).encode() + b"\n")
     starts = [b"%d," % face_id for face_id in faces.ids.tolist()]
-    text = _number_text(options, curve)
-    for first, units in _unit_rows(faces, options, curve):
+    text = _number_text(options, calibration)
+    for first, units in _unit_rows(faces, options, calibration):
         for row, cells in enumerate(units, start=first):
             out.write(starts[row])
             out.write(text.comma_row(cells).data)
@@ -248,7 +251,7 @@ def write_long(
     face_ids: Int64Array,
     source: EmbeddingSource,
     options: MatrixOptions,
-    curve: Calibration | None,
+    calibration: Calibration | None,
     *,
     on_rows: Callable[[int], None] | None = None,
 ) -> None:
@@ -264,7 +267,7 @@ def write_long(
         Distinct, in any order.
     source : EmbeddingSource
     options : MatrixOptions
-    curve : Calibration or None
+    calibration : Calibration or None
         Needed for degrees, and for `min_degree`.
     on_rows : callable, optional
         Told the number of faces whose pairs are written, now and then.
@@ -278,19 +281,19 @@ def write_long(
     IndexDamagedError
         A stored embedding is not finite or not of unit norm.
     """
-    _check_options(options, curve)
-    faces = load(np.sort(face_ids), source, _head_of_value(options, curve))
-    lines = PairLines(faces.ids, _number_text(options, curve))
+    _check_options(options, calibration)
+    faces = load(np.sort(face_ids), source, _head_of_value(options, calibration))
+    lines = PairLines(faces.ids, _number_text(options, calibration))
     out.write(b"face_a,face_b,value\n")
     judged = faces
-    if options.min_degree is not None and curve is not None:
-        if faces.head != curve.head:  # Cosines of the pairs that a learned head chooses.
-            judged = load(faces.ids, source, curve.head)
-        least = cosine_at_degree(options.min_degree, curve, prior=options.prior) - _BISECTION
+    if options.min_degree is not None and calibration is not None:
+        if faces.head != calibration.head:  # Cosines of the pairs that a learned head chooses.
+            judged = load(faces.ids, source, calibration.head)
+        least = cosine_at_degree(options.min_degree, calibration, prior=options.prior) - _BISECTION
         if least >= _FEW_PAIRS_FROM:
-            _write_close(out, faces, judged, least, options, curve, lines, on_rows)
+            _write_close(out, faces, judged, least, options, calibration, lines, on_rows)
             return
-    for first, units in _unit_rows(faces, options, curve, judged, upper_only=True):
+    for first, units in _unit_rows(faces, options, calibration, judged, upper_only=True):
         for row, cells in enumerate(units, start=first):
             out.write(lines.of_row(row, cells))
         if on_rows is not None:
@@ -303,17 +306,17 @@ def _write_close(
     judged: Faces,
     least: float,
     options: MatrixOptions,
-    curve: Calibration,
+    calibration: Calibration,
     lines: PairLines,
     on_rows: Callable[[int], None] | None,
 ) -> None:
     """Write the lines of the pairs from a score on, which are few."""
     for pairs in close_pairs(judged, least) if least <= 1.0 else ():
-        chosen = _is_chosen(pairs.scores, options, curve)
+        chosen = _is_chosen(pairs.scores, options, calibration)
         rows, others, scores = pairs.a[chosen], pairs.b[chosen], pairs.scores[chosen]
         if judged is not faces:
             scores = listed_scores(faces, rows, others)
-        units = _units(scores, options, curve)
+        units = _units(scores, options, calibration)
         first = np.flatnonzero(np.diff(rows, prepend=-1))
         for start, stop in pairwise([*first.tolist(), len(rows)]):
             out.write(lines.of_pairs(int(rows[start]), others[start:stop], units[start:stop]))
@@ -321,7 +324,7 @@ def _write_close(
             on_rows(pairs.stop)
 
 
-def _check_options(options: MatrixOptions, curve: Calibration | None) -> None:
+def _check_options(options: MatrixOptions, calibration: Calibration | None) -> None:
     if options.value not in get_args(ScoreKind):
         raise UsageError(
             f"value must be one of {', '.join(get_args(ScoreKind))}, not {options.value}"
@@ -332,30 +335,30 @@ def _check_options(options: MatrixOptions, curve: Calibration | None) -> None:
         raise UsageError(f"a prior is a probability between 0 and 1, not {options.prior}")
     if options.min_degree is not None and not 0.0 <= options.min_degree <= 1.0:
         raise UsageError(f"min_degree must be from 0 to 1, not {options.min_degree}")
-    if curve is None and (options.value != "cosine" or options.min_degree is not None):
+    if calibration is None and (options.value != "cosine" or options.min_degree is not None):
         what = "a degree" if options.value == "cosine" else _NAMES[options.value]
         raise CalibrationError(
             f"{what} needs a calibration for the index's engine, and there is none; make one "
             "with `facesim calibrate`, or export cosines with `--value cosine`"
         )
-    if curve is None:
+    if calibration is None:
         return
-    if options.value == "fmr" and not curve.false_matches:
-        raise CalibrationError(f"the calibration {curve.name} has no false match rates")
-    if options.value == "log10_lr" and _reach(curve) * 10**options.decimals > _MOST_UNITS:
+    if options.value == "fmr" and not calibration.false_matches:
+        raise CalibrationError(f"the calibration {calibration.name} has no false match rates")
+    if options.value == "log10_lr" and _reach(calibration) * 10**options.decimals > _MOST_UNITS:
         raise UsageError(f"log10_lr has at most 5 decimals, not {options.decimals}")
 
 
-def _reach(curve: Calibration) -> int:
+def _reach(calibration: Calibration) -> int:
     """Return the whole number that no log10 likelihood ratio of a curve passes."""
-    return math.ceil(max(1.0, *(abs(value) for _, value in curve.knots)))
+    return math.ceil(max(1.0, *(abs(value) for _, value in calibration.knots)))
 
 
-def _number_text(options: MatrixOptions, curve: Calibration | None) -> NumberText:
+def _number_text(options: MatrixOptions, calibration: Calibration | None) -> NumberText:
     if options.value == "fmr":
         return RateText()
-    if options.value == "log10_lr" and curve is not None:
-        return WideText(options.decimals, _reach(curve))
+    if options.value == "log10_lr" and calibration is not None:
+        return WideText(options.decimals, _reach(calibration))
     return CellText(options.decimals)
 
 
@@ -368,26 +371,26 @@ def _refuse_min_degree(options: MatrixOptions) -> None:
 
 
 def _blocks(
-    faces: Faces, options: MatrixOptions, curve: Calibration | None, max_cells: int
+    faces: Faces, options: MatrixOptions, calibration: Calibration | None, max_cells: int
 ) -> Iterator[MatrixBlock]:
     for rows in score_rows(faces, max(1, max_cells // max(1, len(faces.ids)))):
         values = rows.scores
-        if curve is not None and options.value != "cosine":
-            values = _values(values, options, curve)
+        if calibration is not None and options.value != "cosine":
+            values = _values(values, options, calibration)
         if options.value == "degree":
             values[np.arange(len(values)), np.arange(rows.start, rows.stop)] = 1.0
         yield MatrixBlock(faces.ids[rows.start : rows.stop], faces.ids, values)
 
 
-def _head_of_value(options: MatrixOptions, curve: Calibration | None) -> Head:
+def _head_of_value(options: MatrixOptions, calibration: Calibration | None) -> Head:
     """Return what the printed value is made of: a cosine is the plain one always."""
-    return COSINE if curve is None or options.value == "cosine" else curve.head
+    return COSINE if calibration is None or options.value == "cosine" else calibration.head
 
 
 def _unit_rows(
     faces: Faces,
     options: MatrixOptions,
-    curve: Calibration | None,
+    calibration: Calibration | None,
     judged: Faces | None = None,
     *,
     upper_only: bool = False,
@@ -397,13 +400,13 @@ def _unit_rows(
     With a `min_degree`, cells are `MISSING` by the degrees of the `judged` faces.
     """
     n_cells = len(faces.ids) ** 2
-    value, of_single = _units_of_scores(options, curve, n_cells), None
+    value, of_single = _units_of_scores(options, calibration, n_cells), None
     if isinstance(value, StepLookup):
         of_single = SingleStepLookup(value.function, single_error(faces.vectors.shape[1]))
     missing = None
-    if options.min_degree is not None and curve is not None and judged is not None:
-        missing = _missing_by_scores(options, curve, n_cells)
-    itself = _units(np.ones(1), options, curve)[0]
+    if options.min_degree is not None and calibration is not None and judged is not None:
+        missing = _missing_by_scores(options, calibration, n_cells)
+    itself = _units(np.ones(1), options, calibration)[0]
     if options.value == "degree":
         itself = np.int32(10**options.decimals)
     left_out = None
@@ -420,46 +423,50 @@ def _unit_rows(
             yield slab.start + row, slab.values[row : row + _ROWS_AT_ONCE]
 
 
-def _values(scores: Float64Array, options: MatrixOptions, curve: Calibration) -> Float64Array:
+def _values(scores: Float64Array, options: MatrixOptions, calibration: Calibration) -> Float64Array:
     """Return what is said of pairs, by their scores."""
     if options.value == "degree":
-        return calibrated_degree(scores, curve, prior=options.prior)
-    return (log10_lr if options.value == "log10_lr" else false_match_rate)(scores, curve)
+        return calibrated_degree(scores, calibration, prior=options.prior)
+    return (log10_lr if options.value == "log10_lr" else false_match_rate)(scores, calibration)
 
 
-def _units(scores: Float64Array, options: MatrixOptions, curve: Calibration | None) -> Int32Array:
+def _units(
+    scores: Float64Array, options: MatrixOptions, calibration: Calibration | None
+) -> Int32Array:
     """Return what is said of pairs, in the units of its text."""
     values = np.clip(scores, -1.0, 1.0)
-    if curve is not None and options.value != "cosine":
-        values = _values(values, options, curve)
+    if calibration is not None and options.value != "cosine":
+        values = _values(values, options, calibration)
     return rate_units(values) if options.value == "fmr" else rounded_units(values, options.decimals)
 
 
 def _is_chosen(
-    scores: Float64Array, options: MatrixOptions, curve: Calibration
+    scores: Float64Array, options: MatrixOptions, calibration: Calibration
 ) -> NDArray[np.bool_]:
-    degrees = calibrated_degree(np.clip(scores, -1.0, 1.0), curve, prior=options.prior)
+    degrees = calibrated_degree(np.clip(scores, -1.0, 1.0), calibration, prior=options.prior)
     return np.asarray(degrees >= (options.min_degree or 0.0))
 
 
 def _units_of_scores(
-    options: MatrixOptions, curve: Calibration | None, n_cells: int
+    options: MatrixOptions, calibration: Calibration | None, n_cells: int
 ) -> _UnitsOfScores:
     """Return the function from exact scores to units."""
 
     def units(scores: Float64Array) -> Int32Array:
-        return _units(scores, options, curve)
+        return _units(scores, options, calibration)
 
     # A cosine changes its text in every bucket of the table: it is rounded at once.
     look_up = n_cells >= _LOOKUP_MIN_CELLS and options.value != "cosine"
     return StepLookup(units) if look_up else units
 
 
-def _missing_by_scores(options: MatrixOptions, curve: Calibration, n_cells: int) -> _UnitsOfScores:
+def _missing_by_scores(
+    options: MatrixOptions, calibration: Calibration, n_cells: int
+) -> _UnitsOfScores:
     """Return the function from exact scores to `MISSING` below `min_degree`, else 0."""
 
     def missing(scores: Float64Array) -> Int32Array:
-        chosen = _is_chosen(scores, options, curve)
+        chosen = _is_chosen(scores, options, calibration)
         return np.where(chosen, np.int32(0), np.int32(MISSING))
 
     return StepLookup(missing) if n_cells >= _LOOKUP_MIN_CELLS else missing

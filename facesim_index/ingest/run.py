@@ -20,7 +20,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from facesim_index import __version__
 from facesim_index.errors import PictureError, PipelineError
 from facesim_index.ingest.scanning import Candidate, Scan, candidates, scan
 from facesim_index.ingest.targets import IngestOptions, Targets
@@ -31,6 +30,7 @@ from facesim_index.store.records import Batch, FileLink
 from facesim_index.store.store import Store
 from facesim_index.utils.notebook_hook import Shown
 from facesim_index.utils.progress import Progress, ProgressUpdate, ignore
+from facesim_index.version import __version__
 from facesim_index.workers.pool import ItemFailed
 
 COMMIT_PICTURES = 256

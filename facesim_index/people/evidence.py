@@ -25,7 +25,7 @@ _AT_ONCE = 8192
 
 
 def person_log10_lr(
-    mean_score: Float32Array | Float64Array, n_pairs: Float64Array, curve: Calibration
+    mean_score: Float32Array | Float64Array, n_pairs: Float64Array, calibration: Calibration
 ) -> Float64Array:
     """Return the evidence that all faces of two groups show one person.
 
@@ -35,7 +35,7 @@ def person_log10_lr(
         Over all pairs of a face of one group and a face of the other, in [-1, 1].
     n_pairs : ndarray of shape (n,), float64
         How many pairs that were, at least 1.
-    curve : Calibration
+    calibration : Calibration
 
     Returns
     -------
@@ -43,13 +43,13 @@ def person_log10_lr(
         Base-10 logarithm of the likelihood ratio; of a single pair that of the calibration.
     """
     scores = np.clip(np.asarray(mean_score, dtype=np.float64), -1.0, 1.0)
-    return np.asarray(log10_lr(scores, curve) * n_pairs**PAIRS_EXPONENT)
+    return np.asarray(log10_lr(scores, calibration) * n_pairs**PAIRS_EXPONENT)
 
 
 def person_degree(
     mean_score: Float32Array | Float64Array,
     n_pairs: Float64Array,
-    curve: Calibration,
+    calibration: Calibration,
     *,
     prior: float,
 ) -> Float64Array:
@@ -66,10 +66,10 @@ def person_degree(
     -------
     degree : ndarray of shape (n,), float64
     """
-    return degree_from_log10_lr(person_log10_lr(mean_score, n_pairs, curve), prior=prior)
+    return degree_from_log10_lr(person_log10_lr(mean_score, n_pairs, calibration), prior=prior)
 
 
-def usable_curve(curve: Calibration | None) -> Calibration:
+def usable_curve(calibration: Calibration | None) -> Calibration:
     """Return a calibration that people can be told apart by.
 
     Raises
@@ -77,27 +77,27 @@ def usable_curve(curve: Calibration | None) -> Calibration:
     CalibrationError
         There is none, or its head is no inner product.
     """
-    if curve is None:
+    if calibration is None:
         raise CalibrationError(
             "people are told apart by degrees, which need a calibration for the index's engine, "
             "and there is none; make one with `facesim calibrate`"
         )
-    if curve.head.kind == "weighted-l1":
+    if calibration.head.kind == "weighted-l1":
         raise CalibrationError(
-            f"the calibration {curve.name} has a weighted-l1 head, by which groups of faces "
+            f"the calibration {calibration.name} has a weighted-l1 head, by which groups of faces "
             "cannot be compared; choose another with `facesim calibrate use`"
         )
-    return curve
+    return calibration
 
 
-def summed(face_ids: Int64Array, source: EmbeddingSource, curve: Calibration) -> Float64Array:
+def summed(face_ids: Int64Array, source: EmbeddingSource, calibration: Calibration) -> Float64Array:
     """Return the sum of what the calibration's head makes of some faces.
 
     Its inner product with another face, divided by the number of faces, is the mean score.
     """
     total: NDArray[np.float64] = np.zeros(0)
     for start in range(0, len(face_ids), _AT_ONCE):
-        vectors = curve.head.transform(source.embeddings(face_ids[start : start + _AT_ONCE]))
+        vectors = calibration.head.transform(source.embeddings(face_ids[start : start + _AT_ONCE]))
         part = vectors.sum(axis=0, dtype=np.float64)
         total = part if start == 0 else total + part
     return total

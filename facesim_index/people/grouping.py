@@ -125,9 +125,9 @@ def cluster_people(
     options = options or PeopleOptions()
     if not 0.0 < options.min_degree < 1.0:
         raise UsageError(f"min_degree must be between 0 and 1, not {options.min_degree}")
-    curve = usable_curve(store.calibration())
+    calibration = usable_curve(store.calibration())
     with store.view() as view:
-        prior = resolve_prior(store, view, curve, options.prior).value
+        prior = resolve_prior(store, view, calibration, options.prior).value
         before = people_rows.assignments(view.transaction)
         known = people_rows.persons(view.transaction)
         faces = _faces(view, before, options)
@@ -135,7 +135,7 @@ def cluster_people(
         def on_rows(done: int) -> None:
             progress(ProgressUpdate("comparing faces", done, faces.n_free))
 
-        labels = _labels(view, faces, curve, prior, options.min_degree, on_rows)
+        labels = _labels(view, faces, calibration, prior, options.min_degree, on_rows)
     after = _people_of_labels(faces, labels, known)
     return _store_people(store, faces, after, before, known, prior)
 
@@ -163,18 +163,18 @@ def _faces(view: View, before: Assignments, options: PeopleOptions) -> _Faces:
 def _labels(
     view: View,
     faces: _Faces,
-    curve: Calibration,
+    calibration: Calibration,
     prior: float,
     min_degree: float,
     on_rows: Callable[[int], None],
 ) -> Int64Array:
     """Return a label for each of the faces: the row of one face of its person."""
-    loaded = load(faces.ids, view, curve.head)
-    least = cosine_at_degree(min(LINK_DEGREE, min_degree), curve, prior=prior)
+    loaded = load(faces.ids, view, calibration.head)
+    least = cosine_at_degree(min(LINK_DEGREE, min_degree), calibration, prior=prior)
     links = nearest_links(loaded, least, n_new=faces.n_free, on_rows=on_rows)
 
     def evidence(means: Float64Array, n_pairs: Float64Array) -> Float64Array:
-        return person_log10_lr(means, n_pairs, curve)
+        return person_log10_lr(means, n_pairs, calibration)
 
     known = Known(
         np.where(faces.bound, faces.person, NOBODY),

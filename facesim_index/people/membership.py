@@ -38,7 +38,7 @@ def whose_faces(
     query: Float32Array,
     face_ids: Int64Array,
     own: Int64Array,
-    curve: Calibration | None,
+    calibration: Calibration | None,
     prior: float,
 ) -> dict[int, Whose]:
     """Return whose faces are, those of nobody left out.
@@ -52,7 +52,7 @@ def whose_faces(
         Of the matches.
     own : ndarray of int64
         Faces that say nothing new of the query face: those of its own picture.
-    curve : Calibration or None
+    calibration : Calibration or None
     prior : float
 
     Raises
@@ -70,7 +70,7 @@ def whose_faces(
             "run `facesim verify --repair`"
         )
     names = people_rows.names(view.transaction, set(person_of.values()))
-    degrees = _degrees(view, query, found, own, curve, prior)
+    degrees = _degrees(view, query, found, own, calibration, prior)
     people = {
         person_id: Whose(person_id, name, degrees.get(person_id))
         for person_id, name in names.items()
@@ -83,19 +83,19 @@ def _degrees(
     query: Float32Array,
     found: people_rows.Assignments,
     own: Int64Array,
-    curve: Calibration | None,
+    calibration: Calibration | None,
     prior: float,
 ) -> dict[int, float]:
     """Return the degree for each person that has another face."""
-    if curve is None or curve.head.kind == "weighted-l1":
+    if calibration is None or calibration.head.kind == "weighted-l1":
         return {}
     others = ~np.isin(found.face_ids, own)
     faces, owners = found.face_ids[others], found.person_ids[others]
-    vector = curve.head.transform(query[None])[0].astype(np.float64)
+    vector = calibration.head.transform(query[None])[0].astype(np.float64)
     told, counts = np.unique(owners, return_counts=True)
     means = [
-        summed(faces[owners == person_id], view, curve) @ vector / count
+        summed(faces[owners == person_id], view, calibration) @ vector / count
         for person_id, count in zip(told.tolist(), counts.tolist(), strict=True)
     ]
-    degrees = person_degree(np.array(means), counts.astype(np.float64), curve, prior=prior)
+    degrees = person_degree(np.array(means), counts.astype(np.float64), calibration, prior=prior)
     return dict(zip(told.tolist(), degrees.tolist(), strict=True))

@@ -149,13 +149,13 @@ def review_people(store: Store, *, top: int = 20, prior: Prior = "gallery") -> R
     CalibrationError
         There is no calibration that people can be told apart by.
     """
-    curve = usable_curve(store.calibration())
+    calibration = usable_curve(store.calibration())
     with store.view() as view:
-        value = resolve_prior(store, view, curve, prior).value
+        value = resolve_prior(store, view, calibration, prior).value
         found = people_rows.assignments(view.transaction)
-        groups = _groups(view, found, curve)
-        doubtful = _doubtful(view, found, groups, curve, value, top)
-        merges = _merges(view, found, groups, curve, value, top)
+        groups = _groups(view, found, calibration)
+        doubtful = _doubtful(view, found, groups, calibration, value, top)
+        merges = _merges(view, found, groups, calibration, value, top)
     return Review(doubtful, merges, value)
 
 
@@ -181,35 +181,35 @@ def doubtful_faces(
     CalibrationError
         There is no calibration that people can be told apart by.
     """
-    curve = usable_curve(store.calibration())
+    calibration = usable_curve(store.calibration())
     with store.view() as view:
-        value = resolve_prior(store, view, curve, prior).value
+        value = resolve_prior(store, view, calibration, prior).value
         found = people_rows.assignments_of(view.transaction, [person_id])
         others = np.float64(len(found.face_ids) - 1)
         asked = found.face_ids[~found.confirmed]
         if others < 1 or not len(asked):
             return []
-        total = summed(found.face_ids, view, curve)
+        total = summed(found.face_ids, view, calibration)
         parts = [asked[i : i + _FACES_AT_ONCE] for i in range(0, len(asked), _FACES_AT_ONCE)]
         degrees = np.concatenate(
-            [_support(part, total[None], others, view, curve, value) for part in parts]
+            [_support(part, total[None], others, view, calibration, value) for part in parts]
         )
     order = np.lexsort((asked, degrees))
     return [(FaceId(int(asked[i])), float(degrees[i])) for i in order]
 
 
-def _groups(view: View, found: Assignments, curve: Calibration) -> _Groups:
+def _groups(view: View, found: Assignments, calibration: Calibration) -> _Groups:
     people, sizes = np.unique(found.person_ids, return_counts=True)
     order = np.argsort(found.person_ids, kind="stable")
     starts = np.searchsorted(found.person_ids[order], people)
     face_ids, _, bars = people_rows.face_bars(view.transaction)
     good = (bars[:, 0] >= MIN_DETECTION) & (bars[:, 1] >= MIN_SIZE_PX)
     lone = np.setdiff1d(face_ids[good], found.face_ids, assume_unique=True)
-    sums = [curve.head.transform(view.embeddings(lone))]
+    sums = [calibration.head.transform(view.embeddings(lone))]
     if len(people):
         parts = zip(starts.tolist(), sizes.tolist(), strict=True)
         of_people = [
-            summed(found.face_ids[order[start : start + size]], view, curve)
+            summed(found.face_ids[order[start : start + size]], view, calibration)
             for start, size in parts
         ]
         sums.insert(0, np.stack(of_people).astype(np.float32))
@@ -222,7 +222,12 @@ def _groups(view: View, found: Assignments, curve: Calibration) -> _Groups:
 
 
 def _doubtful(
-    view: View, found: Assignments, groups: _Groups, curve: Calibration, prior: float, top: int
+    view: View,
+    found: Assignments,
+    groups: _Groups,
+    calibration: Calibration,
+    prior: float,
+    top: int,
 ) -> tuple[DoubtfulFace, ...]:
     people = groups.ids[: groups.n_people]
     place = np.searchsorted(people, found.person_ids)
@@ -233,7 +238,7 @@ def _doubtful(
         rows = asked[part]
         others = groups.sizes[place[rows]] - 1.0
         sums = groups.sums[place[rows]]
-        degrees[part] = _support(found.face_ids[rows], sums, others, view, curve, prior)
+        degrees[part] = _support(found.face_ids[rows], sums, others, view, calibration, prior)
     worst = np.lexsort((asked, degrees))[:top]
     names = {row.person_id: row.name for row in people_rows.persons(view.transaction, people)}
     records = face_rows.faces(view.transaction, found.face_ids[asked[worst]])
@@ -250,26 +255,33 @@ def _support(
     sums: Float32Array | Float64Array,
     others: Float64Array | np.float64,
     view: View,
-    curve: Calibration,
+    calibration: Calibration,
     prior: float,
 ) -> Float64Array:
     """Return how probably faces are one person's with the others of their groups.
 
     `sums` are those of the groups with the faces themselves, `others` how many others there are.
     """
-    vectors = curve.head.transform(view.embeddings(face_ids)).astype(np.float64)
+    vectors = calibration.head.transform(view.embeddings(face_ids)).astype(np.float64)
     means = np.einsum("ij,ij->i", vectors, sums - vectors) / others
-    return person_degree(means, np.broadcast_to(others, means.shape), curve, prior=prior)
+    return person_degree(means, np.broadcast_to(others, means.shape), calibration, prior=prior)
 
 
 def _merges(
-    view: View, found: Assignments, groups: _Groups, curve: Calibration, prior: float, top: int
+    view: View,
+    found: Assignments,
+    groups: _Groups,
+    calibration: Calibration,
+    prior: float,
+    top: int,
 ) -> tuple[LikelyMerge, ...]:
     people = groups.ids[: groups.n_people]
     rows = {row.person_id: row for row in people_rows.persons(view.transaction, people)}
     ignored = np.zeros(len(groups.ids), dtype=np.bool_)
     ignored[: len(people)] = [rows[person].ignored for person in people.tolist()]
-    one, other, degrees = _likely(groups, _barred(view, found, groups), ignored, curve, prior, top)
+    one, other, degrees = _likely(
+        groups, _barred(view, found, groups), ignored, calibration, prior, top
+    )
     places = np.union1d(one, other)
     examples = _examples(view, found, groups, places)
 
@@ -301,12 +313,14 @@ def _likely(
     groups: _Groups,
     barred: set[tuple[int, int]],
     ignored: NDArray[np.bool_],
-    curve: Calibration,
+    calibration: Calibration,
     prior: float,
     top: int,
 ) -> tuple[Int64Array, Int64Array, Float64Array]:
     """Return the places of groups that may be one, most probable first, with the degree."""
-    least = cosine_at_degree(0.5, curve, prior=0.5)  # from here on evidence is for, not against
+    least = cosine_at_degree(
+        0.5, calibration, prior=0.5
+    )  # from here on evidence is for, not against
     best: list[tuple[float, int, int]] = []
     means_of: Float32Array = np.divide(groups.sums, groups.sizes[:, None], dtype=np.float32)
     for start in range(0, len(groups.ids), _ROWS_AT_ONCE):
@@ -315,7 +329,7 @@ def _likely(
         later = (row + start < column) & ~ignored[row + start] & ~ignored[column]
         row, column = row[later], column[later]
         n_pairs = groups.sizes[row + start] * groups.sizes[column]
-        degrees = person_degree(means[row, column], n_pairs, curve, prior=prior)
+        degrees = person_degree(means[row, column], n_pairs, calibration, prior=prior)
         places = zip(degrees.tolist(), (row + start).tolist(), column.tolist(), strict=True)
         best += [entry for entry in places if entry[1:] not in barred]
         best = sorted(best, key=lambda entry: (-entry[0], entry[1:]))[:top]

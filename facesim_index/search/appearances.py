@@ -99,23 +99,23 @@ def find_person(
     if not 0.0 < min_degree <= 1.0:
         raise UsageError(f"the least degree must be above 0 and at most 1, not {min_degree}")
     store.check_engine(engine.identity)
-    curve = store.calibration()
-    if curve is None:
+    calibration = store.calibration()
+    if calibration is None:
         raise CalibrationError(f"nobody can be found by degree: {no_calibration(store.identity)}")
     picture = read_faces(engine, path)
     number, shown = _person(path, picture, face)
     with store.view() as view:
-        resolved = resolve_prior(store, view, curve, prior)
+        resolved = resolve_prior(store, view, calibration, prior)
         ids = face_rows.face_ids(view.transaction)
-        cosines, scores = _compared(view, ids, shown.embedding, curve)
-        degrees = degree_from_log10_lr(log10_lr(scores, curve), prior=resolved.value)
+        cosines, scores = _compared(view, ids, shown.embedding, calibration)
+        degrees = degree_from_log10_lr(log10_lr(scores, calibration), prior=resolved.value)
         found = np.flatnonzero(degrees >= min_degree)
         found = found[np.lexsort((ids[found], -scores[found]))]
         same = picture_rows.image_by_hash(view.transaction, picture.content_hash)
         own = face_rows.faces_of_images(view.transaction, [same.image_id] if same else [])
-        judged = judge(cosines[found], curve, prior=resolved.value, scores=scores[found])
+        judged = judge(cosines[found], calibration, prior=resolved.value, scores=scores[found])
         near = Neighbours(ids[found], cosines[found])
-        whose = whose_faces(view, shown.embedding, near.face_ids, own, curve, resolved.value)
+        whose = whose_faces(view, shown.embedding, near.face_ids, own, calibration, resolved.value)
         matches = matches_of(view, near, judged, own, len(ids), None, whose)
     return Appearances(str(path), number, min_degree, resolved, len(ids), matches)
 
@@ -132,15 +132,15 @@ def _person(path: Path, picture: PictureReading, face: int | None) -> tuple[int,
 
 
 def _compared(
-    view: View, ids: Int64Array, query: Float32Array, curve: Calibration
+    view: View, ids: Int64Array, query: Float32Array, calibration: Calibration
 ) -> tuple[Float64Array, Float64Array]:
     """Return the cosines of faces with one, and their scores by the calibration's head."""
     cosines = np.empty(len(ids))
-    scores = cosines if not curve.head.learned else np.empty(len(ids))
+    scores = cosines if not calibration.head.learned else np.empty(len(ids))
     for start in range(0, len(ids), _FACES_AT_ONCE):
         part = slice(start, start + _FACES_AT_ONCE)
         embeddings = view.embeddings(ids[part])
         cosines[part] = exact_cosines(embeddings.astype(np.float16), query)
-        if curve.head.learned:
-            scores[part] = face_scores(curve.head, query, embeddings)
+        if calibration.head.learned:
+            scores[part] = face_scores(calibration.head, query, embeddings)
     return cosines, scores

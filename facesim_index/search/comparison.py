@@ -24,7 +24,7 @@ def compare_pictures(
     engine: FaceEngine,
     path_a: Path,
     path_b: Path,
-    curve: Calibration | None,
+    calibration: Calibration | None,
     *,
     face_a: int | None = None,
     face_b: int | None = None,
@@ -36,7 +36,7 @@ def compare_pictures(
     ----------
     engine : FaceEngine
     path_a, path_b : Path
-    curve : Calibration or None
+    calibration : Calibration or None
         For this engine.
     face_a, face_b : int, optional
         Which face, left to right, from 0; the largest when None.
@@ -54,7 +54,7 @@ def compare_pictures(
         engine.identity,
         (read_faces(engine, path_a), read_faces(engine, path_b)),
         (str(path_a), str(path_b)),
-        curve,
+        calibration,
         faces=(face_a, face_b),
         prior=prior,
     )
@@ -64,7 +64,7 @@ def compare_readings(
     identity: EngineIdentity,
     pictures: tuple[PictureReading, PictureReading],
     names: tuple[str, str],
-    curve: Calibration | None,
+    calibration: Calibration | None,
     *,
     faces: tuple[int | None, int | None] = (None, None),
     prior: float = 0.5,
@@ -78,7 +78,7 @@ def compare_readings(
     pictures : tuple of PictureReading
     names : tuple of str
         What they are called in the comparison and in messages.
-    curve : Calibration or None
+    calibration : Calibration or None
     faces : tuple of int or None
         As for `compare_pictures`.
     prior : float, default=0.5
@@ -100,9 +100,9 @@ def compare_readings(
     product = chosen_a.embedding.astype(np.float64) @ chosen_b.embedding.astype(np.float64)
     cosine = np.clip([product], -1.0, 1.0)
     scores = None
-    if curve is not None and curve.head.learned:
-        scores = face_scores(curve.head, chosen_a.embedding, chosen_b.embedding[None])
-    [judgement] = judge(cosine, curve, prior=prior, scores=scores)
+    if calibration is not None and calibration.head.learned:
+        scores = face_scores(calibration.head, chosen_a.embedding, chosen_b.embedding[None])
+    [judgement] = judge(cosine, calibration, prior=prior, scores=scores)
     return Comparison(
         path_a=names[0],
         path_b=names[1],
@@ -117,8 +117,8 @@ def compare_readings(
         log10_lr=judgement.log10_lr,
         prior=prior,
         engine=str(identity),
-        calibration=curve.name if curve else None,
-        note=None if curve else no_calibration(identity),
+        calibration=calibration.name if calibration else None,
+        note=None if calibration else no_calibration(identity),
         degree_low=judgement.degree_low,
         degree_high=judgement.degree_high,
         fmr=judgement.fmr,

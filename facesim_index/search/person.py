@@ -47,29 +47,31 @@ def query_person(store: Store, person: PersonRow, options: "QueryOptions") -> Qu
     CalibrationError
         There is no calibration that people can be told apart by.
     """
-    curve = store.calibration()
-    if curve is None:
+    calibration = store.calibration()
+    if calibration is None:
         raise CalibrationError(f"people cannot be looked for: {no_calibration(store.identity)}")
-    usable_curve(curve)
+    usable_curve(calibration)
     if options.top < 1:
         raise UsageError(f"top must be at least 1, not {options.top}")
     with store.view() as view:
         own = people_rows.assignments_of(view.transaction, [person.person_id]).face_ids
-        prior = resolve_prior(store, view, curve, options.prior)
-        total = summed(own, view, curve)
-        ids, means, n_pairs = _nearest(view, own, total, curve, options)
-        degrees = person_degree(means, n_pairs, curve, prior=prior.value)
-        evidence = person_log10_lr(means, n_pairs, curve)
+        prior = resolve_prior(store, view, calibration, options.prior)
+        total = summed(own, view, calibration)
+        ids, means, n_pairs = _nearest(view, own, total, calibration, options)
+        degrees = person_degree(means, n_pairs, calibration, prior=prior.value)
+        evidence = person_log10_lr(means, n_pairs, calibration)
         order = np.lexsort((ids, -degrees))[: options.top]
         if options.min_degree is not None:
             order = order[degrees[order] >= options.min_degree]
-        matches = _matches(view, ids[order], means[order], degrees[order], evidence[order], curve)
-        face = _typical(view, own, total, curve)
+        matches = _matches(
+            view, ids[order], means[order], degrees[order], evidence[order], calibration
+        )
+        face = _typical(view, own, total, calibration)
         n_faces = face_rows.n_faces(view.transaction)
     return QueryAnswer(
         query=face.path,
         engine=str(store.identity),
-        calibration=curve.name,
+        calibration=calibration.name,
         note=None,
         prior=prior.value,
         faces=(FaceAnswer(face.ordinal, face.box, face.landmarks, face.detection, matches),),
@@ -83,7 +85,11 @@ def query_person(store: Store, person: PersonRow, options: "QueryOptions") -> Qu
 
 
 def _nearest(
-    view: View, own: Int64Array, total: Float64Array, curve: Calibration, options: "QueryOptions"
+    view: View,
+    own: Int64Array,
+    total: Float64Array,
+    calibration: Calibration,
+    options: "QueryOptions",
 ) -> tuple[Int64Array, Float64Array, Float64Array]:
     """Return faces, their mean scores with the person's other faces, and how many those are."""
     mean = view.embeddings(own).sum(axis=0, dtype=np.float64)
@@ -91,7 +97,7 @@ def _nearest(
     hidden = own if options.exclude_same_image else None
     wanted = options.top + _SPARE
     [found] = view.search(query[None], wanted, excluded=hidden, exact=options.exact)
-    vectors = curve.head.transform(view.embeddings(found.face_ids)).astype(np.float64)
+    vectors = calibration.head.transform(view.embeddings(found.face_ids)).astype(np.float64)
     itself = np.isin(found.face_ids, own)
     others = len(own) - itself.astype(np.float64)
     told = others > 0  # the only face of a person has nothing to be compared with
@@ -105,14 +111,14 @@ def _matches(
     means: Float64Array,
     degrees: Float64Array,
     evidence: Float64Array,
-    curve: Calibration,
+    calibration: Calibration,
 ) -> tuple[Match, ...]:
     records = face_rows.faces(view.transaction, ids)
     person_of = people_rows.whose(view.transaction, ids.tolist())
     rows = people_rows.persons(view.transaction, set(person_of.values()))
     names = {row.person_id: Whose(row.person_id, row.name, None) for row in rows}
     means = np.clip(means, -1.0, 1.0)
-    at_bound = bound_reached(means, curve) != 0
+    at_bound = bound_reached(means, calibration) != 0
     return tuple(
         Match(
             rank=number + 1,
@@ -134,7 +140,9 @@ def _matches(
     )
 
 
-def _typical(view: View, own: Int64Array, total: Float64Array, curve: Calibration) -> FaceRecord:
-    vectors = curve.head.transform(view.embeddings(own)).astype(np.float64)
+def _typical(
+    view: View, own: Int64Array, total: Float64Array, calibration: Calibration
+) -> FaceRecord:
+    vectors = calibration.head.transform(view.embeddings(own)).astype(np.float64)
     best = own[[int((vectors @ total).argmax())]]
     return face_rows.faces(view.transaction, best)[0]

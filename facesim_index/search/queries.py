@@ -189,21 +189,21 @@ def _answer(
 ) -> QueryAnswer:
     if options.top < 1:
         raise UsageError(f"top must be at least 1, not {options.top}")
-    curve = store.calibration(view)
-    if curve is None and options.min_degree is not None:
+    calibration = store.calibration(view)
+    if calibration is None and options.min_degree is not None:
         raise CalibrationError(f"min_degree cannot be used: {no_calibration(store.identity)}")
     hidden = own if options.exclude_same_image else own[own == (itself or 0)]
     embeddings = np.stack([query.embedding for query in queries])
-    head = COSINE if curve is None else curve.head
+    head = COSINE if calibration is None else calibration.head
     found = _nearest(view, embeddings, options, hidden, head)
-    prior = resolve_prior(store, view, curve, options.prior)
+    prior = resolve_prior(store, view, calibration, options.prior)
     n_left_out = view.n_left_out()
     n_faces = face_rows.n_faces(view.transaction) - len(hidden) - n_left_out
     return QueryAnswer(
         query=name,
         engine=str(store.identity),
-        calibration=curve.name if curve else None,
-        note=None if curve else no_calibration(store.identity),
+        calibration=calibration.name if calibration else None,
+        note=None if calibration else no_calibration(store.identity),
         prior=prior.value,
         faces=tuple(
             FaceAnswer(
@@ -214,12 +214,12 @@ def _answer(
                 matches=matches_of(
                     view,
                     neighbours,
-                    judge(neighbours.cosines, curve, prior=prior.value, scores=scores),
+                    judge(neighbours.cosines, calibration, prior=prior.value, scores=scores),
                     own,
                     n_faces,
                     options.min_degree,
                     whose_faces(
-                        view, query.embedding, neighbours.face_ids, own, curve, prior.value
+                        view, query.embedding, neighbours.face_ids, own, calibration, prior.value
                     ),
                 ),
             )

@@ -57,7 +57,7 @@ def require_whole_log(catalog: Path) -> None:
 
 
 def upgrade_index(folder: Path, held: WriterLock | None) -> None:
-    """Upgrade an older catalog, under the writer's lock that is held, or else under one of its own."""
+    """Upgrade an older catalog, under the writer's lock `held`, or one of its own."""
     lock = held or WriterLock(folder)
     try:
         upgrade_catalog(folder / CATALOG_NAME)

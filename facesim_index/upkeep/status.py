@@ -62,7 +62,7 @@ def index_status(store: Store) -> IndexStatus:
     -------
     IndexStatus
     """
-    curve = store.calibration()
+    calibration = store.calibration()
     with store.catalog.read() as transaction:
         state = index_state.state(transaction)
         segments = index_state.segments(transaction)
@@ -72,7 +72,7 @@ def index_status(store: Store) -> IndexStatus:
             created_at=state.created_at,
             engine=str(store.identity),
             model=store.model,
-            calibration=curve.name if curve else None,
+            calibration=calibration.name if calibration else None,
             roots=tuple(index_state.roots(transaction)),
             counts=index_state.counts(transaction),
             segments=len(segments),

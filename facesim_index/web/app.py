@@ -10,9 +10,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from facesim_index import __version__
 from facesim_index.engine.base import EngineSettings
 from facesim_index.errors import FacesimError
+from facesim_index.version import __version__
 from facesim_index.web.api import docs_page, edit_routes, read_routes
 from facesim_index.web.api.openapi import describe
 from facesim_index.web.guard.limits import Limits

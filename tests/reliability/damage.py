@@ -230,8 +230,8 @@ def make_index(folder: str, photos: str, state: str) -> None:
         store = new_store(Path(folder))
         ingest(store, Path(photos))
         with store.catalog.write() as transaction:
-            curve = _curve(store.identity.key)
-            calibration_rows.put(transaction, "mine", store.identity.key, curve)
+            calibration = _curve(store.identity.key)
+            calibration_rows.put(transaction, "mine", store.identity.key, calibration)
             calibration_rows.activate(transaction, "mine")
         store.compact()
         _add_photos(Path(photos))

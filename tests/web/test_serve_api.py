@@ -173,14 +173,14 @@ def test_a_large_upload_is_shown_reduced(client: TestClient) -> None:
 def test_a_comparison_is_that_of_the_command_line(
     index: Path, photos: Path, tmp_path: Path, client: TestClient
 ) -> None:
-    curve = tmp_path / "curve.json"
-    assert facesim(index, "calibrate", "export", CURVE.name, curve).exit_code == 0
+    calibration = tmp_path / "curve.json"
+    assert facesim(index, "calibrate", "export", CURVE.name, calibration).exit_code == 0
     a, b = photos / "couple.png", photos / "red.png"
     files = {"a": ("a", a.read_bytes()), "b": ("b", b.read_bytes())}
     data = {"face_a": "0", "prior": "0.1"}
     document = client.post("/v1/compare?pictures=true", files=files, data=data).json()
     pictures = [document[side].pop("picture") for side in ("a", "b")]
-    words = ("compare", a, b, "--face-a", 0, "--prior", 0.1, "--calibration", curve)
+    words = ("compare", a, b, "--face-a", 0, "--prior", 0.1, "--calibration", calibration)
     expected = told(index, *words, "--format", "json")
     assert isinstance(expected, dict)
     assert [document[side].pop("path") for side in ("a", "b")] == ["picture a", "picture b"]

@@ -220,9 +220,11 @@ def _missing_faces(data: LabelledData) -> str:
     return f" (no face was found in {data.n_without_face} of {data.n_pictures} pictures)"
 
 
-def _cllr_of(curve: Calibration, data: LabelledData) -> float:
-    scores = data.scores_by(curve.head)
-    return scoring.cllr(log10_lr(scores.genuine, curve), log10_lr(scores.impostor, curve))
+def _cllr_of(calibration: Calibration, data: LabelledData) -> float:
+    scores = data.scores_by(calibration.head)
+    return scoring.cllr(
+        log10_lr(scores.genuine, calibration), log10_lr(scores.impostor, calibration)
+    )
 
 
 def _held_out_check(scores: LabelledScores, method: Method, cllr: float) -> HeldOutCheck:
@@ -265,7 +267,7 @@ def _judged_folds(
     second = fold[np.searchsorted(people, scores.impostor_people[:, 1])]
     for number in range(n_folds):
         others, strangers = of_genuine != number, (first != number) & (second != number)
-        curve = fit_scores(
+        calibration = fit_scores(
             LabelledScores(
                 scores.genuine[others],
                 scores.genuine_person[others],
@@ -275,7 +277,7 @@ def _judged_folds(
             method,
             n_bootstrap=0,
         )
-        knots = np.array(curve.knots)
+        knots = np.array(calibration.knots)
         judged = (first == number) & (second == number)
         yield (
             np.interp(scores.genuine[~others], knots[:, 0], knots[:, 1]),

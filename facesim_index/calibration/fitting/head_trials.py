@@ -99,11 +99,11 @@ def try_heads(
             head = COSINE
             if kind != "cosine":
                 head = fit_head(kind, others.embeddings, others.person, others.pairs, seed=seed)
-            curve = fit_scores(
+            calibration = fit_scores(
                 others.scores(head, max_impostors=MAX_IMPOSTOR_PAIRS), method, n_bootstrap=0
             )
             scores = fold.scores(head, max_impostors=MAX_IMPOSTOR_PAIRS)
-            knots = np.array(curve.knots)
+            knots = np.array(calibration.knots)
             parts.append(
                 _Judged(
                     scores,

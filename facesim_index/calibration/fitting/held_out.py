@@ -13,7 +13,7 @@ _MIN_FALSE_MATCHES = 10
 
 
 def check_curve(
-    curve: Calibration,
+    calibration: Calibration,
     genuine_cosine: Float32Array | Float64Array,
     impostor_cosine: Float32Array | Float64Array,
     *,
@@ -24,7 +24,7 @@ def check_curve(
 
     Parameters
     ----------
-    curve : Calibration
+    calibration : Calibration
     genuine_cosine, impostor_cosine : ndarray of shape (n_pairs,)
         Scores, by the head of the curve, of pairs that show one person, and two.
     data : str
@@ -43,7 +43,7 @@ def check_curve(
         A class has no pair, or a score is not one.
     """
     return held_out_figures(
-        (log10_lr(genuine_cosine, curve), log10_lr(impostor_cosine, curve)),
+        (log10_lr(genuine_cosine, calibration), log10_lr(impostor_cosine, calibration)),
         (genuine_cosine, impostor_cosine),
         data=data,
         n_people=n_people,

@@ -9,8 +9,8 @@ from typing import ParamSpec
 import jinja2
 from markupsafe import Markup, escape
 
-from facesim_index import __version__
 from facesim_index.utils.text import printable
+from facesim_index.version import __version__
 from facesim_index.web.pages import wording
 
 P = ParamSpec("P")

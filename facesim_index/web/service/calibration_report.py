@@ -100,41 +100,43 @@ class CalibrationPages:
             There is none.
         """
         with self._lock, store.view() as view:
-            curve = store.calibration(view)
-            if curve is None:
+            calibration = store.calibration(view)
+            if calibration is None:
                 raise CalibrationError(no_calibration(store.identity))
             found = people_rows.assignments(view.transaction)
             confirmed = found.face_ids[found.confirmed], found.person_ids[found.confirmed]
             labels = [part.tobytes() for part in confirmed]
-            key = repr((store.catalog.path, view.generation, curve.name, curve.knots, *labels))
+            key = repr(
+                (store.catalog.path, view.generation, calibration.name, calibration.knots, *labels)
+            )
             if self._kept is None or self._kept[0] != key:
-                prior = gallery_prior(store, view, curve)
+                prior = gallery_prior(store, view, calibration)
                 page = CalibrationPage(
-                    check_index(view, curve, prior.share),
+                    check_index(view, calibration, prior.share),
                     prior.share,
                     prior.low,
                     prior.high,
-                    _confirmed_pairs(view, curve, *confirmed),
+                    _confirmed_pairs(view, calibration, *confirmed),
                 )
                 self._kept = (key, page)
             return self._kept[1]
 
 
 def _confirmed_pairs(
-    view: View, curve: Calibration, face_ids: Int64Array, person_ids: Int64Array
+    view: View, calibration: Calibration, face_ids: Int64Array, person_ids: Int64Array
 ) -> ConfirmedPairs | None:
     if len(face_ids) < 2:
         return None
     _, people = np.unique(person_ids, return_inverse=True)
     embeddings = view.embeddings(face_ids)
     scores, _ = every_pair(
-        embeddings, people.astype(np.int64), curve.head, max_impostors=_MOST_IMPOSTORS
+        embeddings, people.astype(np.int64), calibration.head, max_impostors=_MOST_IMPOSTORS
     )
     n_genuine, n_impostor = scores.genuine.size, scores.impostor.size
     if min(n_genuine, n_impostor) < LEAST_PAIRS:
         return None
     degree = degree_from_log10_lr(
-        log10_lr(np.concatenate([scores.genuine, scores.impostor]), curve)
+        log10_lr(np.concatenate([scores.genuine, scores.impostor]), calibration)
     )
     same = np.arange(degree.size) < n_genuine
     bins = curves.reliability(degree, same)
