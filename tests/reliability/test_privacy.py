@@ -62,7 +62,7 @@ from facesim_index.upkeep.snapshots import take_snapshot
 from facesim_index.upkeep.verification import verify
 from facesim_index.utils.permissions import open_to_others
 from tests.builders import FAKE, commit_pictures, ingest, new_store, unit_vectors
-from tests.pictures import demo_picture, fake_photo, pixels
+from tests.example_pictures import demo_picture, fake_photo, pixels
 
 ROOT = Path(__file__).resolve().parents[2]
 RED, DARK_RED, GREEN, BLUE = (200, 20, 20), (203, 22, 25), (20, 200, 20), (20, 20, 200)
