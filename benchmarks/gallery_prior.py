@@ -1,6 +1,7 @@
 """How true degrees are in a gallery, at prior 0.5, at 1/N and at the estimated prior.
 
-    python benchmarks/gallery_prior.py DATA_INDEX [--repeats N] [--calibration half|shipped] [--per-query]
+    python benchmarks/gallery_prior.py DATA_INDEX [--repeats N] [--calibration half|shipped]
+        [--per-query]
 
 DATA_INDEX is an index of ``lfw_dev/images`` (one folder a person); it is only read.  Of each
 picture the face nearest the centre counts.
