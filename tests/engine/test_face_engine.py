@@ -346,7 +346,7 @@ def test_memory_does_not_grow_with_odd_sizes(settings: EngineSettings) -> None:
     script = """
 import pickle, sys
 import numpy as np
-from facesim_index.engine import load_engine
+from facesim_index.engine.loading import load_engine
 from tests.example_pictures import demo_pixels, resized
 
 def resident_kib():
@@ -395,7 +395,7 @@ def test_the_engine_survives_a_lack_of_memory(settings: EngineSettings) -> None:
     """Under a limit on the address space, and once that limit is lifted."""
     script = """
 import pickle, resource, sys
-from facesim_index.engine import load_engine
+from facesim_index.engine.loading import load_engine
 from tests.example_pictures import demo_pixels
 
 engine = load_engine(pickle.loads(bytes.fromhex(sys.argv[1])))
@@ -448,7 +448,7 @@ def test_identity_is_known_without_loading(
 def test_importing_the_engine_imports_no_runtime(settings: EngineSettings) -> None:
     script = """
 import pickle, sys
-from facesim_index.engine import engine_identity
+from facesim_index.engine.loading import engine_identity
 engine_identity(pickle.loads(bytes.fromhex(sys.argv[1])))
 print(*sorted({"onnx", "onnxruntime", "openvino", "insightface", "faiss"} & set(sys.modules)))
 """

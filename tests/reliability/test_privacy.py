@@ -754,7 +754,7 @@ owner, name = target.rsplit(".", 1)
 setattr(pkgutil.resolve_name(owner), name, die)
 if hasattr(facesim_index.store.store, name):
     setattr(facesim_index.store.store, name, die)
-from facesim_index.upkeep.repairs import forget
+from facesim_index.upkeep.forgetting import forget
 forget(facesim_index.store.store.Store(Path(index), writable=True), [Path(path)], [], secure=True)
 """
 
