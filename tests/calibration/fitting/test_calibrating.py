@@ -23,7 +23,7 @@ from facesim_index.errors import CalibrationError, EngineMismatchError, UsageErr
 from facesim_index.store.store import Store
 from tests.builders import new_store
 from tests.calibration.fitting.test_learned_heads import people
-from tests.calibration.test_curve import CHECK
+from tests.calibration.made_up_curves import CHECK
 
 N_PEOPLE = 40
 SHIPPED = Calibration(

@@ -1,0 +1,22 @@
+"""The real engine on the CPU, loaded once."""
+
+import pytest
+
+from facesim_index.engine.base import EngineSettings, FaceEngine
+from facesim_index.engine.loading import load_engine
+from facesim_index.models.resolution import ModelFiles, resolve
+
+
+@pytest.fixture(scope="session")
+def model() -> ModelFiles:
+    return resolve(None)
+
+
+@pytest.fixture(scope="session")
+def settings(model: ModelFiles) -> EngineSettings:
+    return EngineSettings(model, provider="cpu")
+
+
+@pytest.fixture(scope="session")
+def engine(settings: EngineSettings) -> FaceEngine:
+    return load_engine(settings)
