@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from facesim_index.calibration.fitting.labelled_data import LabelledData
     from facesim_index.index import FaceIndex
     from facesim_index.records import Float32Array, Int64Array, PictureFaces
-    from facesim_index.store.store import Store
+    from facesim_index.store.folder.store import FolderStore
 
 MethodChoice = Literal["auto", "logistic", "isotonic", "beta"]
 HeadChoice = Literal["auto", "cosine", "weighted-l1", "product", "contrastive"]
@@ -144,7 +144,7 @@ def calibrate(
         return
     from facesim_index.calibration.fitting.calibrating import fit_calibration
     from facesim_index.degrees.kept_calibrations import check_name, keep
-    from facesim_index.store.store import Store
+    from facesim_index.store.folder.store import FolderStore
 
     state = ctx.ensure_object(State)
     _check_labels(pairs, images, people)
@@ -152,7 +152,7 @@ def calibrate(
         raise click.UsageError("--force belongs to a learned head: --head weighted-l1, ...")
     if pairs is None and people is None:
         raise click.UsageError("say where the labels are: --people FOLDER or --pairs FILE")
-    with state.open() as index, Store(index.path) as store:
+    with state.open() as index, FolderStore(index.path) as store:
         name = name or _default_name(pairs, people)
         check_name(store, name)
         labelled = _labelled(state, index, store, (pairs, images, people), cache)
@@ -186,9 +186,9 @@ def calibrate(
 def list_command(state: State, as_json: bool) -> None:
     """List the calibrations that can be chosen; * marks the one in force."""
     from facesim_index.degrees.kept_calibrations import listed
-    from facesim_index.store.store import Store
+    from facesim_index.store.folder.store import FolderStore
 
-    with state.open() as index, Store(index.path) as store:
+    with state.open() as index, FolderStore(index.path) as store:
         entries = listed(store)
     if as_json:
         write_json([list_document(entry) for entry in entries])
@@ -221,9 +221,9 @@ def show(state: State, name: str | None, as_json: bool) -> None:
     """Show a calibration and its evidence; the one in force by default."""
     from facesim_index.calibration.document import to_json
     from facesim_index.degrees.kept_calibrations import named
-    from facesim_index.store.store import Store
+    from facesim_index.store.folder.store import FolderStore
 
-    with state.open() as index, Store(index.path) as store:
+    with state.open() as index, FolderStore(index.path) as store:
         calibration = named(store, name)
     if as_json:
         write_json(json.loads(to_json(calibration)))
@@ -239,10 +239,10 @@ def export(state: State, name: str, file: Path) -> None:
     """Write a calibration to a JSON file; - is standard output."""
     from facesim_index.calibration.document import to_json
     from facesim_index.degrees.kept_calibrations import named
-    from facesim_index.store.store import Store
+    from facesim_index.store.folder.store import FolderStore
     from facesim_index.utils.files import atomic_output
 
-    with state.open() as index, Store(index.path) as store:
+    with state.open() as index, FolderStore(index.path) as store:
         data = to_json(named(store, name)).encode()
     if str(file) == "-":
         sys.stdout.buffer.write(data)
@@ -308,10 +308,10 @@ def check(
     from facesim_index.degrees.calibration_check import check_index
     from facesim_index.degrees.gallery import gallery_prior
     from facesim_index.degrees.kept_calibrations import named
-    from facesim_index.store.store import Store
+    from facesim_index.store.folder.store import FolderStore
 
     _check_labels(pairs, images, people)
-    with state.open() as index, Store(index.path) as store:
+    with state.open() as index, FolderStore(index.path) as store:
         calibration = named(store)
         labelled = None
         if pairs is not None or people is not None:
@@ -337,7 +337,7 @@ def _check_labels(pairs: Path | None, images: Path | None, people: Path | None) 
 def _labelled(
     state: State,
     index: "FaceIndex",
-    store: "Store",
+    store: "FolderStore",
     labels: tuple[Path | None, Path | None, Path | None],
     cache: Path | None,
 ) -> "LabelledData":
@@ -363,7 +363,7 @@ class _OwnOrCache:
     """
 
     def __init__(
-        self, state: State, index: "FaceIndex", store: "Store", cache: Path | None
+        self, state: State, index: "FaceIndex", store: "FolderStore", cache: Path | None
     ) -> None:
         self._state = state
         self._own = index
@@ -398,7 +398,7 @@ class _OwnOrCache:
     def _open_cache(self) -> None:
         from facesim_index.errors import IndexNotFoundError
         from facesim_index.index import FaceIndex
-        from facesim_index.store.store import Store
+        from facesim_index.store.folder.store import FolderStore
 
         folder = self._cache
         if folder is None:
@@ -409,7 +409,7 @@ class _OwnOrCache:
         elif folder.resolve() == self._own.path.resolve():
             return
         # Filled already, it may never be asked to read a picture, which would tell.
-        with contextlib.suppress(IndexNotFoundError), Store(folder) as cache:
+        with contextlib.suppress(IndexNotFoundError), FolderStore(folder) as cache:
             cache.check_engine(self._identity)
         self._used = self._closing.enter_context(
             FaceIndex.open(

@@ -173,7 +173,7 @@ def doctor(state: State, as_json: bool) -> None:
 
 def _mend_log(state: State) -> None:
     from facesim_index.config import default_index
-    from facesim_index.upkeep.catalog_repair import mend_engine, mend_log
+    from facesim_index.store.folder.mending import mend_engine, mend_log
 
     folder = default_index() if state.index is None else state.index.expanduser()
     told = mend_log(folder)

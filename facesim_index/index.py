@@ -45,13 +45,14 @@ from facesim_index.search.appearances import Appearances, find_person
 from facesim_index.search.queries import QueryOptions
 from facesim_index.store.catalog import audit_log, face_rows, picture_rows
 from facesim_index.store.catalog.audit_log import AuditLine
+from facesim_index.store.folder import checking
+from facesim_index.store.folder.checking import Verdict
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.records import FailedFile
-from facesim_index.store.store import Store
-from facesim_index.upkeep import forgetting, repairs, verification
+from facesim_index.upkeep import forgetting, repairs
 from facesim_index.upkeep.repairs import Repair
 from facesim_index.upkeep.snapshots import Snapshot, restore_snapshot, take_snapshot
 from facesim_index.upkeep.status import IndexStatus, index_status
-from facesim_index.upkeep.verification import Verdict
 from facesim_index.utils.progress import Progress, ignore
 from facesim_index.utils.threads import usable_cores
 
@@ -95,7 +96,7 @@ class FaceIndex:
         self._augment = augment
         self._numerics = numerics
         self._loaded: FaceEngine | None = None
-        self._store: Store | None = None
+        self._store: FolderStore | None = None
 
     @classmethod
     def open(
@@ -151,7 +152,7 @@ class FaceIndex:
             numerics=numerics,
         )
         try:
-            index._store = Store(folder)
+            index._store = FolderStore(folder)
         except IndexNotFoundError:
             if not create:
                 raise
@@ -255,7 +256,7 @@ class FaceIndex:
             min_face_px=min_face_px,
             provider=running_provider(settings),
         )
-        with Store.open_or_create(self._folder, engine_identity(settings), name) as store:
+        with FolderStore.open_or_create(self._folder, engine_identity(settings), name) as store:
             ingest = Ingest(
                 store,
                 targets,
@@ -267,7 +268,7 @@ class FaceIndex:
             summary = ingest.run()
             refresh_gallery_prior(store)
         if self._store is None:
-            self._store = Store(self._folder)
+            self._store = FolderStore(self._folder)
         return summary
 
     def scan(
@@ -681,7 +682,7 @@ class FaceIndex:
         StorageError, IndexDamagedError
             With `secure`: it is forgotten, but traces are left; the message says what to do.
         """
-        with Store(self._folder, writable=True) as store:
+        with FolderStore(self._folder, writable=True) as store:
             where = [Path(path).expanduser() for path in paths]
             ids = [FaceId(face_id) for face_id in face_ids]
             forgotten = forgetting.forget(store, where, ids, secure=secure)
@@ -695,13 +696,13 @@ class FaceIndex:
 
     def compact(self) -> None:
         """Rewrite the index without what was removed, in as few segments as may be."""
-        with Store(self._folder, writable=True) as store:
+        with FolderStore(self._folder, writable=True) as store:
             store.compact()
             refresh_gallery_prior(store)
 
     def verify(self) -> Verdict:
         """Compare every file and row of the index with what was recorded."""
-        return verification.verify(self._opened)
+        return checking.verify(self._opened)
 
     def repair(self, *, workers: int | None = None) -> Repair:
         """Verify, and mend what can be mended from the pictures.
@@ -710,8 +711,8 @@ class FaceIndex:
         -------
         Repair
         """
-        with Store(self._folder, writable=True) as store:
-            verdict = verification.verify(store)
+        with FolderStore(self._folder, writable=True) as store:
+            verdict = checking.verify(store)
             settings, _ = self._engine_settings()
             settings = dataclasses.replace(settings, min_detection=0.02, min_face_px=1)
             store.check_engine(engine_identity(settings))
@@ -768,9 +769,9 @@ class FaceIndex:
         return restore_snapshot(Path(snapshot).expanduser(), folder, force=force, copy=copy)
 
     @property
-    def _opened(self) -> Store:
+    def _opened(self) -> FolderStore:
         if self._store is None:
-            self._store = Store(self._folder)
+            self._store = FolderStore(self._folder)
         return self._store
 
     @property

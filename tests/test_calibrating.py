@@ -20,7 +20,7 @@ from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.degrees import kept_calibrations
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.errors import CalibrationError, EngineMismatchError, UsageError
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from tests.builders import new_store
 from tests.test_calibration import CHECK
 from tests.test_fitting_heads import people
@@ -62,21 +62,21 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return SHIPPED if engine_key == FAKE_IDENTITY.key else None
 
     monkeypatch.setattr("facesim_index.degrees.kept_calibrations.shipped_calibration", shipped)
-    monkeypatch.setattr("facesim_index.store.store.shipped_calibration", shipped)
+    monkeypatch.setattr("facesim_index.store.folder.store.shipped_calibration", shipped)
     with new_store(tmp_path / "i.facesim"):
         pass
     return tmp_path / "i.facesim"
 
 
 def in_force(index: Path) -> str:
-    with Store(index) as store:
+    with FolderStore(index) as store:
         calibration = store.calibration()
     assert calibration is not None
     return calibration.name
 
 
 def names(index: Path) -> list[tuple[str, bool, bool]]:
-    with Store(index) as store:
+    with FolderStore(index) as store:
         return [
             (entry.calibration.name, entry.active, entry.shipped)
             for entry in kept_calibrations.listed(store)
@@ -198,7 +198,7 @@ def test_keeping_replaces_by_name_and_leaves_in_force_what_is(index: Path) -> No
     kept_calibrations.keep(index, OWN, use=True)
     newer = dataclasses.replace(OWN, knots=((0.0, -1.5), (0.4, 2.5)))
     kept_calibrations.keep(index, newer, use=False)
-    with Store(index) as store:
+    with FolderStore(index) as store:
         assert store.calibration() == newer
         assert kept_calibrations.named(store, "own") == newer
 
@@ -213,7 +213,7 @@ def test_dropping_what_is_in_force_brings_the_shipped_one_back(index: Path) -> N
 
 def test_unknown_names_are_refused_and_the_known_ones_told(index: Path) -> None:
     kept_calibrations.keep(index, OWN, use=True)
-    with Store(index) as store, pytest.raises(UsageError, match="there are: shipped, own"):
+    with FolderStore(index) as store, pytest.raises(UsageError, match="there are: shipped, own"):
         kept_calibrations.named(store, "gone")
     for act in (kept_calibrations.use, kept_calibrations.drop):
         with pytest.raises(UsageError, match="no calibration 'gone'"):
@@ -239,7 +239,10 @@ def test_a_calibration_for_another_engine_is_refused(index: Path) -> None:
 def test_without_a_shipped_one_there_may_be_none_in_force(tmp_path: Path) -> None:
     with new_store(tmp_path / "i"):
         pass
-    with Store(tmp_path / "i") as store, pytest.raises(CalibrationError, match="fit one with"):
+    with (
+        FolderStore(tmp_path / "i") as store,
+        pytest.raises(CalibrationError, match="fit one with"),
+    ):
         kept_calibrations.named(store)
     kept_calibrations.keep(tmp_path / "i", OWN, use=True)
     assert kept_calibrations.drop(tmp_path / "i", "own") is None
@@ -250,7 +253,7 @@ def test_a_fitted_calibration_survives_its_json(index: Path) -> None:
     calibration = fitted(made_up(), "isotonic").calibration
     assert from_json(to_json(calibration)) == calibration
     kept_calibrations.keep(index, calibration, use=True)
-    with Store(index) as store:
+    with FolderStore(index) as store:
         assert store.calibration() == calibration
 
 

@@ -35,8 +35,8 @@ from facesim_index.errors import IndexDamagedError
 from facesim_index.metrics.label_shift import KnownBefore, credible_interval, most_likely_shares
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 from facesim_index.store.catalog import face_rows, index_state, writing
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
+from facesim_index.store.folder.store import FolderStore
+from facesim_index.store.folder.view import FolderView
 
 METHOD_EM = "EM for label shift"
 METHOD_RULE = "rule of thumb 1/(n_faces + 1)"
@@ -119,7 +119,7 @@ class ScoreSample:
 
 
 def estimate_gallery_prior(
-    view: View, calibration: Calibration, *, seed: int = SEED, n_pairs: int | None = None
+    view: FolderView, calibration: Calibration, *, seed: int = SEED, n_pairs: int | None = None
 ) -> GalleryPrior:
     """Estimate the share of genuine pairs among the faces of an index.
 
@@ -127,7 +127,7 @@ def estimate_gallery_prior(
 
     Parameters
     ----------
-    view : View
+    view : FolderView
     calibration : Calibration
         Of the index's engine.
     seed : int, optional
@@ -146,7 +146,7 @@ def estimate_gallery_prior(
 
 
 def sample_scores(
-    view: View, rng: np.random.Generator, *, n_pairs: int = PAIRS, head: Head = COSINE
+    view: FolderView, rng: np.random.Generator, *, n_pairs: int = PAIRS, head: Head = COSINE
 ) -> ScoreSample:
     """Draw faces, and count their scores with every living face of another picture.
 
@@ -154,7 +154,7 @@ def sample_scores(
 
     Parameters
     ----------
-    view : View
+    view : FolderView
     rng : numpy.random.Generator
     n_pairs : int, optional
         About how many pairs to look at; at least 400 faces are drawn all the same.
@@ -224,7 +224,7 @@ def prior_of_sample(
     )
 
 
-def gallery_prior(store: Store, view: View, calibration: Calibration) -> GalleryPrior:
+def gallery_prior(store: FolderStore, view: FolderView, calibration: Calibration) -> GalleryPrior:
     """Return the prior of an index: the stored one if it is of this moment, else estimated.
 
     Nothing is written; what was estimated is remembered as long as the store is open.  While a
@@ -233,8 +233,8 @@ def gallery_prior(store: Store, view: View, calibration: Calibration) -> Gallery
 
     Parameters
     ----------
-    store : Store
-    view : View
+    store : FolderStore
+    view : FolderView
         Of that store.
     calibration : Calibration
         The one that the degrees are made with.
@@ -256,7 +256,7 @@ def gallery_prior(store: Store, view: View, calibration: Calibration) -> Gallery
 
 
 def _still_holds(
-    remembered: tuple[tuple[int, str], GalleryPrior], key: tuple[int, str], view: View
+    remembered: tuple[tuple[int, str], GalleryPrior], key: tuple[int, str], view: FolderView
 ) -> bool:
     """Tell whether an estimate is of this moment, or of nearly the same faces."""
     if remembered[0] == key:
@@ -266,7 +266,7 @@ def _still_holds(
     return remembered[0][1] == key[1] and alike
 
 
-def refresh_gallery_prior(store: Store) -> GalleryPrior | None:
+def refresh_gallery_prior(store: FolderStore) -> GalleryPrior | None:
     """Store the prior of an index as it is now, so that its readers need not estimate it.
 
     For the end of whatever changed the index or its calibration.  The generation stays: this
@@ -274,7 +274,7 @@ def refresh_gallery_prior(store: Store) -> GalleryPrior | None:
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
         Writable.
 
     Returns
@@ -318,12 +318,12 @@ def refresh_gallery_prior(store: Store) -> GalleryPrior | None:
 
 
 _estimating = threading.Lock()
-_estimated: weakref.WeakKeyDictionary[Store, tuple[tuple[int, str], GalleryPrior]] = (
+_estimated: weakref.WeakKeyDictionary[FolderStore, tuple[tuple[int, str], GalleryPrior]] = (
     weakref.WeakKeyDictionary()
 )
 
 
-def _stored(view: View, calibration: Calibration) -> GalleryPrior | None:
+def _stored(view: FolderView, calibration: Calibration) -> GalleryPrior | None:
     """Return the stored estimate if it is of this generation and this very curve."""
     row = index_state.prior_estimate(view.transaction)
     if row is None or (row.generation, row.curve_sha256) != (
@@ -347,14 +347,14 @@ def _fingerprint(calibration: Calibration) -> str:
     return hashlib.sha256(repr(identity).encode()).hexdigest()
 
 
-def _living_faces(view: View) -> Int64Array:
+def _living_faces(view: FolderView) -> Int64Array:
     """Return the faces that a search can find, ascending."""
     held = [np.empty(0, dtype=np.int64), *(segment.face_ids for segment in view.segments)]
     return np.setdiff1d(np.concatenate(held), view.removed, assume_unique=True)
 
 
 def _count_rows(
-    view: View, rows: Int64Array, group: Int64Array, counts: Int64Array, head: Head
+    view: FolderView, rows: Int64Array, group: Int64Array, counts: Int64Array, head: Head
 ) -> None:
     """Add the scores of some faces with all faces of other pictures to their groups' counts."""
     vectors = head.transform(view.embeddings(rows))
@@ -374,7 +374,7 @@ def _count_rows(
         counts[first : first + n_groups] += found.reshape(n_groups, BINS + 1)[:, :BINS]
 
 
-def _blocks(view: View) -> Iterator[tuple[Int64Array, Float32Array]]:
+def _blocks(view: FolderView) -> Iterator[tuple[Int64Array, Float32Array]]:
     """Yield the living faces and their embeddings, some at a time."""
     for segment in view.segments:
         for start in range(0, len(segment.face_ids), _COLUMNS_AT_ONCE):

@@ -13,7 +13,7 @@ from facesim_index.degrees.gallery import refresh_gallery_prior
 from facesim_index.errors import CalibrationError, EngineMismatchError, UsageError
 from facesim_index.records import EngineIdentity
 from facesim_index.store.catalog import calibration_rows
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 
 SHIPPED = "default"
 """The name by which the calibration that comes with the package can always be chosen."""
@@ -37,12 +37,12 @@ class ListedCalibration:
     shipped: bool
 
 
-def listed(store: Store) -> tuple[ListedCalibration, ...]:
+def listed(store: FolderStore) -> tuple[ListedCalibration, ...]:
     """Return every calibration that can be chosen: the shipped one first, then by name.
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
 
     Returns
     -------
@@ -56,7 +56,7 @@ def listed(store: Store) -> tuple[ListedCalibration, ...]:
     return tuple(ListedCalibration(*entry) for entry in (*first, *others))
 
 
-def named(store: Store, name: str | None = None) -> Calibration:
+def named(store: FolderStore, name: str | None = None) -> Calibration:
     """Return a calibration of an index, or the shipped one; None: the one in force.
 
     Raises
@@ -102,7 +102,7 @@ def keep(folder: Path, calibration: Calibration, *, use: bool) -> None:
     UsageError
         Its name is that of the shipped calibration.
     """
-    with Store(folder, writable=True) as store:
+    with FolderStore(folder, writable=True) as store:
         check_engine(calibration, store.identity)
         check_name(store, calibration.name)
         with store.catalog.write() as transaction:
@@ -133,7 +133,7 @@ def use(folder: Path, name: str) -> Calibration:
     UsageError
         There is none of this name.
     """
-    with Store(folder, writable=True) as store:
+    with FolderStore(folder, writable=True) as store:
         shipped = shipped_calibration(store.identity.key)
         chosen = None if shipped and name in (SHIPPED, shipped.name) else name
         with store.catalog.write() as transaction:
@@ -162,7 +162,7 @@ def drop(folder: Path, name: str) -> Calibration | None:
     UsageError
         There is none of this name, or it comes with the package.
     """
-    with Store(folder, writable=True) as store:
+    with FolderStore(folder, writable=True) as store:
         check_name(store, name)
         with store.catalog.write() as transaction:
             if not calibration_rows.drop(transaction, name):
@@ -203,7 +203,7 @@ def check_engine(calibration: Calibration, identity: EngineIdentity) -> None:
     calibration.head.check_dimension(identity.dimension)
 
 
-def check_name(store: Store, name: str) -> None:
+def check_name(store: FolderStore, name: str) -> None:
     """Refuse the names of the calibration that comes with the package.
 
     Raises
@@ -218,6 +218,6 @@ def check_name(store: Store, name: str) -> None:
         )
 
 
-def _unknown(store: Store, name: str) -> UsageError:
+def _unknown(store: FolderStore, name: str) -> UsageError:
     names = ", ".join(entry.calibration.name for entry in listed(store)) or "none"
     return UsageError(f"there is no calibration {name!r} in {store.folder}; there are: {names}")

@@ -7,8 +7,8 @@ from facesim_index.calibration.record import Calibration
 from facesim_index.degrees.gallery import gallery_prior
 from facesim_index.errors import CalibrationError
 from facesim_index.records import PriorSource
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
+from facesim_index.store.folder.store import FolderStore
+from facesim_index.store.folder.view import FolderView
 
 Prior = float | Literal["gallery"]
 
@@ -35,14 +35,14 @@ class ResolvedPrior:
 
 
 def resolve_prior(
-    store: Store, view: View, calibration: Calibration | None, prior: Prior
+    store: FolderStore, view: FolderView, calibration: Calibration | None, prior: Prior
 ) -> ResolvedPrior:
     """Return the prior to use.
 
     Parameters
     ----------
-    store : Store
-    view : View
+    store : FolderStore
+    view : FolderView
         Of that store.
     calibration : Calibration or None
         The one in force; without one nothing can be estimated, nor is a prior of any use.

@@ -26,8 +26,8 @@ from facesim_index.ingest.targets import IngestOptions, Targets
 from facesim_index.pictures.files import hash_file
 from facesim_index.records import Failure, FailureCode, ImageStatus, PictureReading
 from facesim_index.store.catalog import index_state, picture_rows, writing
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.records import Batch, FileLink
-from facesim_index.store.store import Store
 from facesim_index.utils.notebook_hook import Shown
 from facesim_index.utils.progress import Progress, ProgressUpdate, ignore
 from facesim_index.version import __version__
@@ -86,7 +86,7 @@ class Ingest:
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
         Writable.
     targets : Targets
     options : IngestOptions
@@ -98,7 +98,7 @@ class Ingest:
 
     def __init__(
         self,
-        store: Store,
+        store: FolderStore,
         targets: Targets,
         options: IngestOptions,
         read_all: ReadAll,

@@ -16,7 +16,7 @@ from facesim_index.labels.face_pairs import read_face_pairs
 from facesim_index.labels.pair_lists import people_folder, read_pairs
 from facesim_index.metrics.linking import linked_people
 from facesim_index.records import Int64Array
-from facesim_index.store.view import View
+from facesim_index.store.folder.view import FolderView
 
 
 def people_data(index: EmbeddingIndex, folder: Path) -> LabelledData:
@@ -113,7 +113,7 @@ def picture_pairs_data(index: EmbeddingIndex, file: Path, images: Path | None) -
     return LabelledData(file.name, faces.scores(COSINE), len(paths), n_without_face, faces=faces)
 
 
-def face_pairs_data(view: View, file: Path) -> LabelledData:
+def face_pairs_data(view: FolderView, file: Path) -> LabelledData:
     """Return the labelled pairs of a list of faces that are in an index.
 
     Who is one person follows from the list alone: faces that are linked by genuine pairs,
@@ -121,7 +121,7 @@ def face_pairs_data(view: View, file: Path) -> LabelledData:
 
     Parameters
     ----------
-    view : View
+    view : FolderView
         Of the index whose face ids the list names.
     file : Path
         CSV with the columns ``face_a,face_b,same``.

@@ -12,7 +12,7 @@ from facesim_index.people.review import Review, review_people
 from facesim_index.people.sidecars import Sidecars, write_sidecars
 from facesim_index.people.table import Cell, rows
 from facesim_index.store.catalog.people_rows import PersonRow, PersonRows
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.utils.progress import Progress, ignore
 
 
@@ -29,7 +29,7 @@ class PeopleBook:
     ...     answer = index.query(person="Anna", top=100, min_degree=0.5)
     """
 
-    def __init__(self, folder: Path, opened: Callable[[], Store]) -> None:
+    def __init__(self, folder: Path, opened: Callable[[], FolderStore]) -> None:
         self._folder = folder
         self._opened = opened
 
@@ -131,5 +131,5 @@ class PeopleBook:
         """Write the named faces of pictures as XMP sidecars: below a folder, or beside them."""
         return write_sidecars(self._opened(), folder)
 
-    def _writer(self) -> Store:
-        return Store(self._folder, writable=True)
+    def _writer(self) -> FolderStore:
+        return FolderStore(self._folder, writable=True)

@@ -11,7 +11,7 @@ from facesim_index.records import FaceRecord, Int64Array
 from facesim_index.store.catalog import face_rows, people_rows
 from facesim_index.store.catalog.people_rows import Change, PersonRow, PersonRows
 from facesim_index.store.catalog.transaction import Transaction
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.utils.notebook_hook import Shown
 
 Who = int | str
@@ -55,7 +55,7 @@ def find_person(transaction: Transaction, who: Who) -> PersonRow:
     return found[0]
 
 
-def list_people(store: Store, *, ignored: bool = False, min_faces: int = 1) -> PersonRows:
+def list_people(store: FolderStore, *, ignored: bool = False, min_faces: int = 1) -> PersonRows:
     """Return the people of an index, those with most faces first."""
     with store.catalog.read() as transaction:
         rows = people_rows.persons(transaction)
@@ -64,7 +64,7 @@ def list_people(store: Store, *, ignored: bool = False, min_faces: int = 1) -> P
     )
 
 
-def person_faces(store: Store, who: Who) -> tuple[PersonRow, PersonFaces]:
+def person_faces(store: FolderStore, who: Who) -> tuple[PersonRow, PersonFaces]:
     """Return a person and its faces, in the order of their ids."""
     with store.catalog.read() as transaction:
         person = find_person(transaction, who)
@@ -77,7 +77,7 @@ def person_faces(store: Store, who: Who) -> tuple[PersonRow, PersonFaces]:
     return person, faces
 
 
-def name_person(store: Store, who: Who, name: str | None) -> PersonRow:
+def name_person(store: FolderStore, who: Who, name: str | None) -> PersonRow:
     """Give a person a name, or take it away; return the person.
 
     Raises
@@ -100,7 +100,7 @@ def name_person(store: Store, who: Who, name: str | None) -> PersonRow:
         return people_rows.persons(transaction, [person.person_id])[0]
 
 
-def ignore_person(store: Store, who: Who, *, ignored: bool = True) -> PersonRow:
+def ignore_person(store: FolderStore, who: Who, *, ignored: bool = True) -> PersonRow:
     """Leave a person out of lists, or no longer; return the person."""
     with store.catalog.write() as transaction:
         person = find_person(transaction, who)
@@ -109,7 +109,7 @@ def ignore_person(store: Store, who: Who, *, ignored: bool = True) -> PersonRow:
         return people_rows.persons(transaction, [person.person_id])[0]
 
 
-def merge_people(store: Store, those: Sequence[Who]) -> PersonRow:
+def merge_people(store: FolderStore, those: Sequence[Who]) -> PersonRow:
     """Say that people are one; return who is left.
 
     The first keeps its id, and its name, or else takes the first name among the others.  All
@@ -139,7 +139,7 @@ def merge_people(store: Store, those: Sequence[Who]) -> PersonRow:
         return people_rows.persons(transaction, [first.person_id])[0]
 
 
-def split_person(store: Store, who: Who, face_ids: Sequence[int]) -> PersonRow:
+def split_person(store: FolderStore, who: Who, face_ids: Sequence[int]) -> PersonRow:
     """Say that some faces of a person are somebody else's; return that new person.
 
     Both the faces that go and those that stay are confirmed by that.
@@ -164,7 +164,7 @@ def split_person(store: Store, who: Who, face_ids: Sequence[int]) -> PersonRow:
         return _to_new_person(transaction, change, going)
 
 
-def move_faces(store: Store, face_ids: Sequence[int], who: Who | None) -> PersonRow:
+def move_faces(store: FolderStore, face_ids: Sequence[int], who: Who | None) -> PersonRow:
     """Say whose faces are, None for a new person; return the person.
 
     The other faces of that person, and of those whom they leave, are confirmed by that: one
@@ -194,7 +194,7 @@ def move_faces(store: Store, face_ids: Sequence[int], who: Who | None) -> Person
         return people_rows.persons(transaction, [target.person_id])[0]
 
 
-def keep_faces(store: Store, face_ids: Sequence[int]) -> None:
+def keep_faces(store: FolderStore, face_ids: Sequence[int]) -> None:
     """Say that faces are those of the people they are with: no grouping moves them any more.
 
     Raises
@@ -213,7 +213,7 @@ def keep_faces(store: Store, face_ids: Sequence[int]) -> None:
         change.assign(faces, np.array([owners[face] for face in faces.tolist()]), people_rows.HUMAN)
 
 
-def confirm_faces(store: Store, labels: Mapping[str, Sequence[int]]) -> None:
+def confirm_faces(store: FolderStore, labels: Mapping[str, Sequence[int]]) -> None:
     """Say which faces are those of people by their names; make who is not there yet."""
     if not labels:
         return
@@ -228,7 +228,7 @@ def confirm_faces(store: Store, labels: Mapping[str, Sequence[int]]) -> None:
         change.close()
 
 
-def set_people_apart(store: Store, one: Who, other: Who) -> tuple[int, int]:
+def set_people_apart(store: FolderStore, one: Who, other: Who) -> tuple[int, int]:
     """Say that two people are not one; return the two faces by which that is remembered.
 
     They are the two that are most alike: no grouping puts both into one person.
@@ -251,7 +251,7 @@ def set_people_apart(store: Store, one: Who, other: Who) -> tuple[int, int]:
     return pair
 
 
-def undo(store: Store) -> str | None:
+def undo(store: FolderStore) -> str | None:
     """Take back the newest change; return the command that had made it, None if there is none."""
     with store.catalog.write() as transaction:
         return people_rows.undo(transaction)

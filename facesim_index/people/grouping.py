@@ -24,8 +24,8 @@ from facesim_index.people.evidence import MIN_DETECTION, MIN_SIZE_PX, person_log
 from facesim_index.records import Float64Array, Int64Array
 from facesim_index.store.catalog import people_rows
 from facesim_index.store.catalog.people_rows import Assignments, Change, PersonRow
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
+from facesim_index.store.folder.store import FolderStore
+from facesim_index.store.folder.view import FolderView
 from facesim_index.utils.progress import Progress, ProgressUpdate, ignore
 
 LINK_DEGREE = 0.05
@@ -100,13 +100,13 @@ class _Faces:
 
 
 def cluster_people(
-    store: Store, options: PeopleOptions | None = None, *, progress: Progress = ignore
+    store: FolderStore, options: PeopleOptions | None = None, *, progress: Progress = ignore
 ) -> PeopleSummary:
     """Group the faces of an index into people; it can be undone.
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
         Writable.
     options : PeopleOptions, optional
     progress : callable, optional
@@ -140,7 +140,7 @@ def cluster_people(
     return _store_people(store, faces, after, before, known, prior)
 
 
-def _faces(view: View, before: Assignments, options: PeopleOptions) -> _Faces:
+def _faces(view: FolderView, before: Assignments, options: PeopleOptions) -> _Faces:
     ids, images, bars = people_rows.face_bars(view.transaction)
     person = np.full(len(ids), NOBODY, dtype=np.int64)
     place = np.searchsorted(ids, before.face_ids)
@@ -161,7 +161,7 @@ def _faces(view: View, before: Assignments, options: PeopleOptions) -> _Faces:
 
 
 def _labels(
-    view: View,
+    view: FolderView,
     faces: _Faces,
     calibration: Calibration,
     prior: float,
@@ -225,7 +225,7 @@ def _people_of_labels(faces: _Faces, labels: Int64Array, known: list[PersonRow])
 
 
 def _store_people(
-    store: Store,
+    store: FolderStore,
     faces: _Faces,
     after: Int64Array,
     before: Assignments,

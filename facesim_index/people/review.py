@@ -18,8 +18,8 @@ from facesim_index.people.evidence import (
 from facesim_index.records import FaceId, FaceRecord, Float32Array, Float64Array, Int64Array
 from facesim_index.store.catalog import face_rows, people_rows
 from facesim_index.store.catalog.people_rows import Assignments
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
+from facesim_index.store.folder.store import FolderStore
+from facesim_index.store.folder.view import FolderView
 from facesim_index.utils.notebook_hook import Shown
 
 _ROWS_AT_ONCE = 512
@@ -130,12 +130,12 @@ class _Groups:
     sums: Float32Array
 
 
-def review_people(store: Store, *, top: int = 20, prior: Prior = "gallery") -> Review:
+def review_people(store: FolderStore, *, top: int = 20, prior: Prior = "gallery") -> Review:
     """Return the most doubtful faces and the most likely merges.
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
     top : int, default=20
         Most of each.
     prior : float or "gallery", default="gallery"
@@ -160,13 +160,13 @@ def review_people(store: Store, *, top: int = 20, prior: Prior = "gallery") -> R
 
 
 def doubtful_faces(
-    store: Store, person_id: int, *, prior: Prior = "gallery"
+    store: FolderStore, person_id: int, *, prior: Prior = "gallery"
 ) -> list[tuple[FaceId, float]]:
     """Return the faces of a person that nobody confirmed, the least probable first.
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
     person_id : int
     prior : float or "gallery", default="gallery"
 
@@ -198,7 +198,7 @@ def doubtful_faces(
     return [(FaceId(int(asked[i])), float(degrees[i])) for i in order]
 
 
-def _groups(view: View, found: Assignments, calibration: Calibration) -> _Groups:
+def _groups(view: FolderView, found: Assignments, calibration: Calibration) -> _Groups:
     people, sizes = np.unique(found.person_ids, return_counts=True)
     order = np.argsort(found.person_ids, kind="stable")
     starts = np.searchsorted(found.person_ids[order], people)
@@ -222,7 +222,7 @@ def _groups(view: View, found: Assignments, calibration: Calibration) -> _Groups
 
 
 def _doubtful(
-    view: View,
+    view: FolderView,
     found: Assignments,
     groups: _Groups,
     calibration: Calibration,
@@ -254,7 +254,7 @@ def _support(
     face_ids: Int64Array,
     sums: Float32Array | Float64Array,
     others: Float64Array | np.float64,
-    view: View,
+    view: FolderView,
     calibration: Calibration,
     prior: float,
 ) -> Float64Array:
@@ -268,7 +268,7 @@ def _support(
 
 
 def _merges(
-    view: View,
+    view: FolderView,
     found: Assignments,
     groups: _Groups,
     calibration: Calibration,
@@ -298,7 +298,7 @@ def _merges(
 
 
 def _examples(
-    view: View, found: Assignments, groups: _Groups, places: Int64Array
+    view: FolderView, found: Assignments, groups: _Groups, places: Int64Array
 ) -> dict[int, FaceRecord]:
     """Return a face of each group: that of nobody's, or the first of a person."""
     faces = groups.ids[places].copy()
@@ -340,7 +340,7 @@ def _likely(
     )
 
 
-def _barred(view: View, found: Assignments, groups: _Groups) -> set[tuple[int, int]]:
+def _barred(view: FolderView, found: Assignments, groups: _Groups) -> set[tuple[int, int]]:
     """Return the places of groups that cannot be one: kept apart, or seen in one photo."""
     place = np.searchsorted(groups.ids[: groups.n_people], found.person_ids)
     group_of = dict(zip(found.face_ids.tolist(), place.tolist(), strict=True))

@@ -25,7 +25,7 @@ from PIL import Image
 from facesim_index.errors import StorageError
 from facesim_index.records import Box, FaceRecord, ImageId
 from facesim_index.store.catalog import face_rows, people_rows
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.utils.files import atomic_output
 from facesim_index.utils.permissions import make_folder
 
@@ -79,12 +79,12 @@ class Sidecars:
     missing: tuple[str, ...]
 
 
-def write_sidecars(store: Store, folder: Path | None) -> Sidecars:
+def write_sidecars(store: FolderStore, folder: Path | None) -> Sidecars:
     """Write a sidecar for every file of a picture that shows someone with a name.
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
     folder : Path or None
         Where to, in the tree of the pictures below the folder they share, for the owner alone;
         None: beside them, for those who may read the picture.
@@ -191,7 +191,7 @@ def stored_region(box: Box, name: str, width_px: int, height_px: int, orientatio
 
 
 def _named_faces(
-    store: Store,
+    store: FolderStore,
 ) -> tuple[dict[ImageId, list[tuple[FaceRecord, str]]], dict[ImageId, tuple[int, int]]]:
     """Return the faces of people with names, and the upright sizes, by picture."""
     with store.catalog.read() as transaction:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from facesim_index.store.catalog import face_rows, people_rows
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 
 COLUMNS = ("person_id", "name", "face_id", "confirmed", "path", "x", "y", "w", "h")
 
@@ -11,12 +11,12 @@ Cell = int | float | str | None
 _AT_ONCE = 4096
 
 
-def rows(store: Store, *, ignored: bool = False) -> Iterator[tuple[Cell, ...]]:
+def rows(store: FolderStore, *, ignored: bool = False) -> Iterator[tuple[Cell, ...]]:
     """Yield the cells of `COLUMNS` for each face of each person, by person and face.
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
     ignored : bool, default=False
         Also the people who are ignored.
     """

@@ -24,9 +24,9 @@ from facesim_index.search.answers import Match
 from facesim_index.search.one_picture import check_face, read_faces
 from facesim_index.search.queries import face_scores, matches_of
 from facesim_index.store.catalog import face_rows, picture_rows
+from facesim_index.store.folder.store import FolderStore
+from facesim_index.store.folder.view import FolderView
 from facesim_index.store.segments.neighbours import Neighbours, exact_cosines
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
 
 _FACES_AT_ONCE = 1 << 14
 
@@ -58,7 +58,7 @@ class Appearances:
 
 
 def find_person(
-    store: Store,
+    store: FolderStore,
     engine: FaceEngine,
     path: Path,
     *,
@@ -72,7 +72,7 @@ def find_person(
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
     engine : FaceEngine
         The one the index was built with.
     path : Path
@@ -132,7 +132,7 @@ def _person(path: Path, picture: PictureReading, face: int | None) -> tuple[int,
 
 
 def _compared(
-    view: View, ids: Int64Array, query: Float32Array, calibration: Calibration
+    view: FolderView, ids: Int64Array, query: Float32Array, calibration: Calibration
 ) -> tuple[Float64Array, Float64Array]:
     """Return the cosines of faces with one, and their scores by the calibration's head."""
     cosines = np.empty(len(ids))

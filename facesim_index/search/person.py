@@ -15,8 +15,8 @@ from facesim_index.records import FaceRecord, Float64Array, Int64Array
 from facesim_index.search.answers import FaceAnswer, Match, QueryAnswer
 from facesim_index.store.catalog import face_rows, people_rows
 from facesim_index.store.catalog.people_rows import PersonRow
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
+from facesim_index.store.folder.store import FolderStore
+from facesim_index.store.folder.view import FolderView
 
 if TYPE_CHECKING:
     from facesim_index.search.queries import QueryOptions
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SPARE = 16
 
 
-def query_person(store: Store, person: PersonRow, options: "QueryOptions") -> QueryAnswer:
+def query_person(store: FolderStore, person: PersonRow, options: "QueryOptions") -> QueryAnswer:
     """Return the faces most likely a person's, those that are known to be among them.
 
     A face is compared with all faces of the person but itself: the cosine of a match is the
@@ -32,7 +32,7 @@ def query_person(store: Store, person: PersonRow, options: "QueryOptions") -> Qu
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
     person : PersonRow
     options : QueryOptions
         `exclude_same_image` leaves out the faces that are already the person's.
@@ -85,7 +85,7 @@ def query_person(store: Store, person: PersonRow, options: "QueryOptions") -> Qu
 
 
 def _nearest(
-    view: View,
+    view: FolderView,
     own: Int64Array,
     total: Float64Array,
     calibration: Calibration,
@@ -106,7 +106,7 @@ def _nearest(
 
 
 def _matches(
-    view: View,
+    view: FolderView,
     ids: Int64Array,
     means: Float64Array,
     degrees: Float64Array,
@@ -141,7 +141,7 @@ def _matches(
 
 
 def _typical(
-    view: View, own: Int64Array, total: Float64Array, calibration: Calibration
+    view: FolderView, own: Int64Array, total: Float64Array, calibration: Calibration
 ) -> FaceRecord:
     vectors = calibration.head.transform(view.embeddings(own)).astype(np.float64)
     best = own[[int((vectors @ total).argmax())]]

@@ -23,9 +23,9 @@ from facesim_index.records import (
 from facesim_index.search.answers import FaceAnswer, Match, QueryAnswer
 from facesim_index.search.one_picture import check_face, read_faces, require_faces
 from facesim_index.store.catalog import face_rows, picture_rows
+from facesim_index.store.folder.store import FolderStore
+from facesim_index.store.folder.view import FolderView
 from facesim_index.store.segments.neighbours import Neighbours
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
 
 CANDIDATES_PER_MATCH = 10
 MIN_CANDIDATES = 200
@@ -73,13 +73,13 @@ class _Query:
 
 
 def query_picture(
-    store: Store, engine: FaceEngine, path: Path, options: QueryOptions | None = None
+    store: FolderStore, engine: FaceEngine, path: Path, options: QueryOptions | None = None
 ) -> QueryAnswer:
     """Return the indexed faces most similar to each face of a picture.
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
     engine : FaceEngine
         The one the index was built with.
     path : Path
@@ -107,13 +107,13 @@ def query_picture(
 
 
 def query_reading(
-    store: Store, picture: PictureReading, name: str, options: QueryOptions | None = None
+    store: FolderStore, picture: PictureReading, name: str, options: QueryOptions | None = None
 ) -> QueryAnswer:
     """Return the indexed faces most similar to each face of a picture that was read already.
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
     picture : PictureReading
         By the engine the index was built with.
     name : str
@@ -144,12 +144,14 @@ def query_reading(
         return _answer(store, view, name, queries, own, None, options)
 
 
-def query_face(store: Store, face_id: FaceId, options: QueryOptions | None = None) -> QueryAnswer:
+def query_face(
+    store: FolderStore, face_id: FaceId, options: QueryOptions | None = None
+) -> QueryAnswer:
     """Return the indexed faces most similar to one that is in the index itself.
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
     face_id : FaceId
     options : QueryOptions, optional
         `face` must be None.
@@ -179,8 +181,8 @@ def query_face(store: Store, face_id: FaceId, options: QueryOptions | None = Non
 
 
 def _answer(
-    store: Store,
-    view: View,
+    store: FolderStore,
+    view: FolderView,
     name: str,
     queries: list[_Query],
     own: Int64Array,
@@ -235,7 +237,11 @@ def _answer(
 
 
 def _nearest(
-    view: View, embeddings: Float32Array, options: QueryOptions, hidden: Int64Array, head: Head
+    view: FolderView,
+    embeddings: Float32Array,
+    options: QueryOptions,
+    hidden: Int64Array,
+    head: Head,
 ) -> list[tuple[Neighbours, Float64Array]]:
     """Return the faces most alike by a head, and their scores; ties by face id.
 
@@ -262,7 +268,7 @@ def face_scores(head: Head, query: Float32Array, others: Float32Array) -> Float6
 
 
 def matches_of(
-    view: View,
+    view: FolderView,
     neighbours: Neighbours,
     judgements: list[Judgement],
     own: Int64Array,

@@ -7,7 +7,7 @@ from pathlib import Path
 from facesim_index.errors import UsageError
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import face_rows, picture_rows
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,13 @@ class Forgotten:
 
 
 def forget(
-    store: Store, paths: Sequence[Path], face_ids: Sequence[FaceId], *, secure: bool = False
+    store: FolderStore, paths: Sequence[Path], face_ids: Sequence[FaceId], *, secure: bool = False
 ) -> Forgotten:
     """Remove pictures, folders and faces.
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
         Writable.
     paths : sequence of Path
         Files or folders, as given or with links followed; they need not exist any more.

@@ -26,11 +26,11 @@ from facesim_index.records import (
     PictureReading,
 )
 from facesim_index.store.catalog import face_rows, index_state, picture_rows, writing
+from facesim_index.store.folder.checking import Verdict, verify
+from facesim_index.store.folder.mending import MendedRows, mend_catalog_rows, rebuild_indexes
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.records import SegmentId
 from facesim_index.store.segments.writer import check_embeddings
-from facesim_index.store.store import Store
-from facesim_index.upkeep.catalog_repair import MendedRows, mend_catalog_rows, rebuild_indexes
-from facesim_index.upkeep.verification import Verdict, verify
 
 SAME_FACE_IOU = 0.9  # a face found again by the same engine is where it was
 
@@ -64,12 +64,12 @@ class Repair:
     rows_taken_out: tuple[str, ...] = ()
 
 
-def repair(store: Store, verdict: Verdict, read_pictures: ReadPictures) -> Repair:
+def repair(store: FolderStore, verdict: Verdict, read_pictures: ReadPictures) -> Repair:
     """Mend what `verify` found.
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
         Writable.
     verdict : Verdict
         Of this index, by the same writer.
@@ -138,7 +138,10 @@ def _match_faces(
 
 
 def _write(
-    store: Store, verdict: Verdict, mended: dict[int, Float32Array], lost: Sequence[FaceRecord]
+    store: FolderStore,
+    verdict: Verdict,
+    mended: dict[int, Float32Array],
+    lost: Sequence[FaceRecord],
 ) -> None:
     """Commit the mended embeddings in the place of the damaged segments."""
     damaged = {info.segment_id for info in verdict.damaged}

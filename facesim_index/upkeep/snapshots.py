@@ -22,19 +22,19 @@ from urllib.parse import quote
 from facesim_index.errors import IndexDamagedError, IndexNotFoundError, StorageError, UsageError
 from facesim_index.store.catalog import face_rows, index_state
 from facesim_index.store.catalog.transaction import now
-from facesim_index.store.layout import SEGMENTS_NAME
-from facesim_index.store.lock import HOLDER_NAME, LOCK_NAME, WriterLock
-from facesim_index.store.segments.coarse import coarse_path
-from facesim_index.store.snapshot_list import (
+from facesim_index.store.folder.checking import verify
+from facesim_index.store.folder.layout import SEGMENTS_NAME
+from facesim_index.store.folder.lock import HOLDER_NAME, LOCK_NAME, WriterLock
+from facesim_index.store.folder.snapshot_list import (
     LIST_NAME,
     MANIFEST_NAME,
     KnownSnapshot,
     remember_snapshot,
 )
+from facesim_index.store.folder.store import FolderStore
+from facesim_index.store.segments.coarse import coarse_path
 from facesim_index.store.sqlite.connection import CATALOG_NAME
 from facesim_index.store.sqlite.wal import log_path, shared_path
-from facesim_index.store.store import Store
-from facesim_index.upkeep.verification import verify
 from facesim_index.utils.files import atomic_output, sync_folder
 
 MAX_TRIES = 100
@@ -98,7 +98,7 @@ def take_snapshot(folder: Path, out: Path, *, copy: bool = False) -> Snapshot:
     """
     if out.exists() or out.is_symlink():
         raise UsageError(f"{out} exists; name a folder that does not exist for the snapshot")
-    Store(folder).close()  # an older schema is upgraded, and what is no index is refused
+    FolderStore(folder).close()  # an older schema is upgraded, and what is no index is refused
     with _new_folder(out) as temporary:
         linked = _copy_index(folder, temporary, copy=copy)
         made = _verified(temporary, linked)
@@ -247,7 +247,7 @@ def _verified(folder: Path, linked: int) -> Snapshot:
     ------
     IndexDamagedError
     """
-    with Store(folder) as store:
+    with FolderStore(folder) as store:
         problems = [
             problem
             for problem in verify(store).problems

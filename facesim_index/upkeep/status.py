@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facesim_index.store.catalog import audit_log, index_state
-from facesim_index.store.layout import SEGMENTS_NAME
-from facesim_index.store.store import Store
+from facesim_index.store.folder.layout import SEGMENTS_NAME
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.utils.notebook_hook import Shown
 
 
@@ -51,12 +51,12 @@ class IndexStatus(Shown):
     traces_left: bool
 
 
-def index_status(store: Store) -> IndexStatus:
+def index_status(store: FolderStore) -> IndexStatus:
     """Return what is in an index.
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
 
     Returns
     -------

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from facesim_index.records import FaceId
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.sqlite.connection import CATALOG_NAME
-from facesim_index.store.store import Store
 from facesim_index.upkeep.forgetting import forget
 from tests.builders import ingest
 from tests.coloured_people import BLUE, CURVE, DARK_RED, GREEN, RED, facesim
@@ -91,7 +91,7 @@ def test_status_is_that_of_the_command_line_and_more(index: Path, client: TestCl
 
 
 def test_a_running_writer_is_told_of(index: Path, client: TestClient) -> None:
-    with Store(index, writable=True):
+    with FolderStore(index, writable=True):
         assert get(client, "/v1/status")["writer_active"] is True
         assert get(client, "/v1/faces/1/matches")["faces_searched"] == 4
     assert get(client, "/v1/status")["writer_active"] is False
@@ -333,7 +333,7 @@ def test_a_forgotten_face_is_gone_at_once(index: Path, client: TestClient) -> No
     path = f"/v1/faces/{face_id}/crop"
     etag = client.get(path).headers["etag"]
     kept = service_of(client)._crops.n_bytes
-    with Store(index, writable=True) as store:
+    with FolderStore(index, writable=True) as store:
         forget(store, [], [FaceId(face_id)])
     for headers in ({}, {"If-None-Match": etag}):
         response = client.get(path, headers=headers)
@@ -349,7 +349,7 @@ def test_nothing_forgotten_is_held_until_somebody_asks(index: Path, client: Test
     for path in (f"/v1/faces/{blue}/crop", "/v1/faces/2/crop", f"/v1/faces/{blue}/matches"):
         assert client.get(path).status_code == 200
     service = service_of(client)
-    with Store(index, writable=True) as store:
+    with FolderStore(index, writable=True) as store:
         forget(store, [], [FaceId(blue)])
         store.compact()
     assert held_deleted_files(index)
@@ -382,7 +382,7 @@ def test_a_copy_is_shown_when_the_first_file_is_gone(
     index: Path, photos: Path, client: TestClient
 ) -> None:
     (photos / "z.png").write_bytes((photos / "blue.png").read_bytes())
-    with Store(index, writable=True) as store:
+    with FolderStore(index, writable=True) as store:
         ingest(store, photos)
     (photos / "blue.png").unlink()
     [face_id] = face_ids(client, "blue.png")
@@ -534,7 +534,7 @@ def test_without_a_calibration_there_are_no_degrees(tmp_path: Path, photos: Path
 def test_new_commits_are_seen_at_once(index: Path, photos: Path, client: TestClient) -> None:
     assert get(client, "/v1/faces/1/matches")["faces_searched"] == 4
     (photos / "more.png").write_bytes(fake_photo([BLUE, GREEN]))
-    with Store(index, writable=True) as store:
+    with FolderStore(index, writable=True) as store:
         ingest(store, photos)
     assert get(client, "/v1/faces/1/matches")["faces_searched"] == 6
     assert len(face_ids(client, "more.png")) == 2
@@ -592,7 +592,7 @@ def test_a_catalog_that_is_none_is_told_of(index: Path, client: TestClient) -> N
 
 def test_an_index_that_a_newer_version_upgraded_is_told_of(index: Path, client: TestClient) -> None:
     assert get(client, "/v1/faces/1")["face_id"] == 1
-    with Store(index, writable=True) as store, store.catalog.write() as transaction:
+    with FolderStore(index, writable=True) as store, store.catalog.write() as transaction:
         transaction.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
         transaction.exec_driver_sql("ALTER TABLE face RENAME TO face_of_the_future")
     problem = get(client, "/v1/faces/1", 503)
@@ -620,7 +620,7 @@ def test_many_ask_at_once_while_faces_come_in(
         thread.start()
     for number in range(12):
         (photos / f"new{number}.png").write_bytes(fake_photo([(20 + 16 * number, 120, 200)]))
-        with Store(index, writable=True) as store:
+        with FolderStore(index, writable=True) as store:
             ingest(store, photos)
     done.set()
     for thread in threads:

@@ -22,7 +22,7 @@ from facesim_index.errors import (
 from facesim_index.records import EngineIdentity
 from facesim_index.store.catalog.schema import EngineRow, IndexState
 from facesim_index.store.catalog.transaction import Transaction, now
-from facesim_index.store.snapshot_list import LIST_NAME, advice
+from facesim_index.store.folder.snapshot_list import LIST_NAME, advice
 from facesim_index.store.sqlite import row_checks
 from facesim_index.utils.files import sync_folder
 from facesim_index.utils.permissions import make_file

@@ -19,8 +19,8 @@ from facesim_index.metrics.curves import Reliability
 from facesim_index.metrics.verification import BoolArray
 from facesim_index.records import Float64Array, Int64Array
 from facesim_index.store.catalog import people_rows
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
+from facesim_index.store.folder.store import FolderStore
+from facesim_index.store.folder.view import FolderView
 from facesim_index.web.guard.problems import ProblemError
 
 LEAST_PAIRS = 20
@@ -91,7 +91,7 @@ class CalibrationPages:
         self._lock = threading.Lock()  # of what is kept, and of matplotlib's settings
         self._kept: tuple[str, CalibrationPage] | None = None
 
-    def page(self, store: Store) -> CalibrationPage:
+    def page(self, store: FolderStore) -> CalibrationPage:
         """Return how well the calibration fits.
 
         Raises
@@ -123,7 +123,7 @@ class CalibrationPages:
 
 
 def _confirmed_pairs(
-    view: View, calibration: Calibration, face_ids: Int64Array, person_ids: Int64Array
+    view: FolderView, calibration: Calibration, face_ids: Int64Array, person_ids: Int64Array
 ) -> ConfirmedPairs | None:
     if len(face_ids) < 2:
         return None

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facesim_index.errors import IndexDamagedError, IndexVersionError, StorageError
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.sqlite.connection import CATALOG_NAME, SCHEMA_REVISION
-from facesim_index.store.store import Store
 
 _FileId = tuple[int, int]
 
 
 @dataclass(slots=True, eq=False)
 class _Handle:
-    store: Store
+    store: FolderStore
     file: _FileId
     users: int = 0
 
@@ -38,7 +38,7 @@ class OpenIndex:
         self._handle: _Handle | None = None
 
     @contextlib.contextmanager
-    def store(self) -> Iterator[Store]:
+    def store(self) -> Iterator[FolderStore]:
         """Give the index as it is there now for the length of the block.
 
         Raises
@@ -69,7 +69,7 @@ class OpenIndex:
                 self._retire()
             if self._handle is None:
                 # The file that was there before: if another has come since, the next one sees it.
-                self._handle = _Handle(Store(self.folder), file or (0, 0))
+                self._handle = _Handle(FolderStore(self.folder), file or (0, 0))
             self._handle.users += 1
             return self._handle
 
@@ -93,7 +93,7 @@ def _file_id(folder: Path) -> _FileId | None:
     return found.st_dev, found.st_ino
 
 
-def _refuse_newer(store: Store, error: Exception) -> None:
+def _refuse_newer(store: FolderStore, error: Exception) -> None:
     """Tell of a catalog that a newer facesim has upgraded: it looks damaged to us."""
     with contextlib.suppress(IndexDamagedError, StorageError):
         revision = store.catalog.schema_revision()

@@ -21,9 +21,9 @@ from facesim_index.search.queries import QueryOptions
 from facesim_index.store.catalog import browsing, face_rows, index_state, people_rows, picture_rows
 from facesim_index.store.catalog.people_rows import PersonRow
 from facesim_index.store.catalog.transaction import Transaction
-from facesim_index.store.lock import is_held
+from facesim_index.store.folder.lock import is_held
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.segments.search import one_thread
-from facesim_index.store.store import Store
 from facesim_index.upkeep.status import index_status
 from facesim_index.utils.threads import usable_cores
 from facesim_index.web.guard.limits import Limits
@@ -400,13 +400,13 @@ class Service:
             yield transaction
 
     @contextlib.contextmanager
-    def _searching(self) -> Iterator[Store]:
+    def _searching(self) -> Iterator[FolderStore]:
         """Give the store to as many threads as there are cores: more would only wait inside."""
         with self._turns.turn(), self._index.store() as store, one_thread():
             yield store
 
     @contextlib.contextmanager
-    def _studying(self) -> Iterator[Store]:
+    def _studying(self) -> Iterator[FolderStore]:
         """Give the store for what looks at every face: one at a time, beside the searches."""
         with self._studies, self._index.store() as store:
             yield store

@@ -21,15 +21,15 @@ from facesim_index.errors import IndexDamagedError, StorageError
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import index_state, people_rows, writing
 from facesim_index.store.catalog.transaction import Transaction
-from facesim_index.store.layout import SEGMENTS_NAME
-from facesim_index.store.lock import WriterLock
-from facesim_index.store.snapshot_list import advice
+from facesim_index.store.folder.layout import SEGMENTS_NAME
+from facesim_index.store.folder.lock import WriterLock
+from facesim_index.store.folder.snapshot_list import advice
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.sqlite import counters, row_checks
 from facesim_index.store.sqlite.connection import CATALOG_NAME, Catalog, needs_upgrade
 from facesim_index.store.sqlite.row_checks import WrongRow
 from facesim_index.store.sqlite.row_repair import mend_rows
 from facesim_index.store.sqlite.wal import aside_path, check_log, log_path, shared_path
-from facesim_index.store.store import Store
 from facesim_index.utils.files import sync_folder
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ def mend_engine(folder: Path) -> None:
         lock.release()
 
 
-def rebuild_indexes(store: Store) -> None:
+def rebuild_indexes(store: FolderStore) -> None:
     """Make the catalog's own indexes anew, where they are what does not fit.
 
     Raises
@@ -139,12 +139,12 @@ def rebuild_indexes(store: Store) -> None:
         raise _beyond_mending(store, still[0])
 
 
-def mend_catalog_rows(store: Store) -> MendedRows:
+def mend_catalog_rows(store: FolderStore) -> MendedRows:
     """Put back, make anew or take out every row that is not as it was written.
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
         Writable.
 
     Raises
@@ -173,7 +173,7 @@ def mend_catalog_rows(store: Store) -> MendedRows:
     return MendedRows(len(mended), tuple(taken_out), tuple(sorted(set(lost_paths))))
 
 
-def _beyond_mending(store: Store, why: str) -> IndexDamagedError:
+def _beyond_mending(store: FolderStore, why: str) -> IndexDamagedError:
     return IndexDamagedError(
         f"the catalog of {store.folder} is damaged and cannot be mended from the pictures ({why}); "
         f"{advice(store.folder)}"
@@ -183,7 +183,7 @@ def _beyond_mending(store: Store, why: str) -> IndexDamagedError:
 _ORDER = {"face": 1, "image": 2, "file": 3, "folder": 4}
 
 
-def _take_out(store: Store, transaction: Transaction, wrong: WrongRow) -> list[str]:
+def _take_out(store: FolderStore, transaction: Transaction, wrong: WrongRow) -> list[str]:
     """Take a row out that cannot be mended; return the paths of the pictures concerned."""
     if wrong.table in ("engine", "alembic_version"):
         raise IndexDamagedError(f"{wrong}, and cannot be mended; {advice(store.folder)}")
@@ -256,7 +256,7 @@ def _paths(transaction: Transaction, file_ids: Sequence[int]) -> list[str]:
     return paths
 
 
-def _count_anew(store: Store, transaction: Transaction) -> None:
+def _count_anew(store: FolderStore, transaction: Transaction) -> None:
     """Let the counters be past everything that exists."""
     state = index_state.state(transaction)
     ids = [

@@ -8,11 +8,11 @@ import numpy as np
 from facesim_index.errors import IndexDamagedError
 from facesim_index.records import Int64Array
 from facesim_index.store.catalog import face_rows, index_state
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.records import SegmentInfo
 from facesim_index.store.segments.coarse import coarse_path, read_coarse, wants_coarse
 from facesim_index.store.segments.segment import Segment, file_sha256
 from facesim_index.store.sqlite import counters, row_checks
-from facesim_index.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,12 @@ class Verdict:
     stray_faces: Int64Array
 
 
-def verify(store: Store) -> Verdict:
+def verify(store: FolderStore) -> Verdict:
     """Compare every file and row of an index with what the catalog recorded.
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
 
     Returns
     -------
@@ -94,7 +94,7 @@ def verify(store: Store) -> Verdict:
     return Verdict(tuple(problems), tuple(damaged), without, stray)
 
 
-def _check_catalog(store: Store) -> Iterator[Problem]:
+def _check_catalog(store: FolderStore) -> Iterator[Problem]:
     """Yield what is wrong with the catalog: with its structure, or with what a row holds."""
     try:
         messages = store.catalog.check_integrity()
@@ -108,7 +108,7 @@ def _check_catalog(store: Store) -> Iterator[Problem]:
         yield Problem("catalog", str(error))
 
 
-def _check_segment(store: Store, info: SegmentInfo) -> Int64Array:
+def _check_segment(store: FolderStore, info: SegmentInfo) -> Int64Array:
     """Return a segment's ids when the file is exactly what was written."""
     path = store.segment_path(info)
     try:
@@ -127,7 +127,7 @@ def _check_segment(store: Store, info: SegmentInfo) -> Int64Array:
     return segment.face_ids
 
 
-def _check_coarse(store: Store, info: SegmentInfo) -> Iterator[Problem]:
+def _check_coarse(store: FolderStore, info: SegmentInfo) -> Iterator[Problem]:
     """Yield what is wrong with the coarse codes of a sound segment."""
     path = store.segment_path(info)
     if wants_coarse(info.n_rows, store.identity.dimension):

@@ -40,31 +40,31 @@ from facesim_index.records import (
 )
 from facesim_index.store.catalog import audit_log, index_state, picture_rows, writing
 from facesim_index.store.catalog.transaction import Transaction
-from facesim_index.store.compaction import compaction_groups, mergeable_tail
-from facesim_index.store.creation import (
+from facesim_index.store.folder.compaction import compaction_groups, mergeable_tail
+from facesim_index.store.folder.creation import (
     create_index,
     refuse_headless,
     require_whole_log,
     upgrade_index,
 )
-from facesim_index.store.layout import OURS, SEGMENTS_NAME
-from facesim_index.store.lock import WriterLock
+from facesim_index.store.folder.erasure import erase, finish_erasing
+from facesim_index.store.folder.layout import OURS, SEGMENTS_NAME
+from facesim_index.store.folder.lock import WriterLock
+from facesim_index.store.folder.snapshot_list import advice
+from facesim_index.store.folder.view import FolderView
 from facesim_index.store.records import Batch, Change, SegmentId, SegmentInfo
 from facesim_index.store.segments.coarse import coarse_path, read_coarse, wants_coarse, write_coarse
 from facesim_index.store.segments.segment import Segment
 from facesim_index.store.segments.writer import check_embeddings, merged_rows, write_segment
-from facesim_index.store.snapshot_list import advice
 from facesim_index.store.sqlite import row_checks
 from facesim_index.store.sqlite.connection import CATALOG_NAME, needs_upgrade, open_catalog
 from facesim_index.store.sqlite.wal import aside_path
-from facesim_index.store.view import View
-from facesim_index.upkeep.erasure import erase, finish_erasing
 from facesim_index.utils.permissions import close_to_others, make_folder
 
 logger = logging.getLogger(__name__)
 
 
-class Store:
+class FolderStore:
     """One open index.
 
     Parameters
@@ -189,7 +189,7 @@ class Store:
         self.close()
 
     @contextlib.contextmanager
-    def view(self, *, partial: bool = False) -> Iterator[View]:
+    def view(self, *, partial: bool = False) -> Iterator[FolderView]:
         """Hold the index as it is at this moment for the length of the block.
 
         Parameters
@@ -216,17 +216,19 @@ class Store:
                     # A writer may have merged it away between our two looks: look again.
                     before = generation
                     continue
-                yield View(transaction, generation, segments, left_out=left_out, partial=partial)
+                yield FolderView(
+                    transaction, generation, segments, left_out=left_out, partial=partial
+                )
                 return
 
-    def calibration(self, view: View | None = None) -> Calibration | None:
+    def calibration(self, view: FolderView | None = None) -> Calibration | None:
         """Return the calibration that this index's degrees are made with.
 
         The one chosen for the index, else the one shipped for its engine, else None.
 
         Parameters
         ----------
-        view : View, optional
+        view : FolderView, optional
             Of this store; the calibration is that of its moment, and no second transaction is
             needed.
         """

@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING
 
 from facesim_index.errors import IndexDamagedError, StorageError
 from facesim_index.store.catalog import audit_log
-from facesim_index.store.snapshot_list import known_snapshots
+from facesim_index.store.folder.snapshot_list import known_snapshots
 
 if TYPE_CHECKING:
-    from facesim_index.store.store import Store
+    from facesim_index.store.folder.store import FolderStore
 
 logger = logging.getLogger(__name__)
 
 
-def erase(store: "Store") -> None:
+def erase(store: "FolderStore") -> None:
     """Leave no trace of what was removed from an index.
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
         Writable.
 
     Raises
@@ -59,12 +59,12 @@ def erase(store: "Store") -> None:
     _empty_log(store)
 
 
-def finish_erasing(store: "Store") -> None:
+def finish_erasing(store: "FolderStore") -> None:
     """Finish what an interrupted secure forget left, if there is such a thing.
 
     Parameters
     ----------
-    store : Store
+    store : FolderStore
         Writable.
     """
     with store.catalog.read() as transaction:
@@ -79,7 +79,7 @@ def finish_erasing(store: "Store") -> None:
         logger.warning("erased what an interrupted `facesim forget --secure` had left")
 
 
-def _empty_log(store: "Store") -> None:
+def _empty_log(store: "FolderStore") -> None:
     if not store.catalog.empty_log():
         raise StorageError(
             f"a reader still uses {store.folder} as it was: what was forgotten is out of every "

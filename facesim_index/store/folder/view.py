@@ -15,7 +15,7 @@ from facesim_index.store.segments.segment import Segment, gather
 logger = logging.getLogger(__name__)
 
 
-class View:
+class FolderView:
     """The index at one moment: catalog rows and the segments that belong to them.
 
     Attributes
