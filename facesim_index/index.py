@@ -46,9 +46,8 @@ from facesim_index.search.queries import QueryOptions
 from facesim_index.store.catalog import audit_log, face_rows, picture_rows
 from facesim_index.store.catalog.audit_log import AuditLine
 from facesim_index.store.folder import checking
-from facesim_index.store.folder.checking import Verdict
 from facesim_index.store.folder.store import FolderStore
-from facesim_index.store.records import FailedFile
+from facesim_index.store.records import FailedFile, Verdict
 from facesim_index.upkeep import forgetting, repairs
 from facesim_index.upkeep.repairs import Repair
 from facesim_index.upkeep.snapshots import Snapshot, restore_snapshot, take_snapshot

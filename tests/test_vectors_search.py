@@ -15,11 +15,10 @@ from facesim_index.errors import DamagedSegmentError, IndexDamagedError, Storage
 from facesim_index.records import FaceId, Float32Array, Int64Array
 from facesim_index.store.folder.checking import verify
 from facesim_index.store.folder.store import FolderStore
-from facesim_index.store.records import SegmentId
+from facesim_index.store.records import Neighbours, SegmentId
 from facesim_index.store.segments import coarse
 from facesim_index.store.segments import search as vectors_search
 from facesim_index.store.segments.coarse import CoarseCodes, coarse_path, read_coarse, write_coarse
-from facesim_index.store.segments.neighbours import Neighbours
 from facesim_index.store.segments.search import search_segments
 from facesim_index.store.segments.segment import Segment
 from facesim_index.store.segments.writer import write_segment

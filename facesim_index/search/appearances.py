@@ -26,7 +26,8 @@ from facesim_index.search.queries import face_scores, matches_of
 from facesim_index.store.catalog import face_rows, picture_rows
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.folder.view import FolderView
-from facesim_index.store.segments.neighbours import Neighbours, exact_cosines
+from facesim_index.store.records import Neighbours
+from facesim_index.store.segments.neighbours import exact_cosines
 
 _FACES_AT_ONCE = 1 << 14
 

@@ -25,7 +25,7 @@ from facesim_index.search.one_picture import check_face, read_faces, require_fac
 from facesim_index.store.catalog import face_rows, picture_rows
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.folder.view import FolderView
-from facesim_index.store.segments.neighbours import Neighbours
+from facesim_index.store.records import Neighbours
 
 CANDIDATES_PER_MATCH = 10
 MIN_CANDIDATES = 200

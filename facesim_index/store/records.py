@@ -9,7 +9,9 @@ from facesim_index.records import (
     Failure,
     FailureCode,
     FileStamp,
+    Float64Array,
     ImageStatus,
+    Int64Array,
     PictureReading,
 )
 
@@ -117,3 +119,55 @@ class Change:
 
     faces_added: int
     faces_removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The faces nearest to one query, most similar first, ties by face id.
+
+    Attributes
+    ----------
+    face_ids : ndarray of shape (n,), int64
+    cosines : ndarray of shape (n,), float64
+        Exact for the stored embedding, in [-1, 1].
+    """
+
+    face_ids: Int64Array
+    cosines: Float64Array
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as the catalog recorded it.
+
+    Attributes
+    ----------
+    what : str
+        File, table or face ids concerned.
+    message : str
+    """
+
+    what: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `verify` found.
+
+    Attributes
+    ----------
+    problems : tuple of Problem
+        Empty when the index is whole.
+    damaged : tuple of SegmentInfo
+        Segments whose embeddings cannot be trusted.
+    faces_without_embedding : ndarray of int64
+        Living faces whose embedding is lost, ascending.
+    stray_faces : ndarray of int64
+        Ids in sound segments that are neither living nor removed, ascending.
+    """
+
+    problems: tuple[Problem, ...]
+    damaged: tuple[SegmentInfo, ...]
+    faces_without_embedding: Int64Array
+    stray_faces: Int64Array

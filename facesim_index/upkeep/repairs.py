@@ -26,10 +26,10 @@ from facesim_index.records import (
     PictureReading,
 )
 from facesim_index.store.catalog import face_rows, index_state, picture_rows, writing
-from facesim_index.store.folder.checking import Verdict, verify
+from facesim_index.store.folder.checking import verify
 from facesim_index.store.folder.mending import MendedRows, mend_catalog_rows, rebuild_indexes
 from facesim_index.store.folder.store import FolderStore
-from facesim_index.store.records import SegmentId
+from facesim_index.store.records import SegmentId, Verdict
 from facesim_index.store.segments.writer import check_embeddings
 
 SAME_FACE_IOU = 0.9  # a face found again by the same engine is where it was

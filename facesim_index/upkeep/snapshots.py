@@ -25,14 +25,14 @@ from facesim_index.store.catalog.transaction import now
 from facesim_index.store.folder.checking import verify
 from facesim_index.store.folder.layout import SEGMENTS_NAME
 from facesim_index.store.folder.lock import HOLDER_NAME, LOCK_NAME, WriterLock
-from facesim_index.store.folder.snapshot_list import (
+from facesim_index.store.folder.store import FolderStore
+from facesim_index.store.segments.coarse import coarse_path
+from facesim_index.store.snapshot_list import (
     LIST_NAME,
     MANIFEST_NAME,
     KnownSnapshot,
     remember_snapshot,
 )
-from facesim_index.store.folder.store import FolderStore
-from facesim_index.store.segments.coarse import coarse_path
 from facesim_index.store.sqlite.connection import CATALOG_NAME
 from facesim_index.store.sqlite.wal import log_path, shared_path
 from facesim_index.utils.files import atomic_output, sync_folder

@@ -1,7 +1,6 @@
 """Verify: find every damage of an index."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,47 +8,10 @@ from facesim_index.errors import IndexDamagedError
 from facesim_index.records import Int64Array
 from facesim_index.store.catalog import face_rows, index_state
 from facesim_index.store.folder.store import FolderStore
-from facesim_index.store.records import SegmentInfo
+from facesim_index.store.records import Problem, SegmentInfo, Verdict
 from facesim_index.store.segments.coarse import coarse_path, read_coarse, wants_coarse
 from facesim_index.store.segments.segment import Segment, file_sha256
 from facesim_index.store.sqlite import counters, row_checks
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that is not as the catalog recorded it.
-
-    Attributes
-    ----------
-    what : str
-        File, table or face ids concerned.
-    message : str
-    """
-
-    what: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What `verify` found.
-
-    Attributes
-    ----------
-    problems : tuple of Problem
-        Empty when the index is whole.
-    damaged : tuple of SegmentInfo
-        Segments whose embeddings cannot be trusted.
-    faces_without_embedding : ndarray of int64
-        Living faces whose embedding is lost, ascending.
-    stray_faces : ndarray of int64
-        Ids in sound segments that are neither living nor removed, ascending.
-    """
-
-    problems: tuple[Problem, ...]
-    damaged: tuple[SegmentInfo, ...]
-    faces_without_embedding: Int64Array
-    stray_faces: Int64Array
 
 
 def verify(store: FolderStore) -> Verdict:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from facesim_index.errors import IndexDamagedError, StorageError
 from facesim_index.store.catalog import audit_log
-from facesim_index.store.folder.snapshot_list import known_snapshots
+from facesim_index.store.snapshot_list import known_snapshots
 
 if TYPE_CHECKING:
     from facesim_index.store.folder.store import FolderStore

@@ -1,7 +1,7 @@
 """What lies in the folder of an index."""
 
 from facesim_index.store.folder.lock import HOLDER_NAME, LOCK_NAME
-from facesim_index.store.folder.snapshot_list import LIST_NAME, MANIFEST_NAME
+from facesim_index.store.snapshot_list import LIST_NAME, MANIFEST_NAME
 from facesim_index.store.sqlite.connection import CATALOG_NAME
 
 SEGMENTS_NAME = "segments"

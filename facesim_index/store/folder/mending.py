@@ -23,8 +23,8 @@ from facesim_index.store.catalog import index_state, people_rows, writing
 from facesim_index.store.catalog.transaction import Transaction
 from facesim_index.store.folder.layout import SEGMENTS_NAME
 from facesim_index.store.folder.lock import WriterLock
-from facesim_index.store.folder.snapshot_list import advice
 from facesim_index.store.folder.store import FolderStore
+from facesim_index.store.snapshot_list import advice
 from facesim_index.store.sqlite import counters, row_checks
 from facesim_index.store.sqlite.connection import CATALOG_NAME, Catalog, needs_upgrade
 from facesim_index.store.sqlite.row_checks import WrongRow

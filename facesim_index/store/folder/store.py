@@ -50,12 +50,12 @@ from facesim_index.store.folder.creation import (
 from facesim_index.store.folder.erasure import erase, finish_erasing
 from facesim_index.store.folder.layout import OURS, SEGMENTS_NAME
 from facesim_index.store.folder.lock import WriterLock
-from facesim_index.store.folder.snapshot_list import advice
 from facesim_index.store.folder.view import FolderView
 from facesim_index.store.records import Batch, Change, SegmentId, SegmentInfo
 from facesim_index.store.segments.coarse import coarse_path, read_coarse, wants_coarse, write_coarse
 from facesim_index.store.segments.segment import Segment
 from facesim_index.store.segments.writer import check_embeddings, merged_rows, write_segment
+from facesim_index.store.snapshot_list import advice
 from facesim_index.store.sqlite import row_checks
 from facesim_index.store.sqlite.connection import CATALOG_NAME, needs_upgrade, open_catalog
 from facesim_index.store.sqlite.wal import aside_path

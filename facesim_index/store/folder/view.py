@@ -8,7 +8,7 @@ from facesim_index.errors import DamagedSegmentError
 from facesim_index.records import Float32Array, Int64Array
 from facesim_index.store.catalog import face_rows, index_state
 from facesim_index.store.catalog.transaction import Transaction
-from facesim_index.store.segments.neighbours import Neighbours
+from facesim_index.store.records import Neighbours
 from facesim_index.store.segments.search import search_segments
 from facesim_index.store.segments.segment import Segment, gather
 
