@@ -109,7 +109,7 @@ def old_index(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """An index of an older schema, by default 0001, with two faces, one of them removed."""
     with new_store(tmp_path / "i") as store:
         commit_pictures(store, {"/p/a.jpg": picture("a", unit_vectors(2, 7))})
-        store.remove_faces([FaceId(1)])
+        store.remove([], face_ids=[FaceId(1)])
     old_schema(tmp_path / "i", getattr(request, "param", "0001"))
     return tmp_path / "i"
 

@@ -12,10 +12,10 @@ from facesim_index.cli.calibrate import calibrate
 from facesim_index.cli.main import FacesimGroup
 from facesim_index.cli.query import compare
 from facesim_index.cli.state import State
-from facesim_index.degrees.kept_calibrations import named
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.store.folder.store import FolderStore
 from tests import builders
+from tests.asking import calibration_of, named
 from tests.builders import FAKE
 from tests.pictures import Colour, fake_photo
 
@@ -106,7 +106,7 @@ def test_a_folder_of_people_is_fitted_shown_stored_and_used(
     assert "people: stored, and used from now on" in result.stdout
     assert listed(index) == [("people", True)]
     with FolderStore(index) as store:
-        calibration = store.calibration()
+        calibration = calibration_of(store)
     assert calibration is not None
     assert calibration.evidence.n_people == N_PEOPLE
 

@@ -13,7 +13,6 @@ from facesim_index.calibration.degree import calibrated_degree
 from facesim_index.calibration.document import from_json, to_json
 from facesim_index.calibration.heads import COSINE, LEARNED, Head
 from facesim_index.calibration.record import Calibration, Evidence
-from facesim_index.degrees import kept_calibrations
 from facesim_index.degrees.calibration_check import check_index
 from facesim_index.degrees.gallery import BINS, estimate_gallery_prior, gallery_prior, sample_scores
 from facesim_index.degrees.impostors import across_pairs, same_image_pairs
@@ -30,8 +29,10 @@ from facesim_index.labels.sources import face_pairs_data
 from facesim_index.records import FaceId, Float32Array, Float64Array, Int64Array
 from facesim_index.search import one_picture, queries
 from facesim_index.search.comparison import compare_pictures
-from facesim_index.search.queries import QueryOptions, query_face, query_picture
+from facesim_index.search.queries import QueryOptions
 from facesim_index.store.folder.store import FolderStore
+from tests import asking
+from tests.asking import calibration_of, query_face, query_picture
 from tests.builders import FAKE, commit_pictures, ingest, new_store, picture, unit_vectors
 from tests.pictures import fake_photo
 from tests.test_heads import a_head
@@ -102,7 +103,7 @@ def by_pairs(store: FolderStore, head: Head) -> tuple[list[int], Float64Array]:
 
 
 def in_force(monkeypatch: pytest.MonkeyPatch, calibration: Calibration) -> None:
-    monkeypatch.setattr(FolderStore, "calibration", lambda *_: calibration)
+    monkeypatch.setattr("facesim_index.degrees.in_force.shipped_calibration", lambda _: calibration)
 
 
 @every_head
@@ -291,8 +292,8 @@ def test_a_stored_prior_is_not_that_of_another_head(
 ) -> None:
     one, other = (curve_of(a_head("product", dimension=512, seed=seed)) for seed in (1, 2))
     with store.view() as view:
-        assert gallery_prior(store, view, one) == estimate_gallery_prior(view, one)
-        assert gallery_prior(store, view, other) == estimate_gallery_prior(view, other)
+        assert gallery_prior(view, one) == estimate_gallery_prior(view, one)
+        assert gallery_prior(view, other) == estimate_gallery_prior(view, other)
 
 
 @every_head
@@ -362,13 +363,13 @@ def test_calibrations_are_kept_handed_on_and_chosen_with_their_head(
     with new_store(tmp_path / "i"):
         pass
     calibration = curve_of(head)
-    kept_calibrations.keep(tmp_path / "i", calibration, use=True)
+    asking.keep(tmp_path / "i", calibration, use=True)
     with FolderStore(tmp_path / "i") as store:
-        assert store.calibration() == calibration
-        assert from_json(to_json(kept_calibrations.named(store, "own"))) == calibration
-        [entry] = kept_calibrations.listed(store)
+        assert calibration_of(store) == calibration
+        assert from_json(to_json(asking.named(store, "own"))) == calibration
+        [entry] = asking.listed(store)
     assert (entry.calibration.head, entry.active) == (head, True)
-    assert kept_calibrations.drop(tmp_path / "i", "own") is None
+    assert asking.drop(tmp_path / "i", "own") is None
 
 
 def test_a_head_for_another_dimension_is_refused_by_the_index(tmp_path: Path) -> None:
@@ -376,6 +377,6 @@ def test_a_head_for_another_dimension_is_refused_by_the_index(tmp_path: Path) ->
         pass
     wrong = curve_of(a_head("product", dimension=8))
     with pytest.raises(CalibrationError, match="8 dimensions, and these have 512"):
-        kept_calibrations.keep(tmp_path / "i", wrong, use=True)
+        asking.keep(tmp_path / "i", wrong, use=True)
     with FolderStore(tmp_path / "i") as store:
-        assert kept_calibrations.listed(store) == ()
+        assert asking.listed(store) == ()

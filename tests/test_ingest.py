@@ -12,11 +12,11 @@ from facesim_index.ingest.targets import IngestOptions, resolve_targets
 from facesim_index.pictures.files import content_hash, hash_file
 from facesim_index.records import Failure, FailureCode, PictureReading
 from facesim_index.store.catalog import face_rows, index_state, picture_rows
-from facesim_index.store.folder.checking import verify
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.records import FailedFile
 from facesim_index.utils.progress import ProgressUpdate
 from facesim_index.workers.pool import ItemFailed
+from tests.asking import verify
 from tests.builders import ingest, new_store, read_here
 from tests.pictures import fake_photo
 

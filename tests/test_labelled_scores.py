@@ -250,7 +250,7 @@ def test_contradicting_faces_are_refused(store: FolderStore, tmp_path: Path) -> 
 def test_a_removed_face_is_unknown(store: FolderStore, tmp_path: Path) -> None:
     store.close()
     with FolderStore(tmp_path / "i", writable=True) as writer:
-        writer.remove_faces([FaceId(2)])
+        writer.remove([], face_ids=[FaceId(2)])
     file = faces_file(tmp_path, "1,2,1")
     with (
         FolderStore(tmp_path / "i") as reader,

@@ -8,11 +8,11 @@ import pytest
 from facesim_index.errors import IndexDamagedError, UsageError
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import face_rows, index_state
-from facesim_index.store.folder.checking import verify
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.sqlite import row_checks
 from facesim_index.upkeep.forgetting import forget
 from facesim_index.upkeep.repairs import repair
+from tests.asking import verify
 from tests.builders import ingest, new_store, read_here
 from tests.pictures import fake_photo
 

@@ -21,22 +21,20 @@ from facesim_index.people.edits import (
     confirm_faces,
     ignore_person,
     keep_faces,
-    list_people,
     merge_people,
     move_faces,
     name_person,
-    person_faces,
     set_people_apart,
     split_person,
     undo,
 )
 from facesim_index.people.evidence import person_degree, person_log10_lr
 from facesim_index.people.grouping import PeopleOptions, PeopleSummary, cluster_people
-from facesim_index.people.review import doubtful_faces, review_people
 from facesim_index.records import FaceId, Float32Array, Float64Array, Int64Array, PictureReading
 from facesim_index.store.catalog import calibration_rows, people_rows
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.upkeep.forgetting import forget
+from tests.asking import doubtful_faces, list_people, person_faces, review_people
 from tests.builders import FAKE, commit_pictures, new_store, picture, unit_vectors
 
 CURVE = Calibration(

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from facesim_index.errors import UsageError
-from facesim_index.people.edits import confirm_faces, ignore_person, list_people, move_faces
-from facesim_index.people.label_folders import folder_labels
+from facesim_index.people.edits import confirm_faces, ignore_person, move_faces
 from facesim_index.people.sidecars import sidecar, stored_region, write_sidecars
-from facesim_index.people.table import COLUMNS, rows
+from facesim_index.people.table import COLUMNS
 from facesim_index.records import Box
 from facesim_index.store.catalog import people_rows
 from facesim_index.store.folder.store import FolderStore
+from tests.asking import folder_labels, list_people, rows
 from tests.builders import ingest, new_store
 from tests.pictures import fake_photo
 

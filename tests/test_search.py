@@ -20,9 +20,10 @@ from facesim_index.errors import (
 from facesim_index.records import FaceId
 from facesim_index.search.answers import QueryAnswer
 from facesim_index.search.comparison import compare_pictures
-from facesim_index.search.queries import QueryOptions, query_face, query_picture
+from facesim_index.search.queries import QueryOptions
 from facesim_index.store.catalog import calibration_rows
 from facesim_index.store.folder.store import FolderStore
+from tests.asking import query_face, query_picture
 from tests.builders import FAKE, ingest, new_store
 from tests.pictures import fake_photo
 
@@ -141,7 +142,7 @@ def test_the_prior_is_the_gallery_s_own_unless_one_is_given(
     calibrate(store)
     answer = ask(store, photos / "couple.png")
     with store.view() as view:
-        estimate = gallery_prior(store, view, CURVE)
+        estimate = gallery_prior(view, CURVE)
     assert (answer.prior, answer.prior_source) == (estimate.share, "gallery")
     assert (answer.prior_low, answer.prior_high) == (estimate.low, estimate.high)
     given = ask(store, photos / "couple.png", prior=0.5)

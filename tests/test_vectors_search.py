@@ -13,7 +13,6 @@ from numpy.testing import assert_array_equal
 
 from facesim_index.errors import DamagedSegmentError, IndexDamagedError, StorageError
 from facesim_index.records import FaceId, Float32Array, Int64Array
-from facesim_index.store.folder.checking import verify
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.records import Neighbours, SegmentId
 from facesim_index.store.segments import coarse
@@ -24,6 +23,7 @@ from facesim_index.store.segments.segment import Segment
 from facesim_index.store.segments.writer import write_segment
 from facesim_index.upkeep.repairs import repair
 from facesim_index.utils.half_precision import widened
+from tests.asking import verify
 from tests.builders import DIMENSION, commit_pictures, new_store, picture, read_here, unit_vectors
 
 NOBODY = np.empty(0, dtype=np.int64)
@@ -324,7 +324,7 @@ def test_compact_makes_codes_and_a_start_keeps_them(tmp_path: Path) -> None:
         assert not verify(store).problems
     with FolderStore(tmp_path / "i", writable=True) as store:
         assert codes in file_names(store)
-        store.remove_faces([FaceId(1)])
+        store.remove([], face_ids=[FaceId(1)])
         store.compact()
         assert len(file_names(store)) == 2
         assert codes not in file_names(store)
@@ -389,7 +389,7 @@ def test_a_full_disk_leaves_an_index_without_codes(
     def refuse(*_: object) -> Path:
         raise StorageError("cannot write it: no space left on device")
 
-    monkeypatch.setattr("facesim_index.store.folder.store.write_coarse", refuse)
+    monkeypatch.setattr("facesim_index.store.folder.segment_folder.write_coarse", refuse)
     store, vectors = big_store(tmp_path / "i")
     with store:
         assert "were not written: cannot write it" in caplog.text

@@ -114,11 +114,16 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """How many faces a commit added and removed."""
+class StoreSize:
+    """How much room an index takes.
 
-    faces_added: int
-    faces_removed: int
+    Attributes
+    ----------
+    embeddings_bytes, catalog_bytes : int
+    """
+
+    embeddings_bytes: int
+    catalog_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,3 +176,22 @@ class Verdict:
     damaged: tuple[SegmentInfo, ...]
     faces_without_embedding: Int64Array
     stray_faces: Int64Array
+
+
+@dataclass(frozen=True, slots=True)
+class MendedRows:
+    """What was done about rows that were not as they were written.
+
+    Attributes
+    ----------
+    n_mended : int
+        Rows that are exactly as they were.
+    taken_out : tuple of str
+        What is not in the index any more, for people.
+    lost_paths : tuple of str
+        Pictures whose rows were taken out; an ingest of them finds them anew.
+    """
+
+    n_mended: int
+    taken_out: tuple[str, ...]
+    lost_paths: tuple[str, ...]

@@ -22,10 +22,9 @@ from urllib.parse import quote
 from facesim_index.errors import IndexDamagedError, IndexNotFoundError, StorageError, UsageError
 from facesim_index.store.catalog import face_rows, index_state
 from facesim_index.store.catalog.transaction import now
-from facesim_index.store.folder.checking import verify
 from facesim_index.store.folder.layout import SEGMENTS_NAME
 from facesim_index.store.folder.lock import HOLDER_NAME, LOCK_NAME, WriterLock
-from facesim_index.store.folder.store import FolderStore
+from facesim_index.store.opening import open_store
 from facesim_index.store.segments.coarse import coarse_path
 from facesim_index.store.snapshot_list import (
     LIST_NAME,
@@ -98,7 +97,7 @@ def take_snapshot(folder: Path, out: Path, *, copy: bool = False) -> Snapshot:
     """
     if out.exists() or out.is_symlink():
         raise UsageError(f"{out} exists; name a folder that does not exist for the snapshot")
-    FolderStore(folder).close()  # an older schema is upgraded, and what is no index is refused
+    open_store(folder).close()  # an older schema is upgraded, and what is no index is refused
     with _new_folder(out) as temporary:
         linked = _copy_index(folder, temporary, copy=copy)
         made = _verified(temporary, linked)
@@ -247,10 +246,10 @@ def _verified(folder: Path, linked: int) -> Snapshot:
     ------
     IndexDamagedError
     """
-    with FolderStore(folder) as store:
+    with open_store(folder) as store:
         problems = [
             problem
-            for problem in verify(store).problems
+            for problem in store.check().problems
             if not problem.what.endswith(".coarse")  # they follow from the segments
         ]
         if problems:
@@ -258,10 +257,10 @@ def _verified(folder: Path, linked: int) -> Snapshot:
                 f"what was to be copied is damaged ({len(problems)} problems; {problems[0].what}: "
                 f"{problems[0].message}); nothing was made"
             )
-        with store.catalog.read() as transaction:
-            generation = index_state.state(transaction).generation
-            faces = face_rows.n_faces(transaction)
-            segments = len(index_state.segments(transaction))
+        with store.read() as rows:
+            generation = index_state.state(rows.transaction).generation
+            faces = face_rows.n_faces(rows.transaction)
+            segments = len(index_state.segments(rows.transaction))
     files = [path for path in folder.rglob("*") if path.is_file()]
     return Snapshot(
         str(folder),

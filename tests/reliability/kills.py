@@ -18,8 +18,8 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before FAISS: a fork must not inherit threads
 
-from facesim_index.store.folder.checking import verify
 from facesim_index.store.folder.store import FolderStore
+from tests.asking import verify
 from tests.reliability.children import done, in_child
 from tests.reliability.fault_points import PROTOCOL, Reached, arm
 from tests.reliability.scenarios import SCENARIOS, Content, content, copy_folder, make_small

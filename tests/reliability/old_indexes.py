@@ -45,7 +45,7 @@ def make(folder: Path, revision: str) -> None:
             },
         )
         commit_pictures(store, {"/other/d.jpg": picture("d", vectors[7:])})
-        store.remove_faces([FaceId(4)])
+        store.remove([], face_ids=[FaceId(4)])
     old_schema(folder, revision)
     for path in folder.iterdir():
         if path.name.startswith("LOCK"):

@@ -10,7 +10,7 @@ import numpy as np
 
 import facesim_index.ingest.run
 from facesim_index.calibration.record import Calibration, Evidence
-from facesim_index.degrees import gallery, kept_calibrations
+from facesim_index.degrees import gallery
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.people import edits
 from facesim_index.people.grouping import PeopleOptions, cluster_people
@@ -20,6 +20,7 @@ from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.segments import coarse
 from facesim_index.store.segments.segment import Segment
 from facesim_index.upkeep import forgetting
+from tests import asking
 from tests.builders import ingest, new_store
 from tests.pictures import fake_photo
 from tests.reliability.old_indexes import old_schema
@@ -67,7 +68,7 @@ def _base(index: Path, photos: Path) -> None:
     make_photos(photos, 27)
     _ingest(index, photos)
     with FolderStore(index, writable=True) as store:
-        store.remove_faces([FaceId(1), FaceId(5)])
+        store.remove([], face_ids=[FaceId(1), FaceId(5)])
 
 
 def _changed(index: Path, photos: Path) -> None:
@@ -79,7 +80,7 @@ def _changed(index: Path, photos: Path) -> None:
 
 def _calibrated(index: Path, photos: Path) -> None:
     _base(index, photos)
-    kept_calibrations.keep(index, CURVE, use=False)
+    asking.keep(index, CURVE, use=False)
 
 
 def _old(index: Path, photos: Path) -> None:
@@ -113,16 +114,16 @@ def _compact(index: Path, photos: Path) -> None:
 
 
 def _calibrate(index: Path, photos: Path) -> None:
-    kept_calibrations.keep(index, CURVE, use=True)
+    asking.keep(index, CURVE, use=True)
 
 
 def _use(index: Path, photos: Path) -> None:
-    kept_calibrations.use(index, CURVE.name)
+    asking.use(index, CURVE.name)
 
 
 def _grouped(index: Path, photos: Path) -> None:
     _base(index, photos)
-    kept_calibrations.keep(index, CURVE, use=True)
+    asking.keep(index, CURVE, use=True)
     _cluster(index, photos)
 
 
@@ -148,13 +149,13 @@ def _cluster(index: Path, photos: Path) -> None:
 
 def _merge(index: Path, photos: Path) -> None:
     with FolderStore(index, writable=True) as store:
-        if {row.person_id for row in edits.list_people(store)} >= {1, 2}:
+        if {row.person_id for row in asking.list_people(store)} >= {1, 2}:
             edits.merge_people(store, [2, 1])
 
 
 def _undo(index: Path, photos: Path) -> None:
     with FolderStore(index, writable=True) as store:
-        if {row.person_id for row in edits.list_people(store)} >= {1, 2}:
+        if {row.person_id for row in asking.list_people(store)} >= {1, 2}:
             return  # a run before took the merge back
         edits.undo(store)
 

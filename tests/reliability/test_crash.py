@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from facesim_index.errors import IndexLockedError
-from facesim_index.store.folder.checking import verify
 from facesim_index.store.folder.compaction import MERGE_FAN
+from facesim_index.store.folder.segment_folder import SegmentFolder
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.segments import coarse
+from tests.asking import verify
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
@@ -43,7 +44,7 @@ def test_merged_segments_have_their_codes_when_the_commit_is_made(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(FolderStore, "drop_files", die)  # what comes first after a merge's commit
+    monkeypatch.setattr(SegmentFolder, "drop_files", die)  # what comes first after a merge's commit
     with new_store(tmp_path / "i") as store:
         for n in range(MERGE_FAN - 1):
             commit_pictures(store, {f"/p/{n}": picture(f"{n}", vectors[2 * n : 2 * n + 2])})

@@ -19,11 +19,10 @@ from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.errors import DamagedSegmentError, IndexDamagedError
 from facesim_index.index import FaceIndex
-from facesim_index.people.edits import confirm_faces, list_people, move_faces, person_faces, undo
+from facesim_index.people.edits import confirm_faces, move_faces, undo
 from facesim_index.people.grouping import PeopleOptions, cluster_people
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import calibration_rows, face_rows, index_state, people_rows
-from facesim_index.store.folder.checking import verify
 from facesim_index.store.folder.mending import mend_log
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.segments.row_checksums import row_sums
@@ -33,6 +32,7 @@ from facesim_index.store.sqlite.row_repair import former_values
 from facesim_index.store.sqlite.wal import check_log
 from facesim_index.upkeep.forgetting import forget
 from facesim_index.upkeep.repairs import repair
+from tests.asking import list_people, person_faces, verify
 from tests.builders import (
     FAKE,
     commit_pictures,
@@ -491,7 +491,7 @@ def test_a_row_of_a_large_segment_is_checked_when_it_is_read(
     vectors = unit_vectors(600, 4)
     with new_store(tmp_path / "i") as store:
         commit_pictures(store, {"/p/a.jpg": picture("a", vectors)})
-        store.write_missing_coarse()
+        store.segments.write_missing_coarse()
         [segment] = (tmp_path / "i" / "segments").glob("*.faiss")
     data = bytearray(segment.read_bytes())
     at = data.find(vectors[41].astype(np.float16).tobytes())

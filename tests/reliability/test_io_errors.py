@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from facesim_index.errors import StorageError
-from facesim_index.store.folder.checking import verify
 from facesim_index.store.folder.store import FolderStore
+from tests.asking import verify
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and mounts")

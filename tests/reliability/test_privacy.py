@@ -45,7 +45,6 @@ from facesim_index.records import (
     PictureReading,
     Quality,
 )
-from facesim_index.search.appearances import find_person
 from facesim_index.store.catalog import (
     audit_log,
     calibration_rows,
@@ -54,13 +53,13 @@ from facesim_index.store.catalog import (
     people_rows,
     writing,
 )
-from facesim_index.store.folder.checking import verify
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.segments.coarse import write_coarse
 from facesim_index.upkeep.forgetting import forget
 from facesim_index.upkeep.repairs import repair
 from facesim_index.upkeep.snapshots import take_snapshot
 from facesim_index.utils.permissions import open_to_others
+from tests.asking import find_person, verify
 from tests.builders import FAKE, commit_pictures, ingest, new_store, unit_vectors
 from tests.pictures import demo_picture, fake_photo, pixels
 
@@ -142,7 +141,7 @@ def test_every_file_is_private_whatever_the_umask(
     with umask(mask), new_store(index) as store:
         ingest(store, photos)
         commit_pictures(store, {"/p/many.jpg": person(0, 12).reading})
-        store.remove_faces([FaceId(1)])
+        store.remove([], face_ids=[FaceId(1)])
         store.compact()
         with FolderStore(index) as reader, reader.view():
             names = modes(index)
@@ -230,7 +229,7 @@ def test_a_disk_that_knows_no_rights_can_hold_an_index(
         commit_pictures(store, {"/p/many.jpg": person(0, 12).reading})
     chmod(tmp_path / "i" / "catalog.sqlite3", 0o777)
     with FolderStore(tmp_path / "i", writable=True) as store:
-        store.remove_faces([FaceId(1)])
+        store.remove([], face_ids=[FaceId(1)])
         store.compact()
         assert not verify(store).problems
     assert "catalog.sqlite3 can be read by others, and the system does not let" in caplog.text
@@ -731,12 +730,13 @@ def test_foreign_files_in_the_index_are_named(
     assert "old copy.sqlite3 is no part of the index" in caplog.text
 
 
+SEGMENT_FOLDER = "facesim_index.store.folder.segment_folder.SegmentFolder"
 CRASHES: dict[str, str] = {
     "after the rows are gone": "facesim_index.store.catalog.audit_log.clear_histories",
     "before a new segment": "facesim_index.store.segments.writer.write_segment",
-    "before old files go": "facesim_index.store.folder.store.FolderStore.drop_files",
+    "before old files go": f"{SEGMENT_FOLDER}.drop_files",
     "before the vacuum": "facesim_index.store.sqlite.connection.Catalog.shrink",
-    "before the new coarse codes": "facesim_index.store.folder.store.FolderStore._write_coarse",
+    "before the new coarse codes": f"{SEGMENT_FOLDER}._write_coarse",
     "before the log is cut": "facesim_index.store.sqlite.connection.Catalog.empty_log",
     "before it is on record": "facesim_index.store.catalog.audit_log.finish",
 }
@@ -744,7 +744,7 @@ CRASHES: dict[str, str] = {
 KILLED = """
 import os, pkgutil, signal, sys
 from pathlib import Path
-import facesim_index.store.folder.store
+from facesim_index.store.folder import segment_folder
 from facesim_index.store.segments import coarse
 coarse.COARSE_MIN_ROWS = 10
 index, path, target = sys.argv[1:]
@@ -752,10 +752,11 @@ def die(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)
 owner, name = target.rsplit(".", 1)
 setattr(pkgutil.resolve_name(owner), name, die)
-if hasattr(facesim_index.store.folder.store, name):
-    setattr(facesim_index.store.folder.store, name, die)
-from facesim_index.upkeep.repairs import forget
-forget(facesim_index.store.folder.store.FolderStore(Path(index), writable=True), [Path(path)], [], secure=True)
+if hasattr(segment_folder, name):
+    setattr(segment_folder, name, die)
+from facesim_index.upkeep.forgetting import forget
+from facesim_index.store.opening import open_store
+forget(open_store(Path(index), writable=True), [Path(path)], [], secure=True)
 """
 
 
@@ -1026,7 +1027,7 @@ def test_every_appearance_is_found_not_only_the_first_few(tmp_path: Path) -> Non
                 who.reading.content_hash, FileStamp(1, 1), who.reading.info, faces, None
             )
             commit_pictures(store, {who.path: reading_})
-        store.remove_faces([FaceId(n) for n in range(1, 50)])
+        store.remove([], face_ids=[FaceId(n) for n in range(1, 50)])
         found = find_person(store, engine, path, min_degree=0.5, prior=0.5)
     stored = near.astype(np.float16).astype(np.float64)
     cosines = stored @ shown.embedding.astype(np.float64)

@@ -25,11 +25,11 @@ from facesim_index.errors import (
 from facesim_index.index import FaceIndex
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import face_rows, index_state
-from facesim_index.store.folder.checking import verify
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.snapshot_list import known_snapshots, newest_snapshot
 from facesim_index.upkeep import snapshots
 from facesim_index.upkeep.snapshots import restore_snapshot, take_snapshot
+from tests.asking import verify
 from tests.builders import FAKE, commit_pictures, new_store, picture, unit_vectors
 
 VECTORS = unit_vectors(60, 9)
@@ -41,7 +41,7 @@ def index(tmp_path: Path) -> Path:
     with new_store(tmp_path / "i") as store:
         for n in range(5):
             commit_pictures(store, {f"/p/{n}.jpg": picture(str(n), VECTORS[6 * n : 6 * n + 6])})
-        store.remove_faces([FaceId(8)])
+        store.remove([], face_ids=[FaceId(8)])
     return tmp_path / "i"
 
 
@@ -69,7 +69,7 @@ def test_restoring_gives_identical_answers(index: Path, tmp_path: Path, copy: bo
         not copy
     ] * 5
     with FolderStore(index, writable=True) as store:
-        store.remove_faces([FaceId(face_id) for face_id in range(1, 20)])
+        store.remove([], face_ids=[FaceId(face_id) for face_id in range(1, 20)])
         store.compact()
         commit_pictures(store, {"/p/new.jpg": picture("new", VECTORS[40:44])})
     changed = answers(index)
@@ -239,7 +239,7 @@ def test_the_old_index_is_put_back_when_the_new_one_cannot_be(
 ) -> None:
     take_snapshot(index, tmp_path / "s")
     with FolderStore(index, writable=True) as store:
-        store.remove_faces([FaceId(1)])
+        store.remove([], face_ids=[FaceId(1)])
     before = answers(index)
 
     def refuse(*_: object) -> None:

@@ -223,7 +223,7 @@ def test_a_catalog_cannot_lead_out_of_the_index(tmp_path: Path) -> None:
         commit_pictures(store, {"/p/a.jpg": picture("a", unit_vectors(2, 1))})
         with store.catalog.write() as transaction:
             transaction.exec_driver_sql("UPDATE segment SET name = '../../precious.faiss'")
-        store.remove_faces([FaceId(1)])
+        store.remove([], face_ids=[FaceId(1)])
         for attempt in (store.compact, lambda: store.view().__enter__()):
             with pytest.raises(IndexDamagedError, match="would lie outside"):
                 attempt()

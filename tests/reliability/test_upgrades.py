@@ -15,13 +15,13 @@ from sqlalchemy import Engine, event
 
 from facesim_index.engine.base import EngineSettings
 from facesim_index.index import FaceIndex
-from facesim_index.people.edits import confirm_faces, list_people, undo
+from facesim_index.people.edits import confirm_faces, undo
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import face_rows
-from facesim_index.store.folder.checking import verify
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.sqlite.connection import SCHEMA_REVISION, needs_upgrade, upgrade_catalog
 from facesim_index.upkeep.forgetting import forget
+from tests.asking import list_people, verify
 from tests.builders import commit_pictures, picture, unit_vectors
 from tests.reliability.old_indexes import ASKED, EXPECTED_NAME, FOLDER, RELEASED, make
 

@@ -1,13 +1,18 @@
 """What lies in the folder of an index."""
 
+from pathlib import Path
+
 from facesim_index.store.folder.lock import HOLDER_NAME, LOCK_NAME
 from facesim_index.store.snapshot_list import LIST_NAME, MANIFEST_NAME
 from facesim_index.store.sqlite.connection import CATALOG_NAME
 
 SEGMENTS_NAME = "segments"
-
-
 OURS = (
     *(CATALOG_NAME, f"{CATALOG_NAME}-wal", f"{CATALOG_NAME}-wal.damaged", f"{CATALOG_NAME}-shm"),
     *(SEGMENTS_NAME, LOCK_NAME, HOLDER_NAME, LIST_NAME, MANIFEST_NAME),
 )
+
+
+def foreign_files(folder: Path) -> list[Path]:
+    """Return what is in the folder of an index and is none of its files."""
+    return sorted(set(folder.iterdir()) - {folder / name for name in OURS})
