@@ -5,7 +5,7 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from facesim_index.config import default_index
 from facesim_index.degrees.gallery import refresh_gallery_prior
@@ -23,17 +23,12 @@ from facesim_index.records import (
     Numerics,
 )
 from facesim_index.session.calibration_book import CalibrationBook
-from facesim_index.session.people_book import PeopleBook
-from facesim_index.store.opening import open_or_create_store, open_store
-from facesim_index.utils.progress import Progress, ignore
-
-if TYPE_CHECKING:
-    pass
-
-
 from facesim_index.session.exports import ExportMethods
+from facesim_index.session.people_book import PeopleBook
 from facesim_index.session.queries import QueryMethods
 from facesim_index.session.upkeep import UpkeepMethods
+from facesim_index.store.opening import open_or_create_store, open_store
+from facesim_index.utils.progress import Progress, ignore
 
 
 class FaceIndex(QueryMethods, ExportMethods, UpkeepMethods):

@@ -1,7 +1,6 @@
 """Ask an index: by a picture, by a face, by a person."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from facesim_index.calibration.record import Calibration
 from facesim_index.degrees.in_force import calibration_in_force
@@ -23,10 +22,6 @@ from facesim_index.search.appearances import (
 from facesim_index.search.one_picture import read_faces
 from facesim_index.search.person import query_person
 from facesim_index.search.queries import QueryOptions, query_face, query_reading
-
-if TYPE_CHECKING:
-    pass
-
 from facesim_index.session.session import IndexSession
 
 

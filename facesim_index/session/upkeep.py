@@ -4,7 +4,6 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from facesim_index.config import default_index
 from facesim_index.degrees.gallery import refresh_gallery_prior
@@ -15,18 +14,14 @@ from facesim_index.records import (
     AnyPath,
     FaceId,
 )
+from facesim_index.session.session import IndexSession
 from facesim_index.store.catalog import audit_log, picture_rows
 from facesim_index.store.catalog.audit_log import AuditLine
-from facesim_index.store.records import FailedFile, Verdict
+from facesim_index.store.opening import restore_snapshot, take_snapshot
+from facesim_index.store.records import FailedFile, Snapshot, Verdict
 from facesim_index.upkeep import forgetting, repairs
 from facesim_index.upkeep.repairs import Repair
-from facesim_index.upkeep.snapshots import Snapshot, restore_snapshot, take_snapshot
 from facesim_index.upkeep.status import IndexStatus, index_status
-
-if TYPE_CHECKING:
-    pass
-
-from facesim_index.session.session import IndexSession
 
 
 class UpkeepMethods(IndexSession):

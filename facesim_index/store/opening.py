@@ -3,12 +3,13 @@
 import os
 from pathlib import Path
 
+from facesim_index.config import CATALOG_NAME
 from facesim_index.records import EngineIdentity
-from facesim_index.store.folder import mending
+from facesim_index.store.folder import mending, snapshots
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.protocols import IndexStore
+from facesim_index.store.records import Snapshot
 from facesim_index.store.segments.search import one_thread as one_thread  # of searches
-from facesim_index.store.sqlite.connection import CATALOG_NAME
 
 
 def open_store(address: Path, *, writable: bool = False) -> IndexStore:
@@ -57,6 +58,56 @@ def open_or_create_store(address: Path, identity: EngineIdentity, model: str) ->
     IndexVersionError, IndexDamagedError, IndexLockedError, StorageError
     """
     return FolderStore.open_or_create(address, identity, model)
+
+
+def take_snapshot(address: Path, out: Path, *, copy: bool = False) -> Snapshot:
+    """Keep an index as it is at this moment in a folder of its own, while others write.
+
+    Parameters
+    ----------
+    address : Path
+        The folder of the index.
+    out : Path
+        Must not exist; its parent must.
+    copy : bool, default=False
+        Copy the embeddings even where they could be shared with the index.
+
+    Returns
+    -------
+    Snapshot
+
+    Raises
+    ------
+    UsageError, IndexNotFoundError, IndexDamagedError, StorageError
+    """
+    return snapshots.take_snapshot(address, out, copy=copy)
+
+
+def restore_snapshot(
+    snapshot: Path, address: Path, *, force: bool = False, copy: bool = False
+) -> Snapshot:
+    """Make an index of a snapshot, which stays as it is.
+
+    Parameters
+    ----------
+    snapshot : Path
+    address : Path
+        The folder where the index shall be.
+    force : bool, default=False
+        Let it take the place of an index that is there.
+    copy : bool, default=False
+        As for `take_snapshot`.
+
+    Returns
+    -------
+    Snapshot
+        As it is in place now.
+
+    Raises
+    ------
+    UsageError, IndexNotFoundError, IndexLockedError, IndexDamagedError, StorageError
+    """
+    return snapshots.restore_snapshot(snapshot, address, force=force, copy=copy)
 
 
 def mend_to_open(address: Path) -> str | None:

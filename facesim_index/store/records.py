@@ -195,3 +195,31 @@ class MendedRows:
     n_mended: int
     taken_out: tuple[str, ...]
     lost_paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot that was made, or put back.
+
+    Attributes
+    ----------
+    path : str
+        Where it is, absolute.
+    created_at : str
+        When it was taken, ISO 8601, UTC.
+    generation : int
+        Of the index at that moment.
+    faces : int
+    segments : int
+    linked : int
+        How many of the files are hard links, and take no space of their own.
+    bytes_total : int
+    """
+
+    path: str
+    created_at: str
+    generation: int
+    faces: int
+    segments: int
+    linked: int
+    bytes_total: int

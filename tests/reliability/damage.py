@@ -39,11 +39,11 @@ from facesim_index.records import FaceId
 from facesim_index.search.answers import QueryAnswer
 from facesim_index.store.catalog import calibration_rows, face_rows, people_rows
 from facesim_index.store.folder.mending import mend_engine, mend_log
+from facesim_index.store.folder.snapshots import restore_snapshot, take_snapshot
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.segments import coarse
 from facesim_index.upkeep.forgetting import forget
 from facesim_index.upkeep.repairs import repair
-from facesim_index.upkeep.snapshots import restore_snapshot, take_snapshot
 from tests.asking import person_faces, verify
 from tests.builders import FAKE, ingest, new_store, read_here
 from tests.pictures import fake_photo

@@ -15,9 +15,10 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
+from facesim_index.config import CATALOG_NAME
 from facesim_index.records import FaceId, Failure, FailureCode
 from facesim_index.store.sqlite import row_checks
-from facesim_index.store.sqlite.connection import APPLICATION_ID, CATALOG_NAME
+from facesim_index.store.sqlite.connection import APPLICATION_ID
 from tests.builders import commit_pictures, failed, new_store, picture, unit_vectors
 
 FOLDER = Path(__file__).parent / "old"

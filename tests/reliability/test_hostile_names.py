@@ -26,6 +26,7 @@ from facesim_index.calibration.document import to_json
 from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
+from facesim_index.config import SEGMENTS_NAME
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.errors import IndexDamagedError
 from facesim_index.index import FaceIndex
@@ -33,7 +34,6 @@ from facesim_index.ingest.targets import IngestOptions
 from facesim_index.people.edits import confirm_faces
 from facesim_index.records import FailureCode
 from facesim_index.store.catalog import calibration_rows, face_rows, index_state, picture_rows
-from facesim_index.store.folder.layout import SEGMENTS_NAME
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.sqlite import row_checks
 from facesim_index.utils.text import csv_line, json_text, original_text, printable, spreadsheet_text

@@ -53,11 +53,11 @@ from facesim_index.store.catalog import (
     people_rows,
     writing,
 )
+from facesim_index.store.folder.snapshots import take_snapshot
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.segments.coarse import write_coarse
 from facesim_index.upkeep.forgetting import forget
 from facesim_index.upkeep.repairs import repair
-from facesim_index.upkeep.snapshots import take_snapshot
 from facesim_index.utils.permissions import open_to_others
 from tests.asking import find_person, verify
 from tests.builders import FAKE, commit_pictures, ingest, new_store, unit_vectors

@@ -25,10 +25,10 @@ from facesim_index.errors import (
 from facesim_index.index import FaceIndex
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import face_rows, index_state
+from facesim_index.store.folder import snapshots
+from facesim_index.store.folder.snapshots import restore_snapshot, take_snapshot
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.snapshot_list import known_snapshots, newest_snapshot
-from facesim_index.upkeep import snapshots
-from facesim_index.upkeep.snapshots import restore_snapshot, take_snapshot
 from tests.asking import verify
 from tests.builders import FAKE, commit_pictures, new_store, picture, unit_vectors
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facesim_index.config import CATALOG_NAME
 from facesim_index.records import FaceId
 from facesim_index.store.folder.store import FolderStore
-from facesim_index.store.sqlite.connection import CATALOG_NAME
 from facesim_index.upkeep.forgetting import forget
 from tests.builders import ingest
 from tests.coloured_people import BLUE, CURVE, DARK_RED, GREEN, RED, facesim

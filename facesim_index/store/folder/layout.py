@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from facesim_index.config import CATALOG_NAME, SEGMENTS_NAME
 from facesim_index.store.folder.lock import HOLDER_NAME, LOCK_NAME
 from facesim_index.store.snapshot_list import LIST_NAME, MANIFEST_NAME
-from facesim_index.store.sqlite.connection import CATALOG_NAME
+from facesim_index.store.sqlite.wal import aside_path, log_path, shared_path
 
-SEGMENTS_NAME = "segments"
 OURS = (
-    *(CATALOG_NAME, f"{CATALOG_NAME}-wal", f"{CATALOG_NAME}-wal.damaged", f"{CATALOG_NAME}-shm"),
+    CATALOG_NAME,
+    *(side(Path(CATALOG_NAME)).name for side in (log_path, aside_path, shared_path)),
     *(SEGMENTS_NAME, LOCK_NAME, HOLDER_NAME, LIST_NAME, MANIFEST_NAME),
 )
 

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
+from facesim_index.config import CATALOG_NAME, SEGMENTS_NAME
 from facesim_index.errors import IndexDamagedError, StorageError
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import index_state, people_rows, writing
 from facesim_index.store.catalog.transaction import Transaction
-from facesim_index.store.folder.layout import SEGMENTS_NAME
 from facesim_index.store.folder.lock import WriterLock
 from facesim_index.store.records import MendedRows
 from facesim_index.store.snapshot_list import advice
 from facesim_index.store.sqlite import counters, row_checks
-from facesim_index.store.sqlite.connection import CATALOG_NAME, Catalog, needs_upgrade
+from facesim_index.store.sqlite.connection import Catalog, needs_upgrade
 from facesim_index.store.sqlite.row_checks import WrongRow
 from facesim_index.store.sqlite.row_repair import mend_rows
 from facesim_index.store.sqlite.wal import aside_path, check_log, log_path, shared_path

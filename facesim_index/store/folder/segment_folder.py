@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from facesim_index.config import SEGMENTS_NAME
 from facesim_index.errors import DamagedSegmentError, IndexDamagedError, StorageError
 from facesim_index.records import EmbeddedFace, Int64Array
 from facesim_index.store.catalog import index_state
-from facesim_index.store.folder.layout import SEGMENTS_NAME
 from facesim_index.store.records import SegmentId, SegmentInfo
 from facesim_index.store.segments.coarse import coarse_path, read_coarse, wants_coarse, write_coarse
 from facesim_index.store.segments.segment import Segment

@@ -17,6 +17,7 @@ from typing import Self
 
 import numpy as np
 
+from facesim_index.config import CATALOG_NAME
 from facesim_index.errors import EngineMismatchError, IndexDamagedError, IndexNotFoundError
 from facesim_index.records import (
     EngineIdentity,
@@ -45,12 +46,7 @@ from facesim_index.store.records import Batch, MendedRows, SegmentId, StoreSize,
 from facesim_index.store.segments.writer import check_embeddings
 from facesim_index.store.snapshot_list import advice
 from facesim_index.store.sqlite import row_checks
-from facesim_index.store.sqlite.connection import (
-    CATALOG_NAME,
-    SCHEMA_REVISION,
-    needs_upgrade,
-    open_catalog,
-)
+from facesim_index.store.sqlite.connection import SCHEMA_REVISION, needs_upgrade, open_catalog
 from facesim_index.utils.permissions import close_to_others
 
 
