@@ -46,7 +46,7 @@ from facesim_index.upkeep.forgetting import forget
 from facesim_index.upkeep.repairs import repair
 from tests.asking import person_faces, verify
 from tests.builders import FAKE, ingest, new_store, read_here
-from tests.pictures import fake_photo
+from tests.example_pictures import fake_photo
 
 COARSE_ROWS = 64  # so that this small index has coarse codes too
 ASKED = (1, 30, 77)

@@ -22,7 +22,7 @@ from facesim_index.store.segments.segment import Segment
 from facesim_index.upkeep import forgetting
 from tests import asking
 from tests.builders import ingest, new_store
-from tests.pictures import fake_photo
+from tests.example_pictures import fake_photo
 from tests.reliability.old_indexes import old_schema
 
 CURVE = Calibration(

@@ -42,7 +42,7 @@ from tests.builders import (
     read_here,
     unit_vectors,
 )
-from tests.pictures import fake_photo
+from tests.example_pictures import fake_photo
 from tests.reliability.damage import (
     ASKED,
     Case,

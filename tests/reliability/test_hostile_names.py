@@ -38,7 +38,7 @@ from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.sqlite import row_checks
 from facesim_index.utils.text import csv_line, json_text, original_text, printable, spreadsheet_text
 from tests.builders import FAKE, ingest, new_store
-from tests.pictures import fake_photo
+from tests.example_pictures import fake_photo
 
 RED, GREEN, BLUE = (200, 20, 20), (20, 200, 20), (20, 20, 200)
 CURVE = Calibration(
@@ -411,7 +411,7 @@ def test_a_damaged_index_is_described_harmlessly(own_index: Path) -> None:
 
 
 def test_the_name_of_a_calibration_is_shown_harmlessly(own_index: Path, tmp_path: Path) -> None:
-    from tests.test_cli_calibrate import N_PEOPLE, shade
+    from tests.cli.test_calibrate import N_PEOPLE, shade
 
     people = tmp_path / f"people{NOT_UTF8}{STEERING}"
     for person in range(N_PEOPLE):

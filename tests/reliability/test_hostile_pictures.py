@@ -30,7 +30,7 @@ from facesim_index.store.catalog import picture_rows
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.workers.pool import ItemFailed
 from tests.builders import FAKE, ingest, new_store, read_here
-from tests.pictures import fake_photo
+from tests.example_pictures import fake_photo
 from tests.reliability import campaign, hostile_files
 from tests.reliability.campaign import Outcomes, ingest_all, make_mortal_reader
 from tests.reliability.mutations import mutated, seed_pictures, with_right_checksums

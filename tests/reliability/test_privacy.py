@@ -61,7 +61,7 @@ from facesim_index.upkeep.repairs import repair
 from facesim_index.utils.permissions import open_to_others
 from tests.asking import find_person, verify
 from tests.builders import FAKE, commit_pictures, ingest, new_store, unit_vectors
-from tests.pictures import demo_picture, fake_photo, pixels
+from tests.example_pictures import demo_picture, fake_photo, pixels
 
 ROOT = Path(__file__).resolve().parents[2]
 RED, DARK_RED, GREEN, BLUE = (200, 20, 20), (203, 22, 25), (20, 200, 20), (20, 20, 200)

@@ -25,7 +25,7 @@ from facesim_index.store.catalog import face_rows, index_state, writing
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.workers.pool import ItemFailed
 from tests.builders import FAKE, ingest, new_store, read_here
-from tests.pictures import fake_photo
+from tests.example_pictures import fake_photo
 
 RED, GREEN, BLUE = (200, 20, 20), (20, 200, 20), (20, 20, 200)
 

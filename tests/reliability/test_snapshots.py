@@ -119,7 +119,7 @@ def test_a_snapshot_keeps_people_and_what_can_be_taken_back(
 WRITER = """
 import sys
 from pathlib import Path
-from facesim_index.store import FolderStore
+from facesim_index.store.folder.store import FolderStore
 from tests.builders import commit_pictures, picture, unit_vectors
 store = FolderStore(Path(sys.argv[1]), writable=True)
 print("writing", flush=True)
