@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, expect
 
 from facesim_index.index import FaceIndex
 from facesim_index.people.grouping import PeopleOptions
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from tests.browser.visits import (
     STRANGE_NAME,
     Open,
@@ -172,7 +172,7 @@ def test_the_index_page_tells_that_somebody_writes(
     shutil.copytree(album, copy)
     with server(copy) as address:
         here = visit(address)
-        with Store(copy, writable=True):
+        with FolderStore(copy, writable=True):
             page = here.go("/index")
             expect(page.locator("#writer")).to_be_visible()
         expect(page.locator("#writer")).to_be_hidden(timeout=10_000)

@@ -13,7 +13,6 @@ from facesim_index.calibration.degree import calibrated_degree
 from facesim_index.calibration.document import from_json, to_json
 from facesim_index.calibration.heads import COSINE, LEARNED, Head
 from facesim_index.calibration.record import Calibration, Evidence
-from facesim_index.degrees import kept_calibrations
 from facesim_index.degrees.calibration_check import check_index
 from facesim_index.degrees.gallery import BINS, estimate_gallery_prior, gallery_prior, sample_scores
 from facesim_index.degrees.impostors import across_pairs, same_image_pairs
@@ -30,8 +29,10 @@ from facesim_index.labels.sources import face_pairs_data
 from facesim_index.records import FaceId, Float32Array, Float64Array, Int64Array
 from facesim_index.search import one_picture, queries
 from facesim_index.search.comparison import compare_pictures
-from facesim_index.search.queries import QueryOptions, query_face, query_picture
-from facesim_index.store.store import Store
+from facesim_index.search.queries import QueryOptions
+from facesim_index.store.folder.store import FolderStore
+from tests import asking
+from tests.asking import calibration_of, query_face, query_picture
 from tests.builders import FAKE, commit_pictures, ingest, new_store, picture, unit_vectors
 from tests.calibration.test_heads import a_head
 from tests.example_pictures import fake_photo
@@ -82,17 +83,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(folder: Path) -> Iterator[Store]:
-    with Store(folder) as opened:
+def store(folder: Path) -> Iterator[FolderStore]:
+    with FolderStore(folder) as opened:
         yield opened
 
 
-def face_ids(store: Store) -> list[int]:
+def face_ids(store: FolderStore) -> list[int]:
     with store.view() as view:
         return sorted(np.concatenate([part.face_ids for part in view.segments]).tolist())
 
 
-def by_pairs(store: Store, head: Head) -> tuple[list[int], Float64Array]:
+def by_pairs(store: FolderStore, head: Head) -> tuple[list[int], Float64Array]:
     """The score of every pair, one pair at a time."""
     ids = face_ids(store)
     with store.view() as view:
@@ -102,12 +103,12 @@ def by_pairs(store: Store, head: Head) -> tuple[list[int], Float64Array]:
 
 
 def in_force(monkeypatch: pytest.MonkeyPatch, calibration: Calibration) -> None:
-    monkeypatch.setattr(Store, "calibration", lambda *_: calibration)
+    monkeypatch.setattr("facesim_index.degrees.in_force.shipped_calibration", lambda _: calibration)
 
 
 @every_head
 def test_search_and_matrix_say_the_same_of_a_pair(
-    store: Store, head: Head, monkeypatch: pytest.MonkeyPatch
+    store: FolderStore, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calibration = curve_of(head)
     in_force(monkeypatch, calibration)
@@ -136,7 +137,7 @@ def few_pairs_from(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.usefixtures("few_pairs_from")
 @every_head
-def test_files_of_pairs_say_the_same_in_both_layouts(store: Store, head: Head) -> None:
+def test_files_of_pairs_say_the_same_in_both_layouts(store: FolderStore, head: Head) -> None:
     calibration = curve_of(head)
     ids, scores = by_pairs(store, head)
     degree = calibrated_degree(scores, calibration, prior=0.2)
@@ -170,7 +171,7 @@ def test_files_of_pairs_say_the_same_in_both_layouts(store: Store, head: Head) -
 
 @pytest.mark.usefixtures("few_pairs_from")
 @every_head
-def test_an_exported_cosine_is_the_plain_one(store: Store, head: Head) -> None:
+def test_an_exported_cosine_is_the_plain_one(store: FolderStore, head: Head) -> None:
     calibration = curve_of(head)
     ids, scores = by_pairs(store, head)
     _, cosines = by_pairs(store, COSINE)
@@ -193,7 +194,9 @@ def test_an_exported_cosine_is_the_plain_one(store: Store, head: Head) -> None:
 
 
 @every_head
-def test_matches_are_chosen_by_score_and_say_the_plain_cosine(store: Store, head: Head) -> None:
+def test_matches_are_chosen_by_score_and_say_the_plain_cosine(
+    store: FolderStore, head: Head
+) -> None:
     calibration = curve_of(head)
     ids, scores = by_pairs(store, head)
     _, cosines = by_pairs(store, COSINE)
@@ -250,7 +253,7 @@ def test_pictures_are_queried_and_compared_alike(
 
 
 def test_a_learned_head_orders_more_faces_than_are_wanted(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = a_head("contrastive", dimension=FAKE_IDENTITY.dimension)
     in_force(monkeypatch, curve_of(head))
@@ -265,7 +268,7 @@ def test_a_learned_head_orders_more_faces_than_are_wanted(
 
 
 @every_head
-def test_the_prior_of_a_gallery_counts_scores(store: Store, head: Head) -> None:
+def test_the_prior_of_a_gallery_counts_scores(store: FolderStore, head: Head) -> None:
     ids, scores = by_pairs(store, head)
     of_image = np.array(ids)
     with store.view() as view:
@@ -285,16 +288,16 @@ def test_the_prior_of_a_gallery_counts_scores(store: Store, head: Head) -> None:
 
 
 def test_a_stored_prior_is_not_that_of_another_head(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = (curve_of(a_head("product", dimension=512, seed=seed)) for seed in (1, 2))
     with store.view() as view:
-        assert gallery_prior(store, view, one) == estimate_gallery_prior(view, one)
-        assert gallery_prior(store, view, other) == estimate_gallery_prior(view, other)
+        assert gallery_prior(view, one) == estimate_gallery_prior(view, one)
+        assert gallery_prior(view, other) == estimate_gallery_prior(view, other)
 
 
 @every_head
-def test_pairs_of_strangers_have_the_scores_of_the_head(store: Store, head: Head) -> None:
+def test_pairs_of_strangers_have_the_scores_of_the_head(store: FolderStore, head: Head) -> None:
     ids, scores = by_pairs(store, head)
     _, cosines = by_pairs(store, COSINE)
     place = {face: n for n, face in enumerate(ids)}
@@ -314,7 +317,7 @@ def test_pairs_of_strangers_have_the_scores_of_the_head(store: Store, head: Head
 
 @every_head
 def test_labelled_faces_of_the_index_have_the_scores_of_the_head(
-    store: Store, head: Head, tmp_path: Path
+    store: FolderStore, head: Head, tmp_path: Path
 ) -> None:
     ids, scores = by_pairs(store, head)
     lines = [(0, 1, 1), (0, 2, 1), (0, 5, 0), (7, 2, 0)]
@@ -360,13 +363,13 @@ def test_calibrations_are_kept_handed_on_and_chosen_with_their_head(
     with new_store(tmp_path / "i"):
         pass
     calibration = curve_of(head)
-    kept_calibrations.keep(tmp_path / "i", calibration, use=True)
-    with Store(tmp_path / "i") as store:
-        assert store.calibration() == calibration
-        assert from_json(to_json(kept_calibrations.named(store, "own"))) == calibration
-        [entry] = kept_calibrations.listed(store)
+    asking.keep(tmp_path / "i", calibration, use=True)
+    with FolderStore(tmp_path / "i") as store:
+        assert calibration_of(store) == calibration
+        assert from_json(to_json(asking.named(store, "own"))) == calibration
+        [entry] = asking.listed(store)
     assert (entry.calibration.head, entry.active) == (head, True)
-    assert kept_calibrations.drop(tmp_path / "i", "own") is None
+    assert asking.drop(tmp_path / "i", "own") is None
 
 
 def test_a_head_for_another_dimension_is_refused_by_the_index(tmp_path: Path) -> None:
@@ -374,6 +377,6 @@ def test_a_head_for_another_dimension_is_refused_by_the_index(tmp_path: Path) ->
         pass
     wrong = curve_of(a_head("product", dimension=8))
     with pytest.raises(CalibrationError, match="8 dimensions, and these have 512"):
-        kept_calibrations.keep(tmp_path / "i", wrong, use=True)
-    with Store(tmp_path / "i") as store:
-        assert kept_calibrations.listed(store) == ()
+        asking.keep(tmp_path / "i", wrong, use=True)
+    with FolderStore(tmp_path / "i") as store:
+        assert asking.listed(store) == ()

@@ -12,10 +12,10 @@ from facesim_index.cli.calibrate import calibrate
 from facesim_index.cli.main import FacesimGroup
 from facesim_index.cli.query import compare
 from facesim_index.cli.state import State
-from facesim_index.degrees.kept_calibrations import named
 from facesim_index.engine.fake import FAKE_IDENTITY
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from tests import builders
+from tests.asking import calibration_of, named
 from tests.builders import FAKE
 from tests.example_pictures import Colour, fake_photo
 
@@ -90,7 +90,7 @@ def listed(index: Path) -> list[tuple[str, bool]]:
 
 
 def n_faces(index: Path) -> int:
-    with Store(index) as store, store.view() as view:
+    with FolderStore(index) as store, store.view() as view:
         return sum(len(segment.face_ids) for segment in view.segments)
 
 
@@ -105,8 +105,8 @@ def test_a_folder_of_people_is_fitted_shown_stored_and_used(
         assert words in result.stdout
     assert "people: stored, and used from now on" in result.stdout
     assert listed(index) == [("people", True)]
-    with Store(index) as store:
-        calibration = store.calibration()
+    with FolderStore(index) as store:
+        calibration = calibration_of(store)
     assert calibration is not None
     assert calibration.evidence.n_people == N_PEOPLE
 
@@ -133,7 +133,7 @@ def test_a_new_cache_is_filled_and_then_serves(index: Path, people: Path, tmp_pa
 
 def test_a_cache_of_another_engine_is_refused(index: Path, people: Path, tmp_path: Path) -> None:
     other = dataclasses.replace(FAKE_IDENTITY, recogniser_sha256="other")
-    with Store.open_or_create(tmp_path / "other.facesim", other, "fake"):
+    with FolderStore.open_or_create(tmp_path / "other.facesim", other, "fake"):
         pass
     result = facesim(index, "--people", people, "--cache", tmp_path / "other.facesim")
     assert result.exit_code == 1
@@ -405,7 +405,7 @@ def test_a_head_that_is_no_better_is_refused_unless_forced(
     file = tmp_path / "p.json"
     assert facesim(index, "export", "people", file).exit_code == 0
     assert facesim(index, "import", file, "--name", "again").exit_code == 0
-    with Store(index) as store:
+    with FolderStore(index) as store:
         assert named(store, "again").head == named(store, "people").head
     checked = facesim(index, "check", "--people", people, "--cache", cache)
     assert "people, product head" in checked.stdout

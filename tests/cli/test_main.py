@@ -21,7 +21,7 @@ from facesim_index.cli.output import degree_text, printable
 from facesim_index.cli.state import State
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.errors import IndexDamagedError
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from tests.builders import FAKE
 from tests.example_pictures import demo_picture, fake_photo
 
@@ -302,7 +302,7 @@ def test_verify_exits_1_with_a_list_and_repairs(index: Path) -> None:
 
 
 def test_a_second_writer_is_told_who_the_first_is(index: Path, photos: Path) -> None:
-    with Store(index, writable=True):
+    with FolderStore(index, writable=True):
         result = facesim(index, "ingest", photos)
     assert result.exit_code == 1
     assert f"process {os.getpid()}" in result.stderr

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from tests.coloured_people import BLUE, DARK_GREEN, DARK_RED, GREEN, RED, facesim, put_curve
 from tests.example_pictures import fake_photo
 
@@ -21,7 +21,7 @@ def index(tmp_path: Path) -> Path:
     (photos / "blue.png").write_bytes(fake_photo([BLUE]))
     folder = tmp_path / "i.facesim"
     assert facesim(folder, "ingest", photos, "--workers", "1").exit_code == 0
-    with Store(folder, writable=True) as store:
+    with FolderStore(folder, writable=True) as store:
         put_curve(store)
     return folder
 

@@ -16,7 +16,7 @@ from facesim_index.degrees.impostors import (
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.metrics.grouped_rates import Groups, interval
 from facesim_index.records import Float32Array
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 
 # Strangers' cosines are evenly spread over [0, 1]: the rate at cosine c is 1 - c, down to 1e-5.
@@ -202,7 +202,7 @@ def test_the_interval_covers_the_rate_when_people_differ() -> None:
     assert covered >= 180
 
 
-def commit_crowd(store: Store, **photos: Float32Array) -> None:
+def commit_crowd(store: FolderStore, **photos: Float32Array) -> None:
     commit_pictures(store, {f"/p/{name}.jpg": picture(name, rows) for name, rows in photos.items()})
 
 

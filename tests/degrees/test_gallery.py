@@ -17,7 +17,7 @@ from facesim_index.degrees.gallery import (
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.records import FaceId, Float32Array
 from facesim_index.store.catalog import index_state
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 
 
@@ -44,7 +44,7 @@ def true_share(pictures_of_each: list[int]) -> float:
     return float((pictures * (pictures - 1)).sum() / (n * (n - 1)))
 
 
-def commit_faces(store: Store, vectors: Float32Array, first: int = 0) -> None:
+def commit_faces(store: FolderStore, vectors: Float32Array, first: int = 0) -> None:
     """Commit one picture with one face for each vector."""
     commit_pictures(
         store,
@@ -55,14 +55,14 @@ def commit_faces(store: Store, vectors: Float32Array, first: int = 0) -> None:
     )
 
 
-def estimated(store: Store, *, n_pairs: int = gallery.PAIRS) -> GalleryPrior:
+def estimated(store: FolderStore, *, n_pairs: int = gallery.PAIRS) -> GalleryPrior:
     with store.view() as view:
         return estimate_gallery_prior(view, CURVE, n_pairs=n_pairs)
 
 
 @pytest.fixture
 def calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Store, "calibration", lambda _: CURVE)
+    monkeypatch.setattr("facesim_index.degrees.in_force.shipped_calibration", lambda _: CURVE)
 
 
 def test_the_share_of_a_small_index_comes_from_every_pair(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_the_counts_are_those_of_all_pairs_of_living_faces_of_two_pictures(
                     for n in range(start, start + 5)
                 },
             )
-        store.remove_faces([FaceId(4), FaceId(5), FaceId(30)])
+        store.remove([], face_ids=[FaceId(4), FaceId(5), FaceId(30)])
         with store.view() as view:
             assert len(view.segments) == 3
             sample = sample_scores(view, np.random.default_rng(0))
@@ -132,7 +132,7 @@ def test_removed_faces_do_not_count(tmp_path: Path, compacted: bool) -> None:
     pictures = [4] * 10 + [1] * 60
     with new_store(tmp_path / "i") as store:
         commit_faces(store, people(pictures))
-        store.remove_faces([FaceId(n) for n in range(21, 101)])  # five whole people stay
+        store.remove([], face_ids=[FaceId(n) for n in range(21, 101)])  # five whole people stay
         if compacted:
             store.compact()
         prior = estimated(store)
@@ -210,9 +210,9 @@ def test_what_a_writer_stored_serves_its_readers(
         with store.view() as view:
             assert view.generation == before
     monkeypatch.setattr(gallery, "estimate_gallery_prior", lambda *_: pytest.fail("estimated"))
-    with Store(tmp_path / "i") as store, store.view() as view:
-        assert gallery_prior(store, view, CURVE) == prior
-    with Store(tmp_path / "i", writable=True) as store:
+    with FolderStore(tmp_path / "i") as store, store.view() as view:
+        assert gallery_prior(view, CURVE) == prior
+    with FolderStore(tmp_path / "i", writable=True) as store:
         assert refresh_gallery_prior(store) == prior
 
 
@@ -226,13 +226,13 @@ def test_what_was_stored_for_another_moment_or_curve_is_not_used(tmp_path: Path)
         assert stored is not None
         with store.view() as view:
             for another in (other, same_name):
-                found = gallery_prior(store, view, another)
+                found = gallery_prior(view, another)
                 assert found == estimate_gallery_prior(view, another)
                 assert found.share != stored.share
-            assert gallery_prior(store, view, CURVE) == stored
+            assert gallery_prior(view, CURVE) == stored
         commit_faces(store, unit_vectors(50, 8), first=100)
         with store.view() as view:
-            fresh = gallery_prior(store, view, CURVE)
+            fresh = gallery_prior(view, CURVE)
         assert fresh.n_faces == 80
         assert fresh.share < stored.share / 3
         assert refresh_gallery_prior(store) == fresh
@@ -257,10 +257,10 @@ def test_a_reader_estimates_once_and_writes_nothing(
         return estimate_gallery_prior(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(gallery, "estimate_gallery_prior", counted)
-    with Store(tmp_path / "i") as store:
+    with FolderStore(tmp_path / "i") as store:
         for _ in range(3):
             with store.view() as view:
-                prior = gallery_prior(store, view, CURVE)
+                prior = gallery_prior(view, CURVE)
                 assert index_state.prior_estimate(view.transaction) is None
     assert len(calls) == 1
     assert prior.share == pytest.approx(true_share([3] * 10), rel=0.1)
@@ -288,6 +288,6 @@ def test_damage_is_no_reason_to_fail_a_writer(
     with new_store(tmp_path / "i") as store:
         commit_faces(store, people([2]))
     next((tmp_path / "i" / "segments").iterdir()).write_bytes(b"not a segment")
-    with Store(tmp_path / "i", writable=True) as store:
+    with FolderStore(tmp_path / "i", writable=True) as store:
         assert refresh_gallery_prior(store) is None
     assert "was not estimated" in caplog.text

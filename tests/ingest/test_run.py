@@ -12,11 +12,11 @@ from facesim_index.ingest.targets import IngestOptions, resolve_targets
 from facesim_index.pictures.files import content_hash, hash_file
 from facesim_index.records import Failure, FailureCode, PictureReading
 from facesim_index.store.catalog import face_rows, index_state, picture_rows
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.records import FailedFile
-from facesim_index.store.store import Store
-from facesim_index.upkeep.verification import verify
 from facesim_index.utils.progress import ProgressUpdate
 from facesim_index.workers.pool import ItemFailed
+from tests.asking import verify
 from tests.builders import ingest, new_store, read_here
 from tests.example_pictures import fake_photo
 
@@ -37,19 +37,19 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(tmp_path: Path) -> Iterator[FolderStore]:
     with new_store(tmp_path / "i.facesim") as opened:
         yield opened
 
 
-def faces(store: Store) -> list[tuple[str, float, float]]:
+def faces(store: FolderStore) -> list[tuple[str, float, float]]:
     """Return what identifies each face: its first path and where it is."""
     with store.catalog.read() as transaction:
         found = face_rows.faces(transaction, face_rows.face_ids(transaction))
     return [(Path(face.path).name, face.box.x, face.box.y) for face in found]
 
 
-def errors(store: Store) -> list[FailedFile]:
+def errors(store: FolderStore) -> list[FailedFile]:
     with store.catalog.read() as transaction:
         return list(picture_rows.failed_files(transaction))
 
@@ -62,7 +62,7 @@ def numbers(summary: IngestSummary) -> dict[str, int]:
     }
 
 
-def test_everything_is_found_and_a_copy_is_read_once(store: Store, photos: Path) -> None:
+def test_everything_is_found_and_a_copy_is_read_once(store: FolderStore, photos: Path) -> None:
     summary = ingest(store, photos)
     assert numbers(summary) == {
         "seen": 4,
@@ -77,12 +77,12 @@ def test_everything_is_found_and_a_copy_is_read_once(store: Store, photos: Path)
     assert not verify(store).problems
 
 
-def test_a_second_run_reads_nothing(store: Store, photos: Path) -> None:
+def test_a_second_run_reads_nothing(store: FolderStore, photos: Path) -> None:
     ingest(store, photos)
     assert numbers(ingest(store, photos)) == {"seen": 4, "unchanged": 4}
 
 
-def test_touching_moving_copying_and_changing(store: Store, photos: Path) -> None:
+def test_touching_moving_copying_and_changing(store: FolderStore, photos: Path) -> None:
     ingest(store, photos)
     os.utime(photos / "a.png", (1, 1))
     (photos / "b" / "blue.png").rename(photos / "moved.png")
@@ -102,7 +102,7 @@ def test_touching_moving_copying_and_changing(store: Store, photos: Path) -> Non
     assert numbers(ingest(store, photos)) == {"seen": 4, "unchanged": 4, "removed": 1}
 
 
-def test_prune_drops_what_is_gone_but_not_what_was_moved(store: Store, photos: Path) -> None:
+def test_prune_drops_what_is_gone_but_not_what_was_moved(store: FolderStore, photos: Path) -> None:
     ingest(store, photos)
     (photos / "b" / "blue.png").rename(photos / "moved.png")
     (photos / "a.png").unlink()
@@ -114,7 +114,7 @@ def test_prune_drops_what_is_gone_but_not_what_was_moved(store: Store, photos: P
     assert not verify(store).problems
 
 
-def test_an_emptied_folder_is_not_pruned_by_mistake(store: Store, photos: Path) -> None:
+def test_an_emptied_folder_is_not_pruned_by_mistake(store: FolderStore, photos: Path) -> None:
     ingest(store, photos)
     shutil.rmtree(photos)
     photos.mkdir()
@@ -124,7 +124,7 @@ def test_an_emptied_folder_is_not_pruned_by_mistake(store: Store, photos: Path) 
     assert "is a disk missing" in summary.warnings[0]
 
 
-def test_a_file_that_comes_back_is_not_missing_any_more(store: Store, photos: Path) -> None:
+def test_a_file_that_comes_back_is_not_missing_any_more(store: FolderStore, photos: Path) -> None:
     ingest(store, photos)
     away = photos.parent / "away.png"
     (photos / "a.png").rename(away)
@@ -135,7 +135,9 @@ def test_a_file_that_comes_back_is_not_missing_any_more(store: Store, photos: Pa
     assert faces(store)[0][0] == "a.png"
 
 
-def test_bad_files_become_rows_with_reasons_and_the_run_goes_on(store: Store, photos: Path) -> None:
+def test_bad_files_become_rows_with_reasons_and_the_run_goes_on(
+    store: FolderStore, photos: Path
+) -> None:
     whole = (photos / "a.png").read_bytes()
     (photos / "cut.png").write_bytes(whole[: len(whole) // 2])
     (photos / "empty.jpg").touch()
@@ -152,7 +154,7 @@ def test_bad_files_become_rows_with_reasons_and_the_run_goes_on(store: Store, ph
 
 
 def test_an_unreadable_file_is_tried_again_by_every_run(
-    store: Store, photos: Path, monkeypatch: pytest.MonkeyPatch
+    store: FolderStore, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path) -> bytes:
         if path.name == "blue.png":
@@ -177,7 +179,7 @@ def test_an_unreadable_file_is_tried_again_by_every_run(
     ],
 )
 def test_what_happens_to_a_worker_costs_one_picture(
-    store: Store, photos: Path, reason: str, code: FailureCode
+    store: FolderStore, photos: Path, reason: str, code: FailureCode
 ) -> None:
     def read_all(paths: Iterable[Path]) -> Iterator[PictureReading | Failure | ItemFailed]:
         for path in paths:
@@ -192,7 +194,7 @@ def test_what_happens_to_a_worker_costs_one_picture(
     assert ingest(store, photos, retry_errors=True).images_embedded == 1
 
 
-def test_hash_and_faces_always_belong_together(store: Store, photos: Path) -> None:
+def test_hash_and_faces_always_belong_together(store: FolderStore, photos: Path) -> None:
     """A file that changes between hashing and reading is taken as it was read."""
 
     def read_all(paths: Iterable[Path]) -> Iterator[PictureReading | Failure | ItemFailed]:
@@ -217,7 +219,7 @@ def test_hash_and_faces_always_belong_together(store: Store, photos: Path) -> No
 
 
 def test_stopping_keeps_what_is_finished_and_the_next_run_goes_on(
-    store: Store, photos: Path
+    store: FolderStore, photos: Path
 ) -> None:
     stop = False
 
@@ -241,7 +243,7 @@ def test_stopping_keeps_what_is_finished_and_the_next_run_goes_on(
         assert index_state.unfinished_runs(transaction) == 0
 
 
-def test_a_broken_pool_stops_the_run_but_loses_nothing(store: Store, photos: Path) -> None:
+def test_a_broken_pool_stops_the_run_but_loses_nothing(store: FolderStore, photos: Path) -> None:
     def read_all(paths: Iterable[Path]) -> Iterator[PictureReading | Failure | ItemFailed]:
         yield from read_here([next(iter(paths))])
         raise PipelineError("no worker can start")
@@ -251,7 +253,7 @@ def test_a_broken_pool_stops_the_run_but_loses_nothing(store: Store, photos: Pat
     assert [name for name, _, _ in faces(store)] == ["a.png", "a.png"]
 
 
-def test_single_files_overlapping_folders_and_links(store: Store, photos: Path) -> None:
+def test_single_files_overlapping_folders_and_links(store: FolderStore, photos: Path) -> None:
     by_another_name = photos.parent / "link"
     by_another_name.symlink_to(photos)
     targets = resolve_targets([photos, photos / "b", by_another_name, photos / "a.png"])
@@ -262,7 +264,7 @@ def test_single_files_overlapping_folders_and_links(store: Store, photos: Path) 
     assert ingest(store, by_another_name, photos / "b").files_seen == 4
 
 
-def test_a_single_file_says_nothing_of_its_neighbours(store: Store, photos: Path) -> None:
+def test_a_single_file_says_nothing_of_its_neighbours(store: FolderStore, photos: Path) -> None:
     ingest(store, photos)
     assert ingest(store, photos / "a.png", prune=True).files_removed == 0
     with pytest.raises(UsageError, match=r"gone\.png"):
@@ -271,14 +273,14 @@ def test_a_single_file_says_nothing_of_its_neighbours(store: Store, photos: Path
         ingest(store)
 
 
-def test_excluded_files_are_left_out_but_not_dropped(store: Store, photos: Path) -> None:
+def test_excluded_files_are_left_out_but_not_dropped(store: FolderStore, photos: Path) -> None:
     ingest(store, photos)
     summary = ingest(store, photos, exclude=("b/",), prune=True)
     assert (summary.files_seen, summary.files_removed, summary.faces_total) == (1, 0, 3)
 
 
 def test_an_unreadable_folder_is_told_and_nothing_of_it_is_dropped(
-    store: Store, photos: Path, monkeypatch: pytest.MonkeyPatch
+    store: FolderStore, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingest(store, photos)
     real = os.scandir
@@ -294,7 +296,7 @@ def test_an_unreadable_folder_is_told_and_nothing_of_it_is_dropped(
     assert "cannot look into" in summary.warnings[0]
 
 
-def test_a_scan_counts_and_writes_nothing(store: Store, photos: Path) -> None:
+def test_a_scan_counts_and_writes_nothing(store: FolderStore, photos: Path) -> None:
     found = scan(None, resolve_targets([photos]), IngestOptions())
     assert (found.files_seen, found.files_new, found.to_read) == (4, 4, 4)
     ingest(store, photos)
@@ -307,7 +309,7 @@ def test_a_scan_counts_and_writes_nothing(store: Store, photos: Path) -> None:
         assert index_state.state(transaction) == before
 
 
-def test_progress_ends_at_its_total(store: Store, photos: Path) -> None:
+def test_progress_ends_at_its_total(store: FolderStore, photos: Path) -> None:
     updates: list[ProgressUpdate] = []
     Ingest(
         store, resolve_targets([photos]), IngestOptions(), read_here, progress=updates.append

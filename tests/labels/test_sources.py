@@ -18,7 +18,7 @@ from facesim_index.records import (
     Int64Array,
     PictureFaces,
 )
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from tests.builders import commit_pictures, face, new_store, picture, unit_vectors
 
 VECTORS = unit_vectors(40, seed=6)
@@ -197,13 +197,13 @@ def test_linked_people() -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> FolderStore:
     """Faces 1 to 6, alone on their pictures."""
     with new_store(tmp_path / "i") as store:
         commit_pictures(
             store, {f"/p/{n}.jpg": picture(f"{n}", VECTORS[n : n + 1]) for n in range(6)}
         )
-    return Store(tmp_path / "i")
+    return FolderStore(tmp_path / "i")
 
 
 def faces_file(tmp_path: Path, *lines: str) -> Path:
@@ -211,7 +211,7 @@ def faces_file(tmp_path: Path, *lines: str) -> Path:
     return tmp_path / "faces.csv"
 
 
-def test_pairs_of_faces_of_the_index(store: Store, tmp_path: Path) -> None:
+def test_pairs_of_faces_of_the_index(store: FolderStore, tmp_path: Path) -> None:
     file = faces_file(tmp_path, "1,2,1", "2, 3, yes", "", "3,4,0", "4,3,0", "5,6,False")
     assert names_faces(file)
     with store, store.view() as view:
@@ -234,26 +234,26 @@ def test_pairs_of_faces_of_the_index(store: Store, tmp_path: Path) -> None:
     ],
 )
 def test_lines_that_make_no_sense_are_refused(
-    store: Store, tmp_path: Path, line: str, message: str
+    store: FolderStore, tmp_path: Path, line: str, message: str
 ) -> None:
     file = faces_file(tmp_path, "1,2,1", line)
     with store, store.view() as view, pytest.raises(UsageError, match=message):
         face_pairs_data(view, file)
 
 
-def test_contradicting_faces_are_refused(store: Store, tmp_path: Path) -> None:
+def test_contradicting_faces_are_refused(store: FolderStore, tmp_path: Path) -> None:
     file = faces_file(tmp_path, "1,2,1", "2,3,1", "1,3,0")
     with store, store.view() as view, pytest.raises(CalibrationError, match="faces 1 and 3 are"):
         face_pairs_data(view, file)
 
 
-def test_a_removed_face_is_unknown(store: Store, tmp_path: Path) -> None:
+def test_a_removed_face_is_unknown(store: FolderStore, tmp_path: Path) -> None:
     store.close()
-    with Store(tmp_path / "i", writable=True) as writer:
-        writer.remove_faces([FaceId(2)])
+    with FolderStore(tmp_path / "i", writable=True) as writer:
+        writer.remove([], face_ids=[FaceId(2)])
     file = faces_file(tmp_path, "1,2,1")
     with (
-        Store(tmp_path / "i") as reader,
+        FolderStore(tmp_path / "i") as reader,
         reader.view() as view,
         pytest.raises(UsageError, match="no face 2"),
     ):

@@ -21,22 +21,20 @@ from facesim_index.people.edits import (
     confirm_faces,
     ignore_person,
     keep_faces,
-    list_people,
     merge_people,
     move_faces,
     name_person,
-    person_faces,
     set_people_apart,
     split_person,
     undo,
 )
 from facesim_index.people.evidence import person_degree, person_log10_lr
 from facesim_index.people.grouping import PeopleOptions, PeopleSummary, cluster_people
-from facesim_index.people.review import doubtful_faces, review_people
 from facesim_index.records import FaceId, Float32Array, Float64Array, Int64Array, PictureReading
 from facesim_index.store.catalog import calibration_rows, people_rows
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.upkeep.forgetting import forget
+from tests.asking import doubtful_faces, list_people, person_faces, review_people
 from tests.builders import FAKE, commit_pictures, new_store, picture, unit_vectors
 
 CURVE = Calibration(
@@ -61,7 +59,7 @@ def person(number: int, n_faces: int, cosine: float = 0.6) -> Float32Array:
     return np.asarray(faces.astype(np.float16), dtype=np.float32)
 
 
-def commit(store: Store, **photos: list[Float32Array]) -> None:
+def commit(store: FolderStore, **photos: list[Float32Array]) -> None:
     pictures: dict[str, PictureReading] = {
         f"/p/{name}.jpg": picture(name, faces) for name, faces in photos.items()
     }
@@ -69,7 +67,7 @@ def commit(store: Store, **photos: list[Float32Array]) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(tmp_path: Path) -> Iterator[FolderStore]:
     """Ann with four faces, Bo with three, one stranger: ids 1-4, 5-7, 8."""
     with new_store(tmp_path / "i") as opened:
         with opened.catalog.write() as transaction:
@@ -82,7 +80,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def groups(store: Store) -> dict[int, list[int]]:
+def groups(store: FolderStore) -> dict[int, list[int]]:
     """Return the faces of each person."""
     with store.catalog.read() as transaction:
         found = people_rows.assignments(transaction)
@@ -92,7 +90,7 @@ def groups(store: Store) -> dict[int, list[int]]:
     return members
 
 
-def whole_state(store: Store) -> tuple[object, ...]:
+def whole_state(store: FolderStore) -> tuple[object, ...]:
     with store.catalog.read() as transaction:
         found = people_rows.assignments(transaction)
         rows = people_rows.persons(transaction)
@@ -100,7 +98,7 @@ def whole_state(store: Store) -> tuple[object, ...]:
     return found.face_ids.tolist(), found.person_ids.tolist(), found.confirmed.tolist(), rows, apart
 
 
-def text_of(store: Store) -> bytes:
+def text_of(store: FolderStore) -> bytes:
     """Return every byte of the catalog's rows about people."""
     with store.catalog.read() as transaction:
         tables = ("person", "people_change", "people_change_person", "people_change_face")
@@ -108,13 +106,13 @@ def text_of(store: Store) -> bytes:
     return repr(rows).encode()
 
 
-def test_faces_become_people_and_a_lone_face_is_nobodys(store: Store) -> None:
+def test_faces_become_people_and_a_lone_face_is_nobodys(store: FolderStore) -> None:
     summary = cluster_people(store, PLAIN)
     assert groups(store) == {1: [1, 2, 3, 4], 2: [5, 6, 7]}
     assert summary == PeopleSummary(2, 2, 7, 0, 7, 1, 0, (), PRIOR)
 
 
-def test_new_faces_join_people_and_nobody_is_renumbered(store: Store) -> None:
+def test_new_faces_join_people_and_nobody_is_renumbered(store: FolderStore) -> None:
     cluster_people(store, PLAIN)
     commit(store, new=[person(2, 5)[4]], stranger2=[person(3, 2)[1]])
     summary = cluster_people(store, PLAIN)
@@ -125,7 +123,7 @@ def test_new_faces_join_people_and_nobody_is_renumbered(store: Store) -> None:
     assert whole_state(store) == before
 
 
-def test_two_faces_of_one_photo_are_two_people(store: Store) -> None:
+def test_two_faces_of_one_photo_are_two_people(store: FolderStore) -> None:
     twins = person(5, 2, cosine=0.9)
     commit(store, twins=[twins[0], twins[1]])
     cluster_people(store, PLAIN)
@@ -136,7 +134,9 @@ def test_two_faces_of_one_photo_are_two_people(store: Store) -> None:
     assert [9, 10] in groups(store).values()
 
 
-def test_a_small_or_doubtful_face_waits_outside_unless_a_human_placed_it(store: Store) -> None:
+def test_a_small_or_doubtful_face_waits_outside_unless_a_human_placed_it(
+    store: FolderStore,
+) -> None:
     summary = cluster_people(store, dataclasses.replace(PLAIN, min_size_px=31))
     assert (summary.faces_waiting, groups(store)) == (8, {})
     summary = cluster_people(store, dataclasses.replace(PLAIN, min_detection=0.95))
@@ -146,7 +146,7 @@ def test_a_small_or_doubtful_face_waits_outside_unless_a_human_placed_it(store: 
     assert (summary.faces_waiting, list(groups(store).values())) == (7, [[1]])
 
 
-def test_a_full_grouping_keeps_names_by_majority(store: Store) -> None:
+def test_a_full_grouping_keeps_names_by_majority(store: FolderStore) -> None:
     cluster_people(store, PLAIN)
     name_person(store, 2, "Bo")
     with store.catalog.write() as transaction:  # the machine erred: a face of Bo went to Ann
@@ -158,7 +158,7 @@ def test_a_full_grouping_keeps_names_by_majority(store: Store) -> None:
     assert summary.names_lost == ()
 
 
-def test_a_name_outlives_a_larger_group_without_one(store: Store) -> None:
+def test_a_name_outlives_a_larger_group_without_one(store: FolderStore) -> None:
     cluster_people(store, PLAIN)
     split_person(store, 1, [4])
     undo(store)
@@ -171,7 +171,7 @@ def test_a_name_outlives_a_larger_group_without_one(store: Store) -> None:
     assert groups(store)[row.person_id] == [1, 2, 3, 4]
 
 
-def test_what_a_human_said_binds_every_grouping(store: Store) -> None:
+def test_what_a_human_said_binds_every_grouping(store: FolderStore) -> None:
     cluster_people(store, PLAIN)
     move_faces(store, [4], 2)  # a human insists: this is Bo
     cluster_people(store, FULL)
@@ -184,7 +184,7 @@ def test_what_a_human_said_binds_every_grouping(store: Store) -> None:
     assert groups(store)[1] == [1, 2]
 
 
-def test_people_kept_apart_are_not_merged_again(store: Store) -> None:
+def test_people_kept_apart_are_not_merged_again(store: FolderStore) -> None:
     with store.catalog.write() as transaction:
         change = people_rows.Change(transaction, "test")
         for faces in ([1, 2], [3, 4]):
@@ -206,7 +206,7 @@ def test_people_kept_apart_are_not_merged_again(store: Store) -> None:
     assert [1, 2, 3, 4] in groups(store).values()
 
 
-def test_every_change_can_be_taken_back(store: Store) -> None:
+def test_every_change_can_be_taken_back(store: FolderStore) -> None:
     states = [whole_state(store)]
     cluster_people(store, PLAIN)
     for change in (
@@ -232,7 +232,7 @@ def test_every_change_can_be_taken_back(store: Store) -> None:
     assert store.catalog.check_integrity() == []
 
 
-def test_a_merge_keeps_the_first_name_and_confirms(store: Store) -> None:
+def test_a_merge_keeps_the_first_name_and_confirms(store: FolderStore) -> None:
     cluster_people(store, PLAIN)
     name_person(store, 2, "Bo")
     merged = merge_people(store, [1, "bo"])
@@ -243,7 +243,7 @@ def test_a_merge_keeps_the_first_name_and_confirms(store: Store) -> None:
     assert all(face.confirmed for face in faces)
 
 
-def test_of_a_forgotten_face_nothing_stays(store: Store) -> None:
+def test_of_a_forgotten_face_nothing_stays(store: FolderStore) -> None:
     cluster_people(store, PLAIN)
     name_person(store, 2, "Secret Name")
     name_person(store, 2, "Other Name")
@@ -266,7 +266,7 @@ def test_of_a_forgotten_face_nothing_stays(store: Store) -> None:
     assert b"Secret Name" not in (store.folder / "catalog.sqlite3").read_bytes()
 
 
-def test_what_is_left_can_still_be_taken_back_after_forgetting(store: Store) -> None:
+def test_what_is_left_can_still_be_taken_back_after_forgetting(store: FolderStore) -> None:
     cluster_people(store, PLAIN)
     name_person(store, 1, "Ann")
     merge_people(store, ["Ann", 2])
@@ -280,7 +280,7 @@ def test_what_is_left_can_still_be_taken_back_after_forgetting(store: Store) -> 
     assert store.catalog.check_integrity() == []
 
 
-def test_names_that_cannot_be_used_are_refused(store: Store) -> None:
+def test_names_that_cannot_be_used_are_refused(store: FolderStore) -> None:
     cluster_people(store, PLAIN)
     assert name_person(store, 1, "  Ann   Lee ").name == "Ann Lee"
     for wrong, message in (("", "letter"), ("17", "number"), ("a\x1b", "control")):
@@ -316,7 +316,7 @@ def test_without_a_usable_calibration_nobody_is_told_apart(tmp_path: Path) -> No
             review_people(empty)
 
 
-def test_an_ignored_person_is_in_no_list_and_still_gathers_faces(store: Store) -> None:
+def test_an_ignored_person_is_in_no_list_and_still_gathers_faces(store: FolderStore) -> None:
     cluster_people(store, PLAIN)
     ignore_person(store, 2)
     assert [row.person_id for row in list_people(store)] == [1]
@@ -327,7 +327,7 @@ def test_an_ignored_person_is_in_no_list_and_still_gathers_faces(store: Store) -
     assert groups(store)[2] == [5, 6, 7, 9]
 
 
-def test_the_most_doubtful_face_comes_first(store: Store) -> None:
+def test_the_most_doubtful_face_comes_first(store: FolderStore) -> None:
     cluster_people(store, PLAIN)
     with store.catalog.write() as transaction:
         change = people_rows.Change(transaction, "test")
@@ -342,7 +342,7 @@ def test_the_most_doubtful_face_comes_first(store: Store) -> None:
     assert 8 not in [item.face_id for item in review_people(store, prior=PRIOR).doubtful]
 
 
-def test_the_doubtful_faces_of_one_person_are_those_of_the_review(store: Store) -> None:
+def test_the_doubtful_faces_of_one_person_are_those_of_the_review(store: FolderStore) -> None:
     cluster_people(store, PLAIN)
     move_faces(store, [8], 1)  # the stranger; confirms the faces of Ann
     undo(store)
@@ -356,7 +356,7 @@ def test_the_doubtful_faces_of_one_person_are_those_of_the_review(store: Store) 
     assert 2 not in [face for face, _ in doubtful_faces(store, 1, prior=PRIOR)]
 
 
-def test_kept_faces_alone_are_confirmed_and_that_can_be_taken_back(store: Store) -> None:
+def test_kept_faces_alone_are_confirmed_and_that_can_be_taken_back(store: FolderStore) -> None:
     cluster_people(store, PLAIN)
     keep_faces(store, [2, 5])
     assert confirmed(store) == {2, 5}
@@ -366,13 +366,13 @@ def test_kept_faces_alone_are_confirmed_and_that_can_be_taken_back(store: Store)
         keep_faces(store, [2, 8])
 
 
-def confirmed(store: Store) -> set[int]:
+def confirmed(store: FolderStore) -> set[int]:
     with store.catalog.read() as transaction:
         found = people_rows.assignments(transaction)
     return set(found.face_ids[found.confirmed].tolist())
 
 
-def test_a_face_of_nobodys_is_asked_for_beside_whom_it_may_be(store: Store) -> None:
+def test_a_face_of_nobodys_is_asked_for_beside_whom_it_may_be(store: FolderStore) -> None:
     review = review_people(store, prior=PRIOR)
     assert review.doubtful == ()
     pairs = {(m.a.face_id, m.b.face_id) for m in review.merges}
@@ -388,7 +388,7 @@ def test_a_face_of_nobodys_is_asked_for_beside_whom_it_may_be(store: Store) -> N
     assert review_people(store, prior=PRIOR).merges == ()
 
 
-def test_a_query_tells_whose_a_match_is_and_the_degree_for_that_person(store: Store) -> None:
+def test_a_query_tells_whose_a_match_is_and_the_degree_for_that_person(store: FolderStore) -> None:
     cluster_people(store, PLAIN)
     name_person(store, 1, "Ann")
     with FaceIndex.open(store.folder, engine=FAKE) as index:
@@ -404,7 +404,7 @@ def test_a_query_tells_whose_a_match_is_and_the_degree_for_that_person(store: St
     assert (matches[8].person_id, matches[8].person, matches[8].person_degree) == (None, None, None)
 
 
-def test_a_query_by_person_ranks_by_all_their_faces(store: Store) -> None:
+def test_a_query_by_person_ranks_by_all_their_faces(store: FolderStore) -> None:
     cluster_people(store, PLAIN)
     name_person(store, 1, "Ann")
     commit(store, new=[person(1, 6)[5]])

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from facesim_index.errors import UsageError
-from facesim_index.people.edits import confirm_faces, ignore_person, list_people, move_faces
-from facesim_index.people.label_folders import folder_labels
+from facesim_index.people.edits import confirm_faces, ignore_person, move_faces
 from facesim_index.people.sidecars import sidecar, stored_region, write_sidecars
-from facesim_index.people.table import COLUMNS, rows
+from facesim_index.people.table import COLUMNS
 from facesim_index.records import Box
 from facesim_index.store.catalog import people_rows
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
+from tests.asking import folder_labels, list_people, rows
 from tests.builders import ingest, new_store
 from tests.example_pictures import fake_photo
 
@@ -29,12 +29,12 @@ NAMESPACES = {
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(tmp_path: Path) -> Iterator[FolderStore]:
     with new_store(tmp_path / "i") as opened:
         yield opened
 
 
-def faces_at(store: Store, path: Path) -> list[int]:
+def faces_at(store: FolderStore, path: Path) -> list[int]:
     from facesim_index.store.catalog import face_rows
 
     with store.catalog.read() as transaction:
@@ -43,7 +43,9 @@ def faces_at(store: Store, path: Path) -> list[int]:
     return [int(face.face_id) for face in found.faces]
 
 
-def test_a_folder_names_the_face_that_its_other_pictures_show(store: Store, tmp_path: Path) -> None:
+def test_a_folder_names_the_face_that_its_other_pictures_show(
+    store: FolderStore, tmp_path: Path
+) -> None:
     people = tmp_path / "people"
     for name in ("Rosa", "Gil", "Empty"):
         (people / name).mkdir(parents=True)
@@ -71,7 +73,7 @@ def test_a_folder_names_the_face_that_its_other_pictures_show(store: Store, tmp_
     assert again.n_kept == 1
 
 
-def test_a_face_in_two_folders_is_nobodys(store: Store, tmp_path: Path) -> None:
+def test_a_face_in_two_folders_is_nobodys(store: FolderStore, tmp_path: Path) -> None:
     for name in ("A", "B"):
         (tmp_path / "people" / name).mkdir(parents=True)
         (tmp_path / "people" / name / "same.png").write_bytes(fake_photo([RED]))
@@ -120,7 +122,9 @@ def test_a_sidecar_is_well_formed_and_says_who_is_where() -> None:
     assert [child.text for child in applied] == ["100", "200", "pixel"]
 
 
-def test_sidecars_leave_pictures_and_other_programs_alone(store: Store, tmp_path: Path) -> None:
+def test_sidecars_leave_pictures_and_other_programs_alone(
+    store: FolderStore, tmp_path: Path
+) -> None:
     photos = tmp_path / "photos"
     (photos / "deep").mkdir(parents=True)
     red, couple, gone = photos / "red.png", photos / "deep" / "couple.png", photos / "gone.png"
@@ -150,7 +154,7 @@ def test_sidecars_leave_pictures_and_other_programs_alone(store: Store, tmp_path
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_the_table_has_a_row_for_each_face_of_somebody(store: Store, tmp_path: Path) -> None:
+def test_the_table_has_a_row_for_each_face_of_somebody(store: FolderStore, tmp_path: Path) -> None:
     (tmp_path / "couple.png").write_bytes(fake_photo([GREEN, DARK_RED]))
     ingest(store, tmp_path / "couple.png")
     first, second = faces_at(store, tmp_path / "couple.png")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from tests.builders import ingest, new_store
 from tests.example_pictures import fake_photo
 
@@ -26,7 +26,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderStore]:
     """Twelve faces in three segments."""
     monkeypatch.setattr("facesim_index.ingest.run.COMMIT_PICTURES", 2)
     with new_store(tmp_path / "i.facesim") as opened:

@@ -5,10 +5,10 @@ from contextlib import closing
 from pathlib import Path
 
 from facesim_index.store.catalog import face_rows
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 
 
-def spoil(store: Store, statement: str) -> None:
+def spoil(store: FolderStore, statement: str) -> None:
     """Change the catalog behind the back of its checksums."""
     store.catalog.close()
     with closing(sqlite3.connect(store.folder / "catalog.sqlite3")) as database:
@@ -28,7 +28,7 @@ def flip(path: Path, at: int | None = None) -> None:
     path.write_bytes(data)
 
 
-def paths_and_vectors(store: Store) -> set[tuple[str, bytes]]:
+def paths_and_vectors(store: FolderStore) -> set[tuple[str, bytes]]:
     with store.view() as view:
         ids = face_rows.face_ids(view.transaction)
         records = face_rows.faces(view.transaction, ids)

@@ -11,7 +11,7 @@ import pytest
 
 from facesim_index.index import FaceIndex
 from facesim_index.store.catalog import index_state
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from tests.builders import (
     FAKE,
 )
@@ -138,7 +138,7 @@ def test_an_older_index_without_sums_of_rows_is_checked_whole(grounds: Grounds) 
     assert set(ASKED) <= set(grounds.known["closed"].content)
     folder = grounds.folder / "without sums"
     shutil.copytree(grounds.known["closed"].folder, folder)
-    with Store(folder) as store, store.catalog.read() as transaction:
+    with FolderStore(folder) as store, store.catalog.read() as transaction:
         first = index_state.segments(transaction)[0]
     from facesim_index.store.segments.coarse import coarse_path, read_coarse
 
@@ -152,7 +152,7 @@ def test_an_older_index_without_sums_of_rows_is_checked_whole(grounds: Grounds) 
             row[0] for row in grounds.known["closed"].answers[1]
         ]
         index.compact()
-    with Store(folder) as store, store.catalog.read() as transaction:
+    with FolderStore(folder) as store, store.catalog.read() as transaction:
         first = index_state.segments(transaction)[0]
     assert read_coarse(folder / "segments" / first.name, first.sha256).sums is not None
 

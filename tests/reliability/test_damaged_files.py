@@ -14,12 +14,12 @@ from facesim_index.cli.state import State
 from facesim_index.errors import DamagedSegmentError, IndexDamagedError
 from facesim_index.index import FaceIndex
 from facesim_index.store.catalog import face_rows
+from facesim_index.store.folder.mending import mend_log
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.segments.row_checksums import row_sums
 from facesim_index.store.sqlite.wal import check_log
-from facesim_index.store.store import Store
-from facesim_index.upkeep.catalog_repair import mend_log
 from facesim_index.upkeep.repairs import repair
-from facesim_index.upkeep.verification import verify
+from tests.asking import verify
 from tests.builders import (
     FAKE,
     commit_pictures,
@@ -31,17 +31,17 @@ from tests.builders import (
 from tests.reliability.spoiling import flip, spoil
 
 
-def test_a_query_does_not_answer_from_changed_embeddings(store: Store) -> None:
+def test_a_query_does_not_answer_from_changed_embeddings(store: FolderStore) -> None:
     """Once, a flipped byte of an embedding was searched like any other."""
     flip(store.folder / "segments" / "000002.faiss")
-    with Store(store.folder) as reader:
+    with FolderStore(store.folder) as reader:
         with reader.view() as view, pytest.raises(DamagedSegmentError, match=r"000002\.faiss"):
             view.search(unit_vectors(1, 1), 3)
         with reader.view() as view, pytest.raises(DamagedSegmentError, match=r"000002\.faiss"):
             view.embeddings(np.array([5]))
 
 
-def test_a_query_leaves_out_a_damaged_segment_and_says_so(store: Store, photos: Path) -> None:
+def test_a_query_leaves_out_a_damaged_segment_and_says_so(store: FolderStore, photos: Path) -> None:
     flip(store.folder / "segments" / "000002.faiss")
     for output in ("json", "table"):
         result = CliRunner().invoke(
@@ -78,13 +78,13 @@ def test_a_row_of_a_large_segment_is_checked_when_it_is_read(
     vectors = unit_vectors(600, 4)
     with new_store(tmp_path / "i") as store:
         commit_pictures(store, {"/p/a.jpg": picture("a", vectors)})
-        store.write_missing_coarse()
+        store.segments.write_missing_coarse()
         [segment] = (tmp_path / "i" / "segments").glob("*.faiss")
     data = bytearray(segment.read_bytes())
     at = data.find(vectors[41].astype(np.float16).tobytes())
     data[at + 7] ^= 1
     segment.write_bytes(data)
-    with Store(tmp_path / "i") as reader, reader.view() as view:
+    with FolderStore(tmp_path / "i") as reader, reader.view() as view:
         [found] = view.search(vectors[300:301], 1)
         assert found.face_ids.tolist() == [301], "other rows are not touched by it"
         with pytest.raises(DamagedSegmentError, match="other embeddings than were written"):
@@ -92,7 +92,7 @@ def test_a_row_of_a_large_segment_is_checked_when_it_is_read(
         with pytest.raises(DamagedSegmentError):
             view.embeddings(np.array([42]))
     with (
-        Store(tmp_path / "i") as reader,
+        FolderStore(tmp_path / "i") as reader,
         reader.view() as view,
         pytest.raises(DamagedSegmentError, match="SHA-256"),
     ):
@@ -112,23 +112,25 @@ def test_sums_of_rows_see_every_bit() -> None:
     np.testing.assert_array_equal(row_sums(ids[3:], vectors[3:]), before[3:])
 
 
-def test_an_ingest_does_not_bury_an_index_whose_catalog_is_gone(store: Store, photos: Path) -> None:
+def test_an_ingest_does_not_bury_an_index_whose_catalog_is_gone(
+    store: FolderStore, photos: Path
+) -> None:
     """Once, a new catalog was made in the folder, and the segments were removed as leftovers."""
     store.close()
     before = sorted(path.name for path in (store.folder / "segments").iterdir())
     (store.folder / "catalog.sqlite3").unlink()
-    for open_it in (new_store, Store):
+    for open_it in (new_store, FolderStore):
         with pytest.raises(IndexDamagedError, match=r"catalog\.sqlite3 is missing"):
             open_it(store.folder)
     assert sorted(path.name for path in (store.folder / "segments").iterdir()) == before
 
 
-def test_segments_are_not_removed_while_their_names_are_damaged(store: Store) -> None:
+def test_segments_are_not_removed_while_their_names_are_damaged(store: FolderStore) -> None:
     """Once, a changed letter in a segment's row made the next writer remove its file."""
     spoil(store, "UPDATE segment SET name = '000009.faiss' WHERE id = 2")
-    Store(store.folder).close()
+    FolderStore(store.folder).close()
     store.close()
-    with Store(store.folder, writable=True) as writer:
+    with FolderStore(store.folder, writable=True) as writer:
         assert (store.folder / "segments" / "000002.faiss").exists()
         done = repair(writer, verify(writer), read_here)
         assert (done.rows_mended, done.faces_lost) == (1, 0)
@@ -169,7 +171,7 @@ def test_a_log_that_a_crash_cut_short_is_no_damage(tmp_path: Path) -> None:
     with log.open("ab") as out:  # the beginning of a commit that did not come to its end
         out.write(log.read_bytes()[32:56] + b"half a page")
     assert check_log(catalog) is None
-    with Store(tmp_path / "i", writable=True) as store:
+    with FolderStore(tmp_path / "i", writable=True) as store:
         assert not verify(store).problems
         with store.catalog.read() as transaction:
             assert face_rows.n_faces(transaction) == 6
@@ -184,14 +186,14 @@ def test_a_damaged_log_is_refused_and_goes_on_from_the_last_whole_commit(tmp_pat
     log.write_bytes(data)
     for writable in (False, True):
         with pytest.raises(IndexDamagedError, match=r"-wal is damaged at page .*verify --repair"):
-            Store(tmp_path / "i", writable=writable)
+            FolderStore(tmp_path / "i", writable=writable)
     assert log.read_bytes() == data, "the evidence is kept"
     result = CliRunner().invoke(
         main, ["--index", str(tmp_path / "i"), "verify", "--repair"], obj=State(engine=FAKE)
     )
     assert result.exit_code == 0, result.output
     assert "goes on from the last commit that is whole" in result.stdout
-    with Store(tmp_path / "i") as store:
+    with FolderStore(tmp_path / "i") as store:
         assert not verify(store).problems
         with store.catalog.read() as transaction:
             assert face_rows.n_faces(transaction) == 4
@@ -209,7 +211,7 @@ def test_a_damaged_log_is_refused_and_goes_on_from_the_last_whole_commit(tmp_pat
     ],
 )
 def test_a_catalog_that_cannot_be_read_leads_to_the_last_snapshot(
-    store: Store, tmp_path: Path, damage: Callable[[Path], object]
+    store: FolderStore, tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
     store.close()
     with FaceIndex.open(store.folder, engine=FAKE) as index:

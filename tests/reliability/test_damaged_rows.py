@@ -9,15 +9,15 @@ import pytest
 
 from facesim_index.calibration.document import to_json
 from facesim_index.errors import IndexDamagedError
-from facesim_index.people.edits import confirm_faces, list_people, move_faces, person_faces, undo
+from facesim_index.people.edits import confirm_faces, move_faces, undo
 from facesim_index.people.grouping import PeopleOptions, cluster_people
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import calibration_rows, people_rows
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.sqlite import row_checks
-from facesim_index.store.store import Store
 from facesim_index.upkeep.forgetting import forget
 from facesim_index.upkeep.repairs import repair
-from facesim_index.upkeep.verification import verify
+from tests.asking import list_people, person_faces, verify
 from tests.builders import (
     commit_pictures,
     ingest,
@@ -46,7 +46,7 @@ from tests.reliability.spoiling import flip, paths_and_vectors, spoil
     ],
 )
 def test_rows_beyond_mending_are_taken_out_and_come_back(
-    store: Store, photos: Path, statement: str
+    store: FolderStore, photos: Path, statement: str
 ) -> None:
     before = paths_and_vectors(store)
     spoil(store, statement)
@@ -75,7 +75,7 @@ class People:
     apart: list[tuple[int, int]]
 
 
-def people_of(store: Store) -> People:
+def people_of(store: FolderStore) -> People:
     with store.catalog.read() as transaction:
         found = people_rows.assignments(transaction)
         names = {row.person_id: row.name for row in people_rows.persons(transaction)}
@@ -89,7 +89,7 @@ def people_of(store: Store) -> People:
 
 
 @pytest.fixture
-def grouped(store: Store) -> Store:
+def grouped(store: FolderStore) -> FolderStore:
     """Ann (1) and Bo (2) by a human; a face of Ann's and a person without a name by the machine."""
     with store.catalog.write() as transaction:
         calibration_rows.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
@@ -145,7 +145,7 @@ WHOLE = People(
     ],
 )
 def test_people_keep_what_a_human_said_where_it_is_sound(
-    grouped: Store, photos: Path, statement: str, left: People
+    grouped: FolderStore, photos: Path, statement: str, left: People
 ) -> None:
     assert people_of(grouped) == WHOLE
     spoil(grouped, statement)
@@ -179,7 +179,7 @@ def test_people_keep_what_a_human_said_where_it_is_sound(
     ],
 )
 def test_nothing_is_told_or_done_by_damaged_rows_of_people(
-    grouped: Store, statement: str, ask: Callable[[Store], object]
+    grouped: FolderStore, statement: str, ask: Callable[[FolderStore], object]
 ) -> None:
     spoil(grouped, statement)
     before = rows_of_people(grouped)
@@ -191,7 +191,7 @@ def test_nothing_is_told_or_done_by_damaged_rows_of_people(
     assert people_of(grouped) == WHOLE
 
 
-def rows_of_people(store: Store) -> list[tuple[object, ...]]:
+def rows_of_people(store: FolderStore) -> list[tuple[object, ...]]:
     with store.catalog.read() as transaction:
         return [
             tuple(row)
@@ -200,7 +200,7 @@ def rows_of_people(store: Store) -> list[tuple[object, ...]]:
         ]
 
 
-def test_a_vacuum_keeps_the_rows_that_checksums_are_of(grouped: Store) -> None:
+def test_a_vacuum_keeps_the_rows_that_checksums_are_of(grouped: FolderStore) -> None:
     """SQLite promises that only of tables whose rows have numbers of their own."""
     forget(grouped, [], [FaceId(2)])
     move_faces(grouped, [6], 2)
@@ -214,7 +214,7 @@ def test_a_vacuum_keeps_the_rows_that_checksums_are_of(grouped: Store) -> None:
     assert not verify(grouped).problems
 
 
-def test_a_changed_row_stays_damaged_whatever_is_written_to_it(store: Store) -> None:
+def test_a_changed_row_stays_damaged_whatever_is_written_to_it(store: FolderStore) -> None:
     spoil(store, "UPDATE file SET size_bytes = size_bytes + 1 WHERE id = 1")
     with store.catalog.write() as transaction:
         transaction.exec_driver_sql("UPDATE file SET missing_since = 'now' WHERE id = 1")
@@ -223,7 +223,7 @@ def test_a_changed_row_stays_damaged_whatever_is_written_to_it(store: Store) -> 
     assert [(row.table, row.row_id) for row in wrong] == [("file", 1)]
 
 
-def test_a_merge_does_not_give_damage_a_hash_of_its_own(store: Store) -> None:
+def test_a_merge_does_not_give_damage_a_hash_of_its_own(store: FolderStore) -> None:
     """Once, compacting read a segment without looking at its hash, and `verify` found nothing."""
     flip(store.folder / "segments" / "000002.faiss")
     with pytest.raises(IndexDamagedError, match=r"000002.faiss has other content"):

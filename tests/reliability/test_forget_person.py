@@ -25,12 +25,12 @@ from facesim_index.records import (
     PictureReading,
     Quality,
 )
-from facesim_index.search.appearances import find_person
 from facesim_index.store.catalog import (
     calibration_rows,
     face_rows,
 )
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
+from tests.asking import find_person
 from tests.builders import FAKE, commit_pictures, ingest, new_store, unit_vectors
 from tests.coloured_people import RED, facesim
 from tests.example_pictures import fake_photo, pixels
@@ -73,7 +73,7 @@ def portrait(tmp_path: Path) -> Path:
 
 
 def living(index: Path) -> dict[int, str]:
-    with Store(index) as store, store.catalog.read() as transaction:
+    with FolderStore(index) as store, store.catalog.read() as transaction:
         ids = face_rows.face_ids(transaction)
         return {face.face_id: Path(face.path).name for face in face_rows.faces(transaction, ids)}
 
@@ -205,7 +205,7 @@ def test_every_appearance_is_found_not_only_the_first_few(tmp_path: Path) -> Non
                 who.reading.content_hash, FileStamp(1, 1), who.reading.info, faces, None
             )
             commit_pictures(store, {who.path: reading_})
-        store.remove_faces([FaceId(n) for n in range(1, 50)])
+        store.remove([], face_ids=[FaceId(n) for n in range(1, 50)])
         found = find_person(store, engine, path, min_degree=0.5, prior=0.5)
     stored = near.astype(np.float16).astype(np.float64)
     cosines = stored @ shown.embedding.astype(np.float64)

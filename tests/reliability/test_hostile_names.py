@@ -17,10 +17,10 @@ import pytest
 
 from facesim_index.calibration.document import to_json
 from facesim_index.cli.main import main
+from facesim_index.config import SEGMENTS_NAME
 from facesim_index.people.edits import confirm_faces
 from facesim_index.store.catalog import calibration_rows, face_rows
-from facesim_index.store.layout import SEGMENTS_NAME
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.utils.text import original_text, printable
 from tests.example_pictures import fake_photo
 from tests.reliability.hostile_names import (
@@ -56,7 +56,7 @@ def shared_people(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The index with a calibration and two people of such names: one has all faces but five."""
     folder = tmp_path_factory.mktemp("people") / index.name
     shutil.copytree(index, folder)
-    with Store(folder, writable=True) as store:
+    with FolderStore(folder, writable=True) as store:
         with store.catalog.write() as transaction:
             calibration_rows.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
             calibration_rows.activate(transaction, CURVE.name)

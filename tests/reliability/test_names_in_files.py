@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import facesim_index
+from facesim_index.config import SEGMENTS_NAME
 from facesim_index.errors import IndexDamagedError
 from facesim_index.index import FaceIndex
 from facesim_index.ingest.targets import IngestOptions
 from facesim_index.records import FailureCode
 from facesim_index.store.catalog import face_rows, index_state, picture_rows
-from facesim_index.store.layout import SEGMENTS_NAME
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.sqlite import row_checks
-from facesim_index.store.store import Store
 from facesim_index.utils.text import csv_line, json_text, original_text, spreadsheet_text
 from tests.builders import FAKE
 from tests.reliability.hostile_names import (
@@ -93,7 +93,7 @@ def test_csv_gives_the_very_bytes(index: Path, photos: Path) -> None:
 def test_bytes_survive_the_round_trip_through_the_catalog(
     own_index: Path, own_photos: Path
 ) -> None:
-    with Store(own_index) as store, store.catalog.read() as transaction:
+    with FolderStore(own_index) as store, store.catalog.read() as transaction:
         known = picture_rows.folder_files(transaction, str(own_photos))
         assert set(known) == {path.name for path in own_photos.iterdir()}
         assert index_state.roots(transaction)[0][0] == str(own_photos)
@@ -184,7 +184,7 @@ def test_a_catalog_cannot_name_files_outside_the_index(own_index: Path, tmp_path
             assert result.exit_code == 1, (name, words, result.stdout, result.stderr)
             assert_harmless(result.stdout + result.stderr)
         with pytest.raises(IndexDamagedError, match="outside"):
-            Store(own_index, writable=True)
+            FolderStore(own_index, writable=True)
     assert outside.read_bytes() == before
 
 

@@ -13,8 +13,8 @@ from facesim_index.index import FaceIndex
 from facesim_index.records import (
     FaceId,
 )
-from facesim_index.store.store import Store
-from facesim_index.upkeep.verification import verify
+from facesim_index.store.folder.store import FolderStore
+from tests.asking import verify
 from tests.builders import commit_pictures, ingest, new_store
 from tests.coloured_people import facesim
 from tests.reliability.private_photos import make_photos
@@ -74,16 +74,16 @@ def test_every_file_is_private_whatever_the_umask(
     with umask(mask), new_store(index) as store:
         ingest(store, photos)
         commit_pictures(store, {"/p/many.jpg": person(0, 12).reading})
-        store.remove_faces([FaceId(1)])
+        store.remove([], face_ids=[FaceId(1)])
         store.compact()
-        with Store(index) as reader, reader.view():
+        with FolderStore(index) as reader, reader.view():
             names = modes(index)
             assert_private(index)
     assert {"catalog.sqlite3-wal", "catalog.sqlite3-shm", "LOCK", "LOCK.holder"} <= names.keys()
     assert any(name.endswith(".coarse") for name in names)
     assert temporary
     assert set(temporary) == {0o600}
-    with umask(mask), Store(index, writable=True):
+    with umask(mask), FolderStore(index, writable=True):
         assert_private(index)
     assert_private(index)
 
@@ -110,18 +110,18 @@ def test_an_index_that_is_open_to_others_is_told_and_closed_by_the_next_writer(
     for path in (index, *index.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o777 if path.is_dir() else 0o664)
-    Store(index).close()
+    FolderStore(index).close()
     assert modes(index)["catalog.sqlite3"] == 0o664, "a reader changes nothing"
     told = check_privacy(index)
     assert told.status == "warning"
     assert f"chmod -R go= {index}" in told.mend
-    Store(index, writable=True).close()
+    FolderStore(index, writable=True).close()
     assert_private(index)
     assert f"{index} could be read by others" in caplog.text
     assert stat.S_IMODE(outside.stat().st_mode) == 0o644, "links are not followed"
     assert check_privacy(index).status == "ok"
     caplog.clear()
-    Store(index, writable=True).close()
+    FolderStore(index, writable=True).close()
     assert "could be read" not in caplog.text
 
 
@@ -137,7 +137,7 @@ def test_a_writer_who_may_not_close_the_index_is_told(
         raise PermissionError(1, "Operation not permitted", str(path))
 
     monkeypatch.setattr(Path, "chmod", refuse)
-    Store(tmp_path / "i", writable=True).close()
+    FolderStore(tmp_path / "i", writable=True).close()
     assert "catalog.sqlite3 can be read by others" in caplog.text
 
 
@@ -161,8 +161,8 @@ def test_a_disk_that_knows_no_rights_can_hold_an_index(
         ingest(store, photos)
         commit_pictures(store, {"/p/many.jpg": person(0, 12).reading})
     chmod(tmp_path / "i" / "catalog.sqlite3", 0o777)
-    with Store(tmp_path / "i", writable=True) as store:
-        store.remove_faces([FaceId(1)])
+    with FolderStore(tmp_path / "i", writable=True) as store:
+        store.remove([], face_ids=[FaceId(1)])
         store.compact()
         assert not verify(store).problems
     assert "catalog.sqlite3 can be read by others, and the system does not let" in caplog.text

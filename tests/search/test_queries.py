@@ -20,9 +20,10 @@ from facesim_index.errors import (
 from facesim_index.records import FaceId
 from facesim_index.search.answers import QueryAnswer
 from facesim_index.search.comparison import compare_pictures
-from facesim_index.search.queries import QueryOptions, query_face, query_picture
+from facesim_index.search.queries import QueryOptions
 from facesim_index.store.catalog import calibration_rows
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
+from tests.asking import query_face, query_picture
 from tests.builders import FAKE, ingest, new_store
 from tests.example_pictures import fake_photo
 
@@ -56,13 +57,13 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path, photos: Path) -> Iterator[Store]:
+def store(tmp_path: Path, photos: Path) -> Iterator[FolderStore]:
     with new_store(tmp_path / "i.facesim") as opened:
         ingest(opened, photos)
         yield opened
 
 
-def calibrate(store: Store, calibration: Calibration = CURVE) -> None:
+def calibrate(store: FolderStore, calibration: Calibration = CURVE) -> None:
     with store.catalog.write() as transaction:
         calibration_rows.put(
             transaction, calibration.name, calibration.engine_key, to_json(calibration)
@@ -70,7 +71,7 @@ def calibrate(store: Store, calibration: Calibration = CURVE) -> None:
         calibration_rows.activate(transaction, calibration.name)
 
 
-def ask(store: Store, path: Path, **options: object) -> QueryAnswer:
+def ask(store: FolderStore, path: Path, **options: object) -> QueryAnswer:
     return query_picture(store, load_engine(FAKE), path, QueryOptions(**options))  # type: ignore[arg-type]
 
 
@@ -78,7 +79,7 @@ def found(answer: QueryAnswer, face: int = 0) -> list[str]:
     return [Path(match.path).name for match in answer.faces[face].matches]
 
 
-def test_every_face_is_answered_left_to_right(store: Store, photos: Path) -> None:
+def test_every_face_is_answered_left_to_right(store: FolderStore, photos: Path) -> None:
     answer = ask(store, photos / "couple.png", top=2)
     assert [face.face for face in answer.faces] == [0, 1]
     assert found(answer) == ["couple.png", "red copy.png"]
@@ -90,20 +91,20 @@ def test_every_face_is_answered_left_to_right(store: Store, photos: Path) -> Non
     assert [Path(path).name for path in first[1].paths] == ["red copy.png", "red.png"]
 
 
-def test_one_face_can_be_chosen(store: Store, photos: Path) -> None:
+def test_one_face_can_be_chosen(store: FolderStore, photos: Path) -> None:
     answer = ask(store, photos / "couple.png", face=1)
     assert [face.face for face in answer.faces] == [1]
     with pytest.raises(UsageError, match=r"no face 2; how many it has: 2"):
         ask(store, photos / "couple.png", face=2)
 
 
-def test_the_query_picture_itself_can_be_left_out(store: Store, photos: Path) -> None:
+def test_the_query_picture_itself_can_be_left_out(store: FolderStore, photos: Path) -> None:
     answer = ask(store, photos / "couple.png", exclude_same_image=True)
     assert "couple.png" not in found(answer) + found(answer, 1)
     assert len(answer.faces[0].matches) == 2
 
 
-def test_a_face_of_the_index_can_be_the_query(store: Store) -> None:
+def test_a_face_of_the_index_can_be_the_query(store: FolderStore) -> None:
     answer = query_face(store, FaceId(2), QueryOptions(top=10))
     assert len(answer.faces[0].matches) == 3, "the face itself is no match"
     assert answer.faces[0].matches[0].face_id == 4
@@ -111,7 +112,7 @@ def test_a_face_of_the_index_can_be_the_query(store: Store) -> None:
         query_face(store, FaceId(99))
 
 
-def test_without_a_calibration_no_degree_is_made_up(store: Store, photos: Path) -> None:
+def test_without_a_calibration_no_degree_is_made_up(store: FolderStore, photos: Path) -> None:
     answer = ask(store, photos / "red.png")
     match = answer.faces[0].matches[0]
     assert (match.degree, match.log10_lr, answer.calibration) == (None, None, None)
@@ -121,7 +122,7 @@ def test_without_a_calibration_no_degree_is_made_up(store: Store, photos: Path) 
         ask(store, photos / "red.png", min_degree=0.5)
 
 
-def test_degrees_follow_bayes_rule_from_the_curve(store: Store, photos: Path) -> None:
+def test_degrees_follow_bayes_rule_from_the_curve(store: FolderStore, photos: Path) -> None:
     calibrate(store)
     for prior in (0.5, 0.01):
         answer = ask(store, photos / "couple.png", prior=prior)
@@ -133,13 +134,15 @@ def test_degrees_follow_bayes_rule_from_the_curve(store: Store, photos: Path) ->
             assert match.degree == pytest.approx(odds / (1 + odds), rel=1e-9)
 
 
-def test_the_prior_is_the_gallery_s_own_unless_one_is_given(store: Store, photos: Path) -> None:
+def test_the_prior_is_the_gallery_s_own_unless_one_is_given(
+    store: FolderStore, photos: Path
+) -> None:
     bare = ask(store, photos / "red.png")
     assert (bare.prior, bare.prior_source) == (0.5, "given"), "nothing to estimate it with"
     calibrate(store)
     answer = ask(store, photos / "couple.png")
     with store.view() as view:
-        estimate = gallery_prior(store, view, CURVE)
+        estimate = gallery_prior(view, CURVE)
     assert (answer.prior, answer.prior_source) == (estimate.share, "gallery")
     assert (answer.prior_low, answer.prior_high) == (estimate.low, estimate.high)
     given = ask(store, photos / "couple.png", prior=0.5)
@@ -149,7 +152,7 @@ def test_the_prior_is_the_gallery_s_own_unless_one_is_given(store: Store, photos
         assert one.degree != other.degree
 
 
-def test_error_rates_and_intervals_come_with_the_curve(store: Store, photos: Path) -> None:
+def test_error_rates_and_intervals_come_with_the_curve(store: FolderStore, photos: Path) -> None:
     calibrate(store)
     for match in ask(store, photos / "red.png").faces[0].matches:
         assert (match.fmr, match.expected_strangers, match.degree_low) == (None, None, None)
@@ -171,14 +174,14 @@ def test_error_rates_and_intervals_come_with_the_curve(store: Store, photos: Pat
     assert not any(match.at_bound for match in inside)
 
 
-def test_min_degree_leaves_out_what_is_below(store: Store, photos: Path) -> None:
+def test_min_degree_leaves_out_what_is_below(store: FolderStore, photos: Path) -> None:
     calibrate(store)
     answer = ask(store, photos / "couple.png", min_degree=0.99, prior=0.5)
     assert found(answer) == ["couple.png", "red copy.png"]
     assert found(answer, 1) == ["couple.png"]
 
 
-def test_pictures_that_cannot_be_asked_for(store: Store, photos: Path) -> None:
+def test_pictures_that_cannot_be_asked_for(store: FolderStore, photos: Path) -> None:
     (photos / "nobody.png").write_bytes(fake_photo([(0, 0, 0)]))
     (photos / "bad.png").write_bytes(b"x" * 100)
     with pytest.raises(NoFaceError, match=r"no face found in .*nobody\.png"):
@@ -194,7 +197,7 @@ def test_pictures_that_cannot_be_asked_for(store: Store, photos: Path) -> None:
         ask(store, photos / "red.png", prior=1.0)
 
 
-def test_another_engine_may_not_ask(store: Store, photos: Path) -> None:
+def test_another_engine_may_not_ask(store: FolderStore, photos: Path) -> None:
     class OtherEngine:
         identity = FAKE_IDENTITY.__class__("other", "1" * 64, "2" * 64, 1, 512)
         provider = "cpu"

@@ -16,30 +16,30 @@ from facesim_index.errors import (
 )
 from facesim_index.records import EngineIdentity, FaceId, Failure, FailureCode, ImageStatus
 from facesim_index.store.catalog import face_rows, index_state, picture_rows
-from facesim_index.store.compaction import MERGE_FAN
+from facesim_index.store.folder.compaction import MERGE_FAN
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.records import Batch
-from facesim_index.store.store import Store
-from facesim_index.upkeep.verification import verify
+from tests.asking import verify
 from tests.builders import commit_pictures, failed, link, new_store, picture, unit_vectors
 
 VECTORS = unit_vectors(200, 11)
 
 
-def face_ids(store: Store) -> list[int]:
+def face_ids(store: FolderStore) -> list[int]:
     with store.catalog.read() as transaction:
         return [int(face_id) for face_id in face_rows.face_ids(transaction)]
 
 
-def counts(store: Store) -> dict[str, int]:
+def counts(store: FolderStore) -> dict[str, int]:
     with store.catalog.read() as transaction:
         return index_state.counts(transaction)
 
 
-def segment_files(store: Store) -> list[str]:
+def segment_files(store: FolderStore) -> list[str]:
     return sorted(path.name for path in (store.folder / "segments").iterdir())
 
 
-def named_segments(store: Store) -> list[str]:
+def named_segments(store: FolderStore) -> list[str]:
     with store.catalog.read() as transaction:
         return sorted(segment.name for segment in index_state.segments(transaction))
 
@@ -47,7 +47,7 @@ def named_segments(store: Store) -> list[str]:
 def test_what_was_committed_is_found_by_another_handle(tmp_path: Path) -> None:
     with new_store(tmp_path / "i.facesim") as store:
         commit_pictures(store, {"/p/a.jpg": picture("a", VECTORS[:2]), "/p/b.jpg": picture("b")})
-        with Store(tmp_path / "i.facesim") as reader, reader.view() as view:
+        with FolderStore(tmp_path / "i.facesim") as reader, reader.view() as view:
             [found] = view.search(VECTORS[1:2], 5)
             assert found.face_ids.tolist() == [2, 1]
             assert found.cosines[0] == pytest.approx(1.0, abs=1e-3)
@@ -83,8 +83,7 @@ def test_a_file_with_new_content_lets_its_old_faces_go(tmp_path: Path) -> None:
     with new_store(tmp_path / "i") as store:
         commit_pictures(store, {"/p/a.jpg": picture("old", VECTORS[:2])})
         new = picture("new", VECTORS[2:3])
-        change = store.commit(Batch([new], [link("/p/a.jpg", new)]))
-        assert (change.faces_added, change.faces_removed) == (1, 2)
+        assert store.commit(Batch([new], [link("/p/a.jpg", new)])) == 1
         assert face_ids(store) == [3]
         with store.view() as view:
             [found] = view.search(VECTORS[:1], 10)
@@ -111,10 +110,10 @@ def test_a_failed_picture_is_replaced_when_it_can_be_read(tmp_path: Path) -> Non
 def test_face_ids_are_never_reused(tmp_path: Path) -> None:
     with new_store(tmp_path / "i") as store:
         commit_pictures(store, {"/p/a.jpg": picture("a", VECTORS[:2])})
-        store.remove_faces([FaceId(1), FaceId(2)])
+        store.remove([], face_ids=[FaceId(1), FaceId(2)])
         store.compact()
         assert segment_files(store) == []
-    with Store(tmp_path / "i", writable=True) as store:
+    with FolderStore(tmp_path / "i", writable=True) as store:
         commit_pictures(store, {"/p/b.jpg": picture("b", VECTORS[:1])})
         assert face_ids(store) == [3]
 
@@ -131,7 +130,7 @@ def test_search_equals_brute_force_with_tombstones(tmp_path: Path, compacted: bo
                 },
             )
         removed = [FaceId(n) for n in range(1, 201, 3)]
-        store.remove_faces(removed)
+        store.remove([], face_ids=removed)
         if compacted:
             store.compact()
             assert counts(store)["faces_removed_not_compacted"] == 0
@@ -162,11 +161,11 @@ def test_segments_stay_few_while_an_index_grows(tmp_path: Path) -> None:
 
 
 def test_a_reader_is_not_disturbed_by_merging_and_compacting(tmp_path: Path) -> None:
-    with new_store(tmp_path / "i") as store, Store(tmp_path / "i") as reader:
+    with new_store(tmp_path / "i") as store, FolderStore(tmp_path / "i") as reader:
         for n in range(5):
             commit_pictures(store, {f"/p/{n}.jpg": picture(str(n), VECTORS[n : n + 1])})
         with reader.view() as view:
-            store.remove_faces([FaceId(1)])
+            store.remove([], face_ids=[FaceId(1)])
             store.compact()
             [found] = view.search(VECTORS[:1], 10)
             assert sorted(found.face_ids.tolist()) == [1, 2, 3, 4, 5]
@@ -182,9 +181,9 @@ def test_leftovers_of_a_crash_are_removed_by_the_next_writer_only(tmp_path: Path
     half = tmp_path / "i" / "segments" / ".000003.faiss.x8"
     for path in (orphan, half):
         path.write_bytes(b"half a segment")
-    with Store(tmp_path / "i"):
+    with FolderStore(tmp_path / "i"):
         assert orphan.exists()
-    with Store(tmp_path / "i", writable=True) as store:
+    with FolderStore(tmp_path / "i", writable=True) as store:
         assert segment_files(store) == ["000001.faiss"]
         commit_pictures(store, {"/p/b.jpg": picture("b", VECTORS[1:2])})
         assert face_ids(store) == [1, 2]
@@ -212,10 +211,10 @@ def test_a_second_writer_is_refused_at_once_and_told_the_holder(tmp_path: Path) 
             "import sys\n"
             "from pathlib import Path\n"
             "from facesim_index.errors import IndexLockedError\n"
-            "from facesim_index.store.store import Store\n"
-            "Store(Path(sys.argv[1])).close()\n"
+            "from facesim_index.store.folder.store import FolderStore\n"
+            "FolderStore(Path(sys.argv[1])).close()\n"
             "try:\n"
-            "    Store(Path(sys.argv[1]), writable=True)\n"
+            "    FolderStore(Path(sys.argv[1]), writable=True)\n"
             "except IndexLockedError as error:\n"
             "    print(error)\n"
         )
@@ -228,8 +227,8 @@ def test_a_second_writer_is_refused_at_once_and_told_the_holder(tmp_path: Path) 
         )
         assert f"process {os.getpid()} on " in run.stdout
         with pytest.raises(IndexLockedError, match=f"process {os.getpid()}"):
-            Store(store.folder, writable=True)
-    with Store(tmp_path / "i", writable=True):
+            FolderStore(store.folder, writable=True)
+    with FolderStore(tmp_path / "i", writable=True):
         pass
 
 
@@ -238,14 +237,14 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     code = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from facesim_index.store.store import Store\n"
-        "store = Store(Path(sys.argv[1]), writable=True)\n"
+        "from facesim_index.store.folder.store import FolderStore\n"
+        "store = FolderStore(Path(sys.argv[1]), writable=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
     run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "i")], timeout=60, check=False)
     assert run.returncode == -9
     assert json.loads((tmp_path / "i" / "LOCK.holder").read_text())["pid"] != os.getpid()
-    with Store(tmp_path / "i", writable=True) as store:
+    with FolderStore(tmp_path / "i", writable=True) as store:
         assert face_ids(store) == []
 
 
@@ -253,17 +252,17 @@ def test_another_engine_is_refused_by_name(tmp_path: Path) -> None:
     new_store(tmp_path / "i").close()
     other = EngineIdentity("other", "1" * 64, "2" * 64, 1, 512)
     with pytest.raises(EngineMismatchError, match=r"was built with fake .* not with other"):
-        Store.open_or_create(tmp_path / "i", other, "other")
+        FolderStore.open_or_create(tmp_path / "i", other, "other")
     renamed = EngineIdentity(
         "renamed", FAKE_IDENTITY.detector_sha256, FAKE_IDENTITY.recogniser_sha256, 1, 512
     )
-    Store.open_or_create(tmp_path / "i", renamed, "renamed").close()
+    FolderStore.open_or_create(tmp_path / "i", renamed, "renamed").close()
 
 
 def test_an_index_remembers_what_is_embedded_and_names_the_option(tmp_path: Path) -> None:
     flip = fake_identity("flip")
-    Store.open_or_create(tmp_path / "flip", flip, "fake").close()
-    with Store(tmp_path / "flip") as store:
+    FolderStore.open_or_create(tmp_path / "flip", flip, "fake").close()
+    with FolderStore(tmp_path / "flip") as store:
         assert store.identity == flip
     with pytest.raises(
         EngineMismatchError,
@@ -272,23 +271,23 @@ def test_an_index_remembers_what_is_embedded_and_names_the_option(tmp_path: Path
         new_store(tmp_path / "flip")
     coarse = fake_identity(numerics="bf16")
     with pytest.raises(EngineMismatchError, match="use --augment flip --numerics fp32, or ingest"):
-        Store.open_or_create(tmp_path / "flip", coarse, "fake")
-    Store.open_or_create(tmp_path / "coarse", coarse, "fake").close()
-    with Store(tmp_path / "coarse") as store:
+        FolderStore.open_or_create(tmp_path / "flip", coarse, "fake")
+    FolderStore.open_or_create(tmp_path / "coarse", coarse, "fake").close()
+    with FolderStore(tmp_path / "coarse") as store:
         assert store.identity == coarse
     with pytest.raises(EngineMismatchError, match=r"numerics bf16\), not .*; use --numerics bf16"):
         new_store(tmp_path / "coarse")
     new_store(tmp_path / "plain").close()
     with pytest.raises(EngineMismatchError, match="use --augment none, or ingest"):
-        Store.open_or_create(tmp_path / "plain", flip, "fake")
+        FolderStore.open_or_create(tmp_path / "plain", flip, "fake")
     other = EngineIdentity("other", "1" * 64, "2" * 64, 1, 512)
     with pytest.raises(EngineMismatchError, match="use --model fake --augment flip, or"):
-        Store.open_or_create(tmp_path / "flip", other, "other")
+        FolderStore.open_or_create(tmp_path / "flip", other, "other")
 
 
 def test_what_is_no_index_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
     with pytest.raises(IndexNotFoundError, match="is not a facesim index"):
-        Store(tmp_path / "none")
+        FolderStore(tmp_path / "none")
     assert not (tmp_path / "none").exists()
     holidays = tmp_path / "holidays"
     holidays.mkdir()
@@ -306,7 +305,7 @@ def test_a_missing_segment_is_damage_for_readers(tmp_path: Path) -> None:
         commit_pictures(store, {"/p/a.jpg": picture("a", VECTORS[:1])})
     (tmp_path / "i" / "segments" / "000001.faiss").unlink()
     with (
-        Store(tmp_path / "i") as store,
+        FolderStore(tmp_path / "i") as store,
         pytest.raises(IndexDamagedError, match=r"000001\.faiss is missing"),
         store.view(),
     ):
@@ -320,6 +319,6 @@ def test_a_catalog_alone_can_be_read_from_a_read_only_medium(
         commit_pictures(store, {"/p/a.jpg": picture("a", VECTORS[:1])})
     monkeypatch.setattr("facesim_index.store.sqlite.connection.os.access", lambda *_: False)
     before = sorted(path.name for path in (tmp_path / "i").iterdir())
-    with Store(tmp_path / "i") as store, store.view() as view:
+    with FolderStore(tmp_path / "i") as store, store.view() as view:
         assert len(view.search(VECTORS[:1], 1)) == 1
         assert sorted(path.name for path in (tmp_path / "i").iterdir()) == before

@@ -8,11 +8,11 @@ import pytest
 from facesim_index.errors import IndexDamagedError, UsageError
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import face_rows, index_state
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.sqlite import row_checks
-from facesim_index.store.store import Store
 from facesim_index.upkeep.forgetting import forget
 from facesim_index.upkeep.repairs import repair
-from facesim_index.upkeep.verification import verify
+from tests.asking import verify
 from tests.builders import ingest, new_store, read_here
 from tests.example_pictures import fake_photo
 
@@ -27,7 +27,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderStore]:
     """Twelve faces in three segments."""
     monkeypatch.setattr("facesim_index.ingest.run.COMMIT_PICTURES", 2)
     with new_store(tmp_path / "i.facesim") as opened:
@@ -35,7 +35,7 @@ def store(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield opened
 
 
-def content(store: Store) -> dict[int, tuple[str, bytes]]:
+def content(store: FolderStore) -> dict[int, tuple[str, bytes]]:
     """Return everything there is: face id to path and embedding."""
     with store.view() as view:
         ids = face_rows.face_ids(view.transaction)
@@ -63,7 +63,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_found_and_mended_and_no_face_changes(store: Store, damage: str) -> None:
+def test_damage_is_found_and_mended_and_no_face_changes(store: FolderStore, damage: str) -> None:
     before = content(store)
     assert len(before) == 12
     assert not verify(store).problems
@@ -89,7 +89,7 @@ def test_damage_is_found_and_mended_and_no_face_changes(store: Store, damage: st
 
 
 def test_what_cannot_be_read_again_is_listed_taken_out_and_comes_back(
-    store: Store, photos: Path
+    store: FolderStore, photos: Path
 ) -> None:
     before = content(store)
     flip(store.folder / "segments" / "000001.faiss")
@@ -113,7 +113,7 @@ def test_what_cannot_be_read_again_is_listed_taken_out_and_comes_back(
     assert not verify(store).problems
 
 
-def test_a_copy_serves_when_the_first_file_is_gone(store: Store, photos: Path) -> None:
+def test_a_copy_serves_when_the_first_file_is_gone(store: FolderStore, photos: Path) -> None:
     before = {face_id: vector for face_id, (_, vector) in content(store).items()}
     (photos / "copy.png").write_bytes((photos / "0.png").read_bytes())
     ingest(store, photos)
@@ -123,7 +123,7 @@ def test_a_copy_serves_when_the_first_file_is_gone(store: Store, photos: Path) -
     assert {face_id: vector for face_id, (_, vector) in content(store).items()} == before
 
 
-def test_embeddings_without_a_face_are_found_and_buried(store: Store) -> None:
+def test_embeddings_without_a_face_are_found_and_buried(store: FolderStore) -> None:
     with store.catalog.write() as transaction:
         transaction.exec_driver_sql("DELETE FROM face WHERE id = 3")
     verdict = verify(store)
@@ -135,7 +135,7 @@ def test_embeddings_without_a_face_are_found_and_buried(store: Store) -> None:
     assert 3 not in found.face_ids
 
 
-def test_a_segment_row_that_is_lost_is_made_up_for(store: Store) -> None:
+def test_a_segment_row_that_is_lost_is_made_up_for(store: FolderStore) -> None:
     before = content(store)
     with store.catalog.write() as transaction:
         transaction.exec_driver_sql("DELETE FROM segment WHERE id = 2")
@@ -146,7 +146,7 @@ def test_a_segment_row_that_is_lost_is_made_up_for(store: Store) -> None:
     assert not verify(store).problems
 
 
-def test_a_damaged_catalog_is_told_and_not_guessed_at(store: Store) -> None:
+def test_a_damaged_catalog_is_told_and_not_guessed_at(store: FolderStore) -> None:
     with store.catalog.write() as transaction:
         transaction.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
         transaction.exec_driver_sql("UPDATE file SET image_id = NULL WHERE id = 1")
@@ -164,7 +164,7 @@ def test_a_damaged_catalog_is_told_and_not_guessed_at(store: Store) -> None:
         repair(store, verdict, read_here)
 
 
-def test_forgetting_faces_pictures_and_folders(store: Store, photos: Path) -> None:
+def test_forgetting_faces_pictures_and_folders(store: FolderStore, photos: Path) -> None:
     assert forget(store, [], [FaceId(1)]).faces == 1
     assert 1 not in content(store)
     ingest(store, photos)
@@ -183,7 +183,7 @@ def test_forgetting_faces_pictures_and_folders(store: Store, photos: Path) -> No
     assert not verify(store).problems
 
 
-def test_forgetting_needs_something_to_forget(store: Store, photos: Path) -> None:
+def test_forgetting_needs_something_to_forget(store: FolderStore, photos: Path) -> None:
     before = content(store)
     with pytest.raises(UsageError, match="nothing of"):
         forget(store, [photos, photos / "other"], [])
@@ -192,7 +192,9 @@ def test_forgetting_needs_something_to_forget(store: Store, photos: Path) -> Non
     assert content(store) == before
 
 
-def test_a_picture_that_is_still_elsewhere_keeps_its_faces(store: Store, photos: Path) -> None:
+def test_a_picture_that_is_still_elsewhere_keeps_its_faces(
+    store: FolderStore, photos: Path
+) -> None:
     (photos / "copy.png").write_bytes((photos / "0.png").read_bytes())
     ingest(store, photos)
     done = forget(store, [photos / "0.png"], [])

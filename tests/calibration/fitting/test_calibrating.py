@@ -17,10 +17,11 @@ from facesim_index.calibration.fitting.head_trials import HeadTrial
 from facesim_index.calibration.fitting.labelled_data import LabelledData, LabelledFaces
 from facesim_index.calibration.heads import COSINE, LEARNED
 from facesim_index.calibration.record import Calibration, Evidence
-from facesim_index.degrees import kept_calibrations
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.errors import CalibrationError, EngineMismatchError, UsageError
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
+from tests import asking
+from tests.asking import calibration_of
 from tests.builders import new_store
 from tests.calibration.fitting.test_learned_heads import people
 from tests.calibration.made_up_curves import CHECK
@@ -62,24 +63,23 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return SHIPPED if engine_key == FAKE_IDENTITY.key else None
 
     monkeypatch.setattr("facesim_index.degrees.kept_calibrations.shipped_calibration", shipped)
-    monkeypatch.setattr("facesim_index.store.store.shipped_calibration", shipped)
+    monkeypatch.setattr("facesim_index.degrees.in_force.shipped_calibration", shipped)
     with new_store(tmp_path / "i.facesim"):
         pass
     return tmp_path / "i.facesim"
 
 
 def in_force(index: Path) -> str:
-    with Store(index) as store:
-        calibration = store.calibration()
+    with FolderStore(index) as store:
+        calibration = calibration_of(store)
     assert calibration is not None
     return calibration.name
 
 
 def names(index: Path) -> list[tuple[str, bool, bool]]:
-    with Store(index) as store:
+    with FolderStore(index) as store:
         return [
-            (entry.calibration.name, entry.active, entry.shipped)
-            for entry in kept_calibrations.listed(store)
+            (entry.calibration.name, entry.active, entry.shipped) for entry in asking.listed(store)
         ]
 
 
@@ -180,42 +180,42 @@ def test_labels_the_wrong_way_round_are_refused() -> None:
 
 def test_the_shipped_one_is_in_force_until_another_is_used(index: Path) -> None:
     assert names(index) == [("shipped", True, True)]
-    kept_calibrations.keep(index, OWN, use=False)
+    asking.keep(index, OWN, use=False)
     assert names(index) == [("shipped", True, True), ("own", False, False)]
-    assert kept_calibrations.use(index, "own") == OWN
+    assert asking.use(index, "own") == OWN
     assert names(index) == [("shipped", False, True), ("own", True, False)]
     assert in_force(index) == "own"
 
 
 @pytest.mark.parametrize("name", ["default", "shipped"])
 def test_the_shipped_one_can_be_chosen_again(index: Path, name: str) -> None:
-    kept_calibrations.keep(index, OWN, use=True)
-    assert kept_calibrations.use(index, name) == SHIPPED
+    asking.keep(index, OWN, use=True)
+    assert asking.use(index, name) == SHIPPED
     assert names(index) == [("shipped", True, True), ("own", False, False)]
 
 
 def test_keeping_replaces_by_name_and_leaves_in_force_what_is(index: Path) -> None:
-    kept_calibrations.keep(index, OWN, use=True)
+    asking.keep(index, OWN, use=True)
     newer = dataclasses.replace(OWN, knots=((0.0, -1.5), (0.4, 2.5)))
-    kept_calibrations.keep(index, newer, use=False)
-    with Store(index) as store:
-        assert store.calibration() == newer
-        assert kept_calibrations.named(store, "own") == newer
+    asking.keep(index, newer, use=False)
+    with FolderStore(index) as store:
+        assert calibration_of(store) == newer
+        assert asking.named(store, "own") == newer
 
 
 def test_dropping_what_is_in_force_brings_the_shipped_one_back(index: Path) -> None:
-    kept_calibrations.keep(index, OWN, use=True)
-    kept_calibrations.keep(index, dataclasses.replace(OWN, name="other"), use=False)
-    assert kept_calibrations.drop(index, "other") == OWN
-    assert kept_calibrations.drop(index, "own") == SHIPPED
+    asking.keep(index, OWN, use=True)
+    asking.keep(index, dataclasses.replace(OWN, name="other"), use=False)
+    assert asking.drop(index, "other") == OWN
+    assert asking.drop(index, "own") == SHIPPED
     assert names(index) == [("shipped", True, True)]
 
 
 def test_unknown_names_are_refused_and_the_known_ones_told(index: Path) -> None:
-    kept_calibrations.keep(index, OWN, use=True)
-    with Store(index) as store, pytest.raises(UsageError, match="there are: shipped, own"):
-        kept_calibrations.named(store, "gone")
-    for act in (kept_calibrations.use, kept_calibrations.drop):
+    asking.keep(index, OWN, use=True)
+    with FolderStore(index) as store, pytest.raises(UsageError, match="there are: shipped, own"):
+        asking.named(store, "gone")
+    for act in (asking.use, asking.drop):
         with pytest.raises(UsageError, match="no calibration 'gone'"):
             act(index, "gone")
     assert in_force(index) == "own"
@@ -224,34 +224,37 @@ def test_unknown_names_are_refused_and_the_known_ones_told(index: Path) -> None:
 @pytest.mark.parametrize("name", ["default", "shipped"])
 def test_the_shipped_one_can_be_neither_dropped_nor_replaced(index: Path, name: str) -> None:
     with pytest.raises(UsageError, match="neither replaced nor dropped"):
-        kept_calibrations.drop(index, name)
+        asking.drop(index, name)
     with pytest.raises(UsageError, match="neither replaced nor dropped"):
-        kept_calibrations.keep(index, dataclasses.replace(OWN, name=name), use=True)
+        asking.keep(index, dataclasses.replace(OWN, name=name), use=True)
     assert names(index) == [("shipped", True, True)]
 
 
 def test_a_calibration_for_another_engine_is_refused(index: Path) -> None:
     with pytest.raises(EngineMismatchError, match="another engine"):
-        kept_calibrations.keep(index, dataclasses.replace(OWN, engine_key="other"), use=True)
+        asking.keep(index, dataclasses.replace(OWN, engine_key="other"), use=True)
     assert names(index) == [("shipped", True, True)]
 
 
 def test_without_a_shipped_one_there_may_be_none_in_force(tmp_path: Path) -> None:
     with new_store(tmp_path / "i"):
         pass
-    with Store(tmp_path / "i") as store, pytest.raises(CalibrationError, match="fit one with"):
-        kept_calibrations.named(store)
-    kept_calibrations.keep(tmp_path / "i", OWN, use=True)
-    assert kept_calibrations.drop(tmp_path / "i", "own") is None
+    with (
+        FolderStore(tmp_path / "i") as store,
+        pytest.raises(CalibrationError, match="fit one with"),
+    ):
+        asking.named(store)
+    asking.keep(tmp_path / "i", OWN, use=True)
+    assert asking.drop(tmp_path / "i", "own") is None
     assert names(tmp_path / "i") == []
 
 
 def test_a_fitted_calibration_survives_its_json(index: Path) -> None:
     calibration = fitted(made_up(), "isotonic").calibration
     assert from_json(to_json(calibration)) == calibration
-    kept_calibrations.keep(index, calibration, use=True)
-    with Store(index) as store:
-        assert store.calibration() == calibration
+    asking.keep(index, calibration, use=True)
+    with FolderStore(index) as store:
+        assert calibration_of(store) == calibration
 
 
 # Heads

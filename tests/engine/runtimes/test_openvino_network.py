@@ -25,7 +25,7 @@ from facesim_index.engine.runtimes.probe import probe_provider
 from facesim_index.errors import EngineMismatchError, ModelError, ProviderError
 from facesim_index.models.resolution import ModelFiles, resolve
 from facesim_index.records import EmbeddedFace, Float64Array
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from tests.example_pictures import DEMO_PICTURES, demo_picture, demo_pixels
 
 has_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
@@ -259,7 +259,7 @@ def test_a_query_of_such_an_index_without_openvino_says_what_to_do(
     tmp_path: Path, model: ModelFiles
 ) -> None:
     identity = engine_identity(EngineSettings(model, numerics="bf16"))
-    Store.open_or_create(tmp_path / "i", identity, model.name).close()
+    FolderStore.open_or_create(tmp_path / "i", identity, model.name).close()
     words = ("--index", str(tmp_path / "i"), "query", str(demo_picture("yaoming.jpg")))
     said = CliRunner().invoke(main, words)
     assert said.exit_code == 1
@@ -270,7 +270,7 @@ def test_a_query_of_such_an_index_without_openvino_says_what_to_do(
 
 
 def test_the_engine_of_an_index_of_single_precision_needs_no_openvino(tmp_path: Path) -> None:
-    Store.open_or_create(tmp_path / "i", fake_identity(), "fake").close()
+    FolderStore.open_or_create(tmp_path / "i", fake_identity(), "fake").close()
     assert doctor.check_engine(tmp_path / "i").status == "ok"
 
 

@@ -13,18 +13,17 @@ from numpy.testing import assert_array_equal
 
 from facesim_index.errors import DamagedSegmentError, IndexDamagedError, StorageError
 from facesim_index.records import FaceId, Float32Array, Int64Array
-from facesim_index.store.records import SegmentId
+from facesim_index.store.folder.store import FolderStore
+from facesim_index.store.records import Neighbours, SegmentId
 from facesim_index.store.segments import coarse
 from facesim_index.store.segments import search as vectors_search
 from facesim_index.store.segments.coarse import CoarseCodes, coarse_path, read_coarse, write_coarse
-from facesim_index.store.segments.neighbours import Neighbours
 from facesim_index.store.segments.search import search_segments
 from facesim_index.store.segments.segment import Segment
 from facesim_index.store.segments.writer import write_segment
-from facesim_index.store.store import Store
 from facesim_index.upkeep.repairs import repair
-from facesim_index.upkeep.verification import verify
 from facesim_index.utils.half_precision import widened
+from tests.asking import verify
 from tests.builders import DIMENSION, commit_pictures, new_store, picture, read_here, unit_vectors
 
 NOBODY = np.empty(0, dtype=np.int64)
@@ -300,7 +299,7 @@ def test_estimates_are_unbiased_and_as_good_as_they_say(tmp_path: Path) -> None:
 # In an index
 
 
-def big_store(folder: Path) -> tuple[Store, Float32Array]:
+def big_store(folder: Path) -> tuple[FolderStore, Float32Array]:
     """Return an index of 150 faces in one segment, with coarse codes."""
     vectors = people(150, 30, 14)
     store = new_store(folder)
@@ -313,7 +312,7 @@ def big_store(folder: Path) -> tuple[Store, Float32Array]:
     return store, vectors
 
 
-def file_names(store: Store) -> list[str]:
+def file_names(store: FolderStore) -> list[str]:
     return sorted(path.name for path in (store.folder / "segments").iterdir())
 
 
@@ -323,9 +322,9 @@ def test_compact_makes_codes_and_a_start_keeps_them(tmp_path: Path) -> None:
         [codes] = [name for name in file_names(store) if name.endswith(".coarse")]
         assert len(file_names(store)) == 2
         assert not verify(store).problems
-    with Store(tmp_path / "i", writable=True) as store:
+    with FolderStore(tmp_path / "i", writable=True) as store:
         assert codes in file_names(store)
-        store.remove_faces([FaceId(1)])
+        store.remove([], face_ids=[FaceId(1)])
         store.compact()
         assert len(file_names(store)) == 2
         assert codes not in file_names(store)
@@ -357,7 +356,7 @@ def test_codes_that_are_gone_are_told_and_made_anew(
         [segment] = (tmp_path / "i" / "segments").glob("*.faiss")
         codes, content = coarse_path(segment), coarse_path(segment).read_bytes()
         codes.unlink() if damage == "missing" else DAMAGES[damage](codes)
-        with Store(tmp_path / "i") as reader, reader.view() as view:
+        with FolderStore(tmp_path / "i") as reader, reader.view() as view:
             [found] = view.search(vectors[:1], 3)
             assert "coarse" in caplog.text
             verdict = verify(store)
@@ -379,7 +378,7 @@ def test_leftover_codes_are_removed(tmp_path: Path) -> None:
     big_store(tmp_path / "i")[0].close()
     stray = tmp_path / "i" / "segments" / "000099.coarse"
     stray.write_bytes(b"codes of nobody")
-    with Store(tmp_path / "i", writable=True) as store:
+    with FolderStore(tmp_path / "i", writable=True) as store:
         assert not stray.exists()
         assert len(file_names(store)) == 2
 
@@ -390,7 +389,7 @@ def test_a_full_disk_leaves_an_index_without_codes(
     def refuse(*_: object) -> Path:
         raise StorageError("cannot write it: no space left on device")
 
-    monkeypatch.setattr("facesim_index.store.store.write_coarse", refuse)
+    monkeypatch.setattr("facesim_index.store.folder.segment_folder.write_coarse", refuse)
     store, vectors = big_store(tmp_path / "i")
     with store:
         assert "were not written: cannot write it" in caplog.text

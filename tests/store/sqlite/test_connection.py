@@ -24,7 +24,8 @@ from facesim_index.errors import (
 from facesim_index.records import FaceId, Failure, FailureCode, FileStamp
 from facesim_index.store.catalog import face_rows, index_state, picture_rows, writing
 from facesim_index.store.catalog.schema import Base
-from facesim_index.store.lock import WriterLock
+from facesim_index.store.folder.lock import WriterLock
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.records import FileLink
 from facesim_index.store.sqlite import row_checks
 from facesim_index.store.sqlite.connection import (
@@ -34,7 +35,6 @@ from facesim_index.store.sqlite.connection import (
     needs_upgrade,
     open_catalog,
 )
-from facesim_index.store.store import Store
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 from tests.reliability.old_indexes import old_schema
 
@@ -109,7 +109,7 @@ def old_index(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """An index of an older schema, by default 0001, with two faces, one of them removed."""
     with new_store(tmp_path / "i") as store:
         commit_pictures(store, {"/p/a.jpg": picture("a", unit_vectors(2, 7))})
-        store.remove_faces([FaceId(1)])
+        store.remove([], face_ids=[FaceId(1)])
     old_schema(tmp_path / "i", getattr(request, "param", "0001"))
     return tmp_path / "i"
 
@@ -123,7 +123,7 @@ def test_an_older_index_is_upgraded_when_it_is_opened(
     assert needs_upgrade(path)
     with pytest.raises(IndexVersionError):
         open_catalog(path, writable=False)
-    with Store(old_index, writable=writable) as store:
+    with FolderStore(old_index, writable=writable) as store:
         assert f"upgraded {path} to schema {SCHEMA_REVISION}" in caplog.text
         assert store.catalog.schema_revision() == SCHEMA_REVISION
         assert store.catalog.check_integrity() == []
@@ -138,14 +138,14 @@ def test_an_older_index_is_upgraded_when_it_is_opened(
             assert (face.face_id, face.path, view.removed.tolist()) == (2, "/p/a.jpg", [1])
             assert index_state.prior_estimate(view.transaction) is None
     assert not needs_upgrade(path)
-    with Store(old_index, writable=True) as store:  # the lock was let go
+    with FolderStore(old_index, writable=True) as store:  # the lock was let go
         commit_pictures(store, {"/p/b.jpg": picture("b", unit_vectors(1, 8))})
 
 
 def test_an_older_index_waits_for_its_writer(old_index: Path) -> None:
     lock = WriterLock(old_index)
     with pytest.raises(IndexLockedError, match="is being written by process"):
-        Store(old_index)
+        FolderStore(old_index)
     lock.release()
     assert needs_upgrade(old_index / "catalog.sqlite3")
 
@@ -158,7 +158,7 @@ def test_an_older_index_that_cannot_be_changed_is_told(
     )
     for writable in (False, True):
         with pytest.raises(StorageError, match=r"older facesim \(schema 0001.*read-only; copy it"):
-            Store(old_index, writable=writable)
+            FolderStore(old_index, writable=writable)
     monkeypatch.undo()
     assert needs_upgrade(old_index / "catalog.sqlite3")
 
@@ -197,7 +197,7 @@ def test_a_damaged_catalog_is_told(tmp_path: Path) -> None:
     path.write_bytes(data)
     with (
         pytest.raises((IndexDamagedError, IndexNotFoundError), match=r"damaged"),
-        Store(tmp_path / "i") as store,
+        FolderStore(tmp_path / "i") as store,
     ):
         store.catalog.check_integrity()
 

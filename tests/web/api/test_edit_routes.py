@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.web.service import jobs
 from tests.builders import ingest
 from tests.coloured_people import RED
@@ -138,7 +138,7 @@ def test_when_nothing_is_left_to_undo_it_says_so(editor: TestClient) -> None:
 
 
 def test_an_edit_waits_for_no_writer(index: Path, editor: TestClient) -> None:
-    with Store(index, writable=True):
+    with FolderStore(index, writable=True):
         response = editor.patch("/v1/people/1", json={"name": "Rosa"})
         assert (response.status_code, response.json()["code"]) == (409, "index_locked")
         assert "is being written by" in response.json()["detail"]
@@ -150,7 +150,7 @@ def test_an_edit_waits_for_no_writer(index: Path, editor: TestClient) -> None:
 
 def test_new_faces_are_grouped_by_a_job(index: Path, photos: Path, editor: TestClient) -> None:
     (photos / "more.png").write_bytes(fake_photo([RED]))
-    with Store(index, writable=True) as store:
+    with FolderStore(index, writable=True) as store:
         ingest(store, photos)
     assert people(editor) == {1: 2, 2: 2}
     started = editor.post("/v1/people/cluster", json={})
@@ -165,7 +165,7 @@ def test_new_faces_are_grouped_by_a_job(index: Path, photos: Path, editor: TestC
 
 
 def test_a_job_that_cannot_be_done_says_why(index: Path, editor: TestClient) -> None:
-    with Store(index, writable=True):
+    with FolderStore(index, writable=True):
         job_id = editor.post("/v1/people/cluster", json={}).json()["job_id"]
         job = finished(editor, job_id)
     assert job["state"] == "failed"

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from tests.coloured_people import BLUE, CURVE, DARK_RED, GREEN, RED, facesim
 from tests.example_pictures import fake_photo, png
-from tests.web.asking import colour_at_middle, decoded, get, is_near, matches_of
+from tests.web.answers import colour_at_middle, decoded, get, is_near, matches_of
 from tests.web.serving import TestClient, app_of, client_of, make_index, service_of, told
 
 UPLOAD = {"picture": ("secret-name.png", fake_photo([DARK_RED]), "image/png")}
@@ -36,7 +36,7 @@ def test_status_is_that_of_the_command_line_and_more(index: Path, client: TestCl
 
 
 def test_a_running_writer_is_told_of(index: Path, client: TestClient) -> None:
-    with Store(index, writable=True):
+    with FolderStore(index, writable=True):
         assert get(client, "/v1/status")["writer_active"] is True
         assert get(client, "/v1/faces/1/matches")["faces_searched"] == 4
     assert get(client, "/v1/status")["writer_active"] is False

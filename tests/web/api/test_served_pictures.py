@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from facesim_index.records import FaceId
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.upkeep.forgetting import forget
 from tests.builders import ingest
 from tests.coloured_people import BLUE, GREEN, RED
 from tests.example_pictures import fake_photo
-from tests.web.asking import colour_at_middle, face_ids, get, is_near
+from tests.web.answers import colour_at_middle, face_ids, get, is_near
 from tests.web.serving import TestClient, app_of, client_of, make_index, service_of
 
 
@@ -86,7 +86,7 @@ def test_a_forgotten_face_is_gone_at_once(index: Path, client: TestClient) -> No
     path = f"/v1/faces/{face_id}/crop"
     etag = client.get(path).headers["etag"]
     kept = service_of(client)._crops.n_bytes
-    with Store(index, writable=True) as store:
+    with FolderStore(index, writable=True) as store:
         forget(store, [], [FaceId(face_id)])
     for headers in ({}, {"If-None-Match": etag}):
         response = client.get(path, headers=headers)
@@ -102,7 +102,7 @@ def test_nothing_forgotten_is_held_until_somebody_asks(index: Path, client: Test
     for path in (f"/v1/faces/{blue}/crop", "/v1/faces/2/crop", f"/v1/faces/{blue}/matches"):
         assert client.get(path).status_code == 200
     service = service_of(client)
-    with Store(index, writable=True) as store:
+    with FolderStore(index, writable=True) as store:
         forget(store, [], [FaceId(blue)])
         store.compact()
     assert held_deleted_files(index)
@@ -135,7 +135,7 @@ def test_a_copy_is_shown_when_the_first_file_is_gone(
     index: Path, photos: Path, client: TestClient
 ) -> None:
     (photos / "z.png").write_bytes((photos / "blue.png").read_bytes())
-    with Store(index, writable=True) as store:
+    with FolderStore(index, writable=True) as store:
         ingest(store, photos)
     (photos / "blue.png").unlink()
     [face_id] = face_ids(client, "blue.png")

@@ -19,7 +19,7 @@ from facesim_index.index import FaceIndex
 from facesim_index.people.grouping import PeopleOptions
 from facesim_index.records import Failure, FailureCode, Float32Array
 from facesim_index.store.catalog import calibration_rows, people_rows
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.web.app import create_app
 from facesim_index.web.service.service import Service
 from tests.builders import FAKE, commit_pictures, failed, new_store, picture
@@ -221,7 +221,7 @@ def test_a_page_that_may_not_edit_says_how_to_start_one_that_may(site: Site) -> 
 def test_a_person_with_the_doubtful_faces_first(site: Site) -> None:
     assert site.get("/people/1").having("data-face") == ["1", "2", "3", "4", "8"]
     folder = site.app.state.service.folder
-    with Store(folder, writable=True) as store, store.catalog.write() as transaction:
+    with FolderStore(folder, writable=True) as store, store.catalog.write() as transaction:
         change = people_rows.Change(transaction, "test")
         change.assign(np.array([10]), np.array([1]), people_rows.MACHINE)
     page = site.get("/people/1")
@@ -379,7 +379,7 @@ def test_files_that_could_not_be_used_are_listed_in_parts(tmp_path: Path, serve:
     folder = make_index(tmp_path / "i", {"one": [person(1, 1)[0]]})
     failure = Failure(FailureCode.TOO_LARGE, "it has too many pixels")
     names = [f"/p/{number:03d}.jpg" for number in range(130)]
-    with FaceIndex.open(folder), Store(folder, writable=True) as store:
+    with FaceIndex.open(folder), FolderStore(folder, writable=True) as store:
         commit_pictures(store, {name: failed(name, failure) for name in names})
     site = serve(folder)
     page = site.get("/index")

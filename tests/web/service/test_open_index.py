@@ -7,12 +7,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from facesim_index.store.sqlite.connection import CATALOG_NAME
-from facesim_index.store.store import Store
+from facesim_index.config import CATALOG_NAME
+from facesim_index.store.folder.store import FolderStore
 from tests.builders import ingest
 from tests.coloured_people import BLUE, GREEN
 from tests.example_pictures import fake_photo
-from tests.web.asking import colour_at_middle, face_ids, get, is_near
+from tests.web.answers import colour_at_middle, face_ids, get, is_near
 from tests.web.serving import TestClient, app_of, client_of, make_index
 
 # The index may change under the server
@@ -21,7 +21,7 @@ from tests.web.serving import TestClient, app_of, client_of, make_index
 def test_new_commits_are_seen_at_once(index: Path, photos: Path, client: TestClient) -> None:
     assert get(client, "/v1/faces/1/matches")["faces_searched"] == 4
     (photos / "more.png").write_bytes(fake_photo([BLUE, GREEN]))
-    with Store(index, writable=True) as store:
+    with FolderStore(index, writable=True) as store:
         ingest(store, photos)
     assert get(client, "/v1/faces/1/matches")["faces_searched"] == 6
     assert len(face_ids(client, "more.png")) == 2
@@ -79,7 +79,7 @@ def test_a_catalog_that_is_none_is_told_of(index: Path, client: TestClient) -> N
 
 def test_an_index_that_a_newer_version_upgraded_is_told_of(index: Path, client: TestClient) -> None:
     assert get(client, "/v1/faces/1")["face_id"] == 1
-    with Store(index, writable=True) as store, store.catalog.write() as transaction:
+    with FolderStore(index, writable=True) as store, store.catalog.write() as transaction:
         transaction.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
         transaction.exec_driver_sql("ALTER TABLE face RENAME TO face_of_the_future")
     problem = get(client, "/v1/faces/1", 503)
@@ -107,7 +107,7 @@ def test_many_ask_at_once_while_faces_come_in(
         thread.start()
     for number in range(12):
         (photos / f"new{number}.png").write_bytes(fake_photo([(20 + 16 * number, 120, 200)]))
-        with Store(index, writable=True) as store:
+        with FolderStore(index, writable=True) as store:
             ingest(store, photos)
     done.set()
     for thread in threads:

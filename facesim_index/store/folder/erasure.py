@@ -12,25 +12,29 @@ What the disk, its snapshots, and snapshots or copies of the index keep is out o
 """
 
 import logging
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from facesim_index.errors import IndexDamagedError, StorageError
 from facesim_index.store.catalog import audit_log
+from facesim_index.store.folder.compaction import compact
+from facesim_index.store.folder.layout import foreign_files
+from facesim_index.store.folder.segment_folder import SegmentFolder
 from facesim_index.store.snapshot_list import known_snapshots
-
-if TYPE_CHECKING:
-    from facesim_index.store.store import Store
+from facesim_index.store.sqlite.connection import Catalog
+from facesim_index.store.sqlite.wal import aside_path
 
 logger = logging.getLogger(__name__)
 
 
-def erase(store: "Store") -> None:
+def erase(catalog: Catalog, segments: SegmentFolder) -> None:
     """Leave no trace of what was removed from an index.
 
     Parameters
     ----------
-    store : Store
+    catalog : Catalog
         Writable.
+    segments : SegmentFolder
+        Of that index.
 
     Raises
     ------
@@ -39,39 +43,42 @@ def erase(store: "Store") -> None:
     StorageError
         A reader still needs the index as it was, or the disk refused.
     """
-    with store.catalog.write() as transaction:
+    folder = catalog.path.parent
+    with catalog.write() as transaction:
         audit_log.clear_histories(transaction)
-    store.compact()
-    store.remove_leftovers(strict=True)
-    store.remove_aside_log()
-    for known in known_snapshots(store.folder):
+    compact(catalog, segments)
+    segments.remove_leftovers(strict=True)
+    _remove_aside_log(catalog.path)
+    for known in known_snapshots(folder):
         logger.warning(
             "the snapshot %s still holds what was forgotten since it was made", known.path
         )
-    for stranger in store.strangers():
+    for path in foreign_files(folder):
         logger.warning(
             "%s is no part of the index, and may hold what was forgotten: look at it yourself",
-            stranger,
+            path,
         )
-    _empty_log(store)
-    with store.catalog.write() as transaction:
+    _empty_log(catalog)
+    with catalog.write() as transaction:
         audit_log.finish(transaction)
-    _empty_log(store)
+    _empty_log(catalog)
 
 
-def finish_erasing(store: "Store") -> None:
+def finish_erasing(catalog: Catalog, segments: SegmentFolder) -> None:
     """Finish what an interrupted secure forget left, if there is such a thing.
 
     Parameters
     ----------
-    store : Store
+    catalog : Catalog
         Writable.
+    segments : SegmentFolder
+        Of that index.
     """
-    with store.catalog.read() as transaction:
+    with catalog.read() as transaction:
         if not audit_log.unfinished(transaction):
             return
     try:
-        erase(store)
+        erase(catalog, segments)
     except (IndexDamagedError, StorageError) as error:
         # Whoever opened the index may be about to mend just that.
         logger.warning("traces of what was forgotten are left: %s", error)
@@ -79,9 +86,19 @@ def finish_erasing(store: "Store") -> None:
         logger.warning("erased what an interrupted `facesim forget --secure` had left")
 
 
-def _empty_log(store: "Store") -> None:
-    if not store.catalog.empty_log():
+def _remove_aside_log(catalog: Path) -> None:
+    """Remove the copy of a damaged write-ahead log that a repair kept."""
+    path = aside_path(catalog)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot remove {path}: {error.strerror or error}") from error
+
+
+def _empty_log(catalog: Catalog) -> None:
+    if not catalog.empty_log():
         raise StorageError(
-            f"a reader still uses {store.folder} as it was: what was forgotten is out of every "
-            "answer, but traces of it are left until that is done; then run `facesim compact`"
+            f"a reader still uses {catalog.path.parent} as it was: what was forgotten is out of "
+            "every answer, but traces of it are left until that is done; then run "
+            "`facesim compact`"
         )

@@ -1,70 +1,37 @@
-"""Verify: find every damage of an index."""
+"""Check an index: compare every file and row with what the catalog recorded."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from facesim_index.errors import IndexDamagedError
 from facesim_index.records import Int64Array
 from facesim_index.store.catalog import face_rows, index_state
-from facesim_index.store.records import SegmentInfo
+from facesim_index.store.folder.segment_folder import SegmentFolder
+from facesim_index.store.records import Problem, SegmentInfo, Verdict
 from facesim_index.store.segments.coarse import coarse_path, read_coarse, wants_coarse
 from facesim_index.store.segments.segment import Segment, file_sha256
 from facesim_index.store.sqlite import counters, row_checks
-from facesim_index.store.store import Store
+from facesim_index.store.sqlite.connection import Catalog
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that is not as the catalog recorded it.
-
-    Attributes
-    ----------
-    what : str
-        File, table or face ids concerned.
-    message : str
-    """
-
-    what: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What `verify` found.
-
-    Attributes
-    ----------
-    problems : tuple of Problem
-        Empty when the index is whole.
-    damaged : tuple of SegmentInfo
-        Segments whose embeddings cannot be trusted.
-    faces_without_embedding : ndarray of int64
-        Living faces whose embedding is lost, ascending.
-    stray_faces : ndarray of int64
-        Ids in sound segments that are neither living nor removed, ascending.
-    """
-
-    problems: tuple[Problem, ...]
-    damaged: tuple[SegmentInfo, ...]
-    faces_without_embedding: Int64Array
-    stray_faces: Int64Array
-
-
-def verify(store: Store) -> Verdict:
+def check(catalog: Catalog, folder: SegmentFolder, dimension: int) -> Verdict:
     """Compare every file and row of an index with what the catalog recorded.
 
     Parameters
     ----------
-    store : Store
+    catalog : Catalog
+    folder : SegmentFolder
+        Of that index.
+    dimension : int
+        Length of an embedding.
 
     Returns
     -------
     Verdict
     """
-    problems = list(_check_catalog(store))
-    with store.catalog.read() as transaction:
+    problems = list(_check_catalog(catalog))
+    with catalog.read() as transaction:
         segments = index_state.segments(transaction)
         living = face_rows.face_ids(transaction)
         removed = index_state.tombstones(transaction)
@@ -72,7 +39,7 @@ def verify(store: Store) -> Verdict:
     held = [np.empty(0, dtype=np.int64)]
     for info in segments:
         try:
-            ids = _check_segment(store, info)
+            ids = _check_segment(folder, info)
         except IndexDamagedError as error:
             problems.append(Problem(info.name, str(error)))
             damaged.append(info)
@@ -83,7 +50,7 @@ def verify(store: Store) -> Verdict:
             damaged.append(info)
             continue
         held.append(ids)
-        problems.extend(_check_coarse(store, info))
+        problems.extend(_check_coarse(folder, info, dimension))
     present = np.concatenate(held)
     without = np.setdiff1d(living, present)
     stray = np.setdiff1d(present, np.union1d(living, removed))
@@ -94,12 +61,12 @@ def verify(store: Store) -> Verdict:
     return Verdict(tuple(problems), tuple(damaged), without, stray)
 
 
-def _check_catalog(store: Store) -> Iterator[Problem]:
+def _check_catalog(catalog: Catalog) -> Iterator[Problem]:
     """Yield what is wrong with the catalog: with its structure, or with what a row holds."""
     try:
-        messages = store.catalog.check_integrity()
+        messages = catalog.check_integrity()
         yield from (Problem("catalog", message) for message in messages)
-        with store.catalog.read() as transaction:
+        with catalog.read() as transaction:
             for wrong in row_checks.all_wrong_rows(transaction):
                 yield Problem("rows", str(wrong))
             for table in counters.counters_behind(transaction):
@@ -108,9 +75,9 @@ def _check_catalog(store: Store) -> Iterator[Problem]:
         yield Problem("catalog", str(error))
 
 
-def _check_segment(store: Store, info: SegmentInfo) -> Int64Array:
+def _check_segment(folder: SegmentFolder, info: SegmentInfo) -> Int64Array:
     """Return a segment's ids when the file is exactly what was written."""
-    path = store.segment_path(info)
+    path = folder.path_of(info)
     try:
         size_bytes = path.stat().st_size
         if size_bytes != info.size_bytes:
@@ -127,10 +94,10 @@ def _check_segment(store: Store, info: SegmentInfo) -> Int64Array:
     return segment.face_ids
 
 
-def _check_coarse(store: Store, info: SegmentInfo) -> Iterator[Problem]:
+def _check_coarse(folder: SegmentFolder, info: SegmentInfo, dimension: int) -> Iterator[Problem]:
     """Yield what is wrong with the coarse codes of a sound segment."""
-    path = store.segment_path(info)
-    if wants_coarse(info.n_rows, store.identity.dimension):
+    path = folder.path_of(info)
+    if wants_coarse(info.n_rows, dimension):
         try:
             read_coarse(path, info.sha256)
         except (FileNotFoundError, IndexDamagedError) as error:

@@ -12,7 +12,7 @@ from facesim_index.people.review import Review, review_people
 from facesim_index.people.sidecars import Sidecars, write_sidecars
 from facesim_index.people.table import Cell, rows
 from facesim_index.store.catalog.people_rows import PersonRow, PersonRows
-from facesim_index.store.store import Store
+from facesim_index.store.protocols import IndexStore
 from facesim_index.utils.progress import Progress, ignore
 
 
@@ -20,6 +20,13 @@ class PeopleBook:
     """The people of an index; a person is given by its number or its name.
 
     What changes something holds the writer's lock while it runs, and can be undone.
+
+    Parameters
+    ----------
+    opened : callable
+        Returns the open index.
+    writer : callable
+        Opens the index for writing.
 
     Examples
     --------
@@ -29,9 +36,9 @@ class PeopleBook:
     ...     answer = index.query(person="Anna", top=100, min_degree=0.5)
     """
 
-    def __init__(self, folder: Path, opened: Callable[[], Store]) -> None:
-        self._folder = folder
+    def __init__(self, opened: Callable[[], IndexStore], writer: Callable[[], IndexStore]) -> None:
         self._opened = opened
+        self._writer = writer
 
     def cluster(
         self, options: PeopleOptions | None = None, *, progress: Progress = ignore
@@ -52,7 +59,8 @@ class PeopleBook:
 
     def everyone(self, *, ignored: bool = False, min_faces: int = 1) -> PersonRows:
         """Return who there is, those with most faces first."""
-        return edits.list_people(self._opened(), ignored=ignored, min_faces=min_faces)
+        with self._opened().read() as rows:
+            return edits.list_people(rows, ignored=ignored, min_faces=min_faces)
 
     def show(self, who: Who) -> tuple[PersonRow, PersonFaces]:
         """Return a person and its faces.
@@ -62,7 +70,8 @@ class PeopleBook:
         UsageError
             There is no such person.
         """
-        return edits.person_faces(self._opened(), who)
+        with self._opened().read() as rows:
+            return edits.person_faces(rows, who)
 
     def name(self, who: Who, name: str | None) -> PersonRow:
         """Give a person a name; None takes it away."""
@@ -105,7 +114,8 @@ class PeopleBook:
         The pictures must have been ingested; see `folder_labels` for which face is meant.
         """
         with self._writer() as store:
-            labels = folder_labels(store, folder)
+            with store.view() as view:
+                labels = folder_labels(view, folder)
             edits.confirm_faces(store, labels.faces)
             return labels
 
@@ -121,15 +131,14 @@ class PeopleBook:
 
     def review(self, *, top: int = 20, prior: Prior = "gallery") -> Review:
         """Return the most doubtful faces and the most likely merges."""
-        return review_people(self._opened(), top=top, prior=prior)
+        with self._opened().view() as view:
+            return review_people(view, top=top, prior=prior)
 
     def table(self, *, ignored: bool = False) -> Iterator[tuple[Cell, ...]]:
-        """Yield a row for each face that is somebody's; see `people_table.COLUMNS`."""
-        return rows(self._opened(), ignored=ignored)
+        """Yield a row for each face that is somebody's; see `people.table.COLUMNS`."""
+        with self._opened().read() as view:
+            yield from rows(view, ignored=ignored)
 
     def write_sidecars(self, folder: Path | None) -> Sidecars:
         """Write the named faces of pictures as XMP sidecars: below a folder, or beside them."""
         return write_sidecars(self._opened(), folder)
-
-    def _writer(self) -> Store:
-        return Store(self._folder, writable=True)

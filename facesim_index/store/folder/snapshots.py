@@ -15,15 +15,17 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
 
+from facesim_index.config import CATALOG_NAME, SEGMENTS_NAME
 from facesim_index.errors import IndexDamagedError, IndexNotFoundError, StorageError, UsageError
 from facesim_index.store.catalog import face_rows, index_state
 from facesim_index.store.catalog.transaction import now
-from facesim_index.store.layout import SEGMENTS_NAME
-from facesim_index.store.lock import HOLDER_NAME, LOCK_NAME, WriterLock
+from facesim_index.store.folder.lock import HOLDER_NAME, LOCK_NAME, WriterLock
+from facesim_index.store.folder.store import FolderStore
+from facesim_index.store.records import Snapshot
 from facesim_index.store.segments.coarse import coarse_path
 from facesim_index.store.snapshot_list import (
     LIST_NAME,
@@ -31,44 +33,13 @@ from facesim_index.store.snapshot_list import (
     KnownSnapshot,
     remember_snapshot,
 )
-from facesim_index.store.sqlite.connection import CATALOG_NAME
 from facesim_index.store.sqlite.wal import log_path, shared_path
-from facesim_index.store.store import Store
-from facesim_index.upkeep.verification import verify
 from facesim_index.utils.files import atomic_output, sync_folder
 
 MAX_TRIES = 100
 
 # What an index's folder may hold besides; anything else is somebody's, and is not replaced.
 _OURS = (CATALOG_NAME, SEGMENTS_NAME, LOCK_NAME, HOLDER_NAME, LIST_NAME, MANIFEST_NAME)
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A snapshot that was made, or put back.
-
-    Attributes
-    ----------
-    path : str
-        Where it is, absolute.
-    created_at : str
-        When it was taken, ISO 8601, UTC.
-    generation : int
-        Of the index at that moment.
-    faces : int
-    segments : int
-    linked : int
-        How many of the files are hard links, and take no space of their own.
-    bytes_total : int
-    """
-
-    path: str
-    created_at: str
-    generation: int
-    faces: int
-    segments: int
-    linked: int
-    bytes_total: int
 
 
 def take_snapshot(folder: Path, out: Path, *, copy: bool = False) -> Snapshot:
@@ -98,7 +69,7 @@ def take_snapshot(folder: Path, out: Path, *, copy: bool = False) -> Snapshot:
     """
     if out.exists() or out.is_symlink():
         raise UsageError(f"{out} exists; name a folder that does not exist for the snapshot")
-    Store(folder).close()  # an older schema is upgraded, and what is no index is refused
+    FolderStore(folder).close()  # an older schema is upgraded, and what is no index is refused
     with _new_folder(out) as temporary:
         linked = _copy_index(folder, temporary, copy=copy)
         made = _verified(temporary, linked)
@@ -247,10 +218,10 @@ def _verified(folder: Path, linked: int) -> Snapshot:
     ------
     IndexDamagedError
     """
-    with Store(folder) as store:
+    with FolderStore(folder) as store:
         problems = [
             problem
-            for problem in verify(store).problems
+            for problem in store.check().problems
             if not problem.what.endswith(".coarse")  # they follow from the segments
         ]
         if problems:
@@ -258,10 +229,10 @@ def _verified(folder: Path, linked: int) -> Snapshot:
                 f"what was to be copied is damaged ({len(problems)} problems; {problems[0].what}: "
                 f"{problems[0].message}); nothing was made"
             )
-        with store.catalog.read() as transaction:
-            generation = index_state.state(transaction).generation
-            faces = face_rows.n_faces(transaction)
-            segments = len(index_state.segments(transaction))
+        with store.read() as rows:
+            generation = index_state.state(rows.transaction).generation
+            faces = face_rows.n_faces(rows.transaction)
+            segments = len(index_state.segments(rows.transaction))
     files = [path for path in folder.rglob("*") if path.is_file()]
     return Snapshot(
         str(folder),

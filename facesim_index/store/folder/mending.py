@@ -1,6 +1,6 @@
 """Mend the catalog: rows that changed, lost indexes, a damaged write-ahead log.
 
-What a row held is found by its checksum where a single byte changed (`catalog.row_mending`).
+What a row held is found by its checksum where a single byte changed (`sqlite.row_repair`).
 What is left is made anew from what it describes: faces and pictures from the picture files,
 tombstones from the segments, counters from what was counted.  Nothing is guessed: what cannot
 be made anew is taken out and listed.  Of people that is what the machine found, which a grouping
@@ -12,46 +12,26 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from facesim_index.config import CATALOG_NAME, SEGMENTS_NAME
 from facesim_index.errors import IndexDamagedError, StorageError
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import index_state, people_rows, writing
 from facesim_index.store.catalog.transaction import Transaction
-from facesim_index.store.layout import SEGMENTS_NAME
-from facesim_index.store.lock import WriterLock
+from facesim_index.store.folder.lock import WriterLock
+from facesim_index.store.records import MendedRows
 from facesim_index.store.snapshot_list import advice
 from facesim_index.store.sqlite import counters, row_checks
-from facesim_index.store.sqlite.connection import CATALOG_NAME, Catalog, needs_upgrade
+from facesim_index.store.sqlite.connection import Catalog, needs_upgrade
 from facesim_index.store.sqlite.row_checks import WrongRow
 from facesim_index.store.sqlite.row_repair import mend_rows
 from facesim_index.store.sqlite.wal import aside_path, check_log, log_path, shared_path
-from facesim_index.store.store import Store
 from facesim_index.utils.files import sync_folder
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class MendedRows:
-    """What was done about rows that were not as they were written.
-
-    Attributes
-    ----------
-    n_mended : int
-        Rows that are exactly as they were.
-    taken_out : tuple of str
-        What is not in the index any more, for people.
-    lost_paths : tuple of str
-        Pictures whose rows were taken out; an ingest of them finds them anew.
-    """
-
-    n_mended: int
-    taken_out: tuple[str, ...]
-    lost_paths: tuple[str, ...]
 
 
 def mend_log(folder: Path) -> str | None:
@@ -121,7 +101,7 @@ def mend_engine(folder: Path) -> None:
         lock.release()
 
 
-def rebuild_indexes(store: Store) -> None:
+def rebuild_indexes(catalog: Catalog) -> None:
     """Make the catalog's own indexes anew, where they are what does not fit.
 
     Raises
@@ -129,22 +109,22 @@ def rebuild_indexes(store: Store) -> None:
     IndexDamagedError
         The tables are damaged too.
     """
-    with contextlib.suppress(IndexDamagedError), store.catalog.write() as transaction:
+    with contextlib.suppress(IndexDamagedError), catalog.write() as transaction:
         transaction.exec_driver_sql("REINDEX")
     try:
-        still = store.catalog.check_structure()  # what refers to lost rows is mended with them
+        still = catalog.check_structure()  # what refers to lost rows is mended with them
     except IndexDamagedError as error:
         still = [str(error)]
     if still:
-        raise _beyond_mending(store, still[0])
+        raise _beyond_mending(catalog, still[0])
 
 
-def mend_catalog_rows(store: Store) -> MendedRows:
+def mend_catalog_rows(catalog: Catalog) -> MendedRows:
     """Put back, make anew or take out every row that is not as it was written.
 
     Parameters
     ----------
-    store : Store
+    catalog : Catalog
         Writable.
 
     Raises
@@ -153,40 +133,42 @@ def mend_catalog_rows(store: Store) -> MendedRows:
         The row of the engine is damaged, or those of the tables are, or a row that is as it was
         written refers to nothing.  Nothing is changed then.
     """
-    with store.catalog.write() as transaction:
+    with catalog.write() as transaction:
         transaction.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
         mended, left = mend_rows(transaction)
         taken_out: list[str] = []
         lost_paths: list[str] = []
         for wrong in sorted(left, key=lambda row: _ORDER.get(row.table, 0)):
-            lost_paths += _take_out(store, transaction, wrong)
+            lost_paths += _take_out(catalog, transaction, wrong)
             taken_out.append(str(wrong))
         people_rows.mend(transaction, {wrong.table for wrong in left})
         if left:
-            _count_anew(store, transaction)
+            _count_anew(catalog, transaction)
         counters.advance_counters(transaction)
         broken = transaction.exec_driver_sql("PRAGMA foreign_key_check").first()
         if broken is not None:
-            raise _beyond_mending(store, f"row {broken[1]} of table {broken[0]} refers to nothing")
+            raise _beyond_mending(
+                catalog, f"row {broken[1]} of table {broken[0]} refers to nothing"
+            )
         if mended or left:
             writing.advance(transaction)
     return MendedRows(len(mended), tuple(taken_out), tuple(sorted(set(lost_paths))))
 
 
-def _beyond_mending(store: Store, why: str) -> IndexDamagedError:
+def _beyond_mending(catalog: Catalog, why: str) -> IndexDamagedError:
     return IndexDamagedError(
-        f"the catalog of {store.folder} is damaged and cannot be mended from the pictures ({why}); "
-        f"{advice(store.folder)}"
+        f"the catalog of {catalog.path.parent} is damaged and cannot be mended from the pictures "
+        f"({why}); {advice(catalog.path.parent)}"
     )
 
 
 _ORDER = {"face": 1, "image": 2, "file": 3, "folder": 4}
 
 
-def _take_out(store: Store, transaction: Transaction, wrong: WrongRow) -> list[str]:
+def _take_out(catalog: Catalog, transaction: Transaction, wrong: WrongRow) -> list[str]:
     """Take a row out that cannot be mended; return the paths of the pictures concerned."""
     if wrong.table in ("engine", "alembic_version"):
-        raise IndexDamagedError(f"{wrong}, and cannot be mended; {advice(store.folder)}")
+        raise IndexDamagedError(f"{wrong}, and cannot be mended; {advice(catalog.path.parent)}")
     paths: list[str] = []
     if wrong.table in ("face", "image", "file", "folder"):
         files = _files_of(transaction, wrong)
@@ -256,7 +238,7 @@ def _paths(transaction: Transaction, file_ids: Sequence[int]) -> list[str]:
     return paths
 
 
-def _count_anew(store: Store, transaction: Transaction) -> None:
+def _count_anew(catalog: Catalog, transaction: Transaction) -> None:
     """Let the counters be past everything that exists."""
     state = index_state.state(transaction)
     ids = [
@@ -268,7 +250,7 @@ def _count_anew(store: Store, transaction: Transaction) -> None:
         )
     ]
     numbers: list[int] = [segment.segment_id for segment in index_state.segments(transaction)]
-    numbers += list(_numbers_of_files(store.folder / SEGMENTS_NAME))
+    numbers += list(_numbers_of_files(catalog.path.parent / SEGMENTS_NAME))
     writing.advance(
         transaction,
         next_face_id=max(int(np.max(ids)) + 1, state.next_face_id),

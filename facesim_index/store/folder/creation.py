@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from facesim_index.config import CATALOG_NAME, SEGMENTS_NAME
 from facesim_index.errors import IndexDamagedError, IndexNotFoundError, StorageError
 from facesim_index.records import EngineIdentity
-from facesim_index.store.layout import SEGMENTS_NAME
-from facesim_index.store.lock import HOLDER_NAME, LOCK_NAME, WriterLock
+from facesim_index.store.folder.lock import HOLDER_NAME, LOCK_NAME, WriterLock
 from facesim_index.store.snapshot_list import advice
-from facesim_index.store.sqlite.connection import CATALOG_NAME, create_catalog, upgrade_catalog
+from facesim_index.store.sqlite.connection import create_catalog, upgrade_catalog
 from facesim_index.store.sqlite.wal import check_log, log_path
 from facesim_index.utils.permissions import make_folder
 
