@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from facesim_index.engine import loading
 from facesim_index.engine.base import EngineSettings, FaceEngine
 from facesim_index.engine.loading import load_engine
 from facesim_index.engine.runtimes import probe
@@ -24,7 +23,7 @@ def fresh_probe() -> Iterator[None]:
 def test_without_a_gpu_auto_is_cpu_and_cuda_an_error(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(loading, "_cuda_devices", lambda: 0)
+    monkeypatch.setattr(probe, "_cuda_devices", lambda: 0)
     assert probe_provider("cpu") == "cpu"
     assert probe_provider("auto") == "cpu"
     with pytest.raises(ProviderError, match="nvidia-smi"):
@@ -38,7 +37,7 @@ def test_a_gpu_that_the_runtime_cannot_use_is_found_out_quietly(
 ) -> None:
     if probe._cuda_devices():
         pytest.skip("there is a GPU")
-    monkeypatch.setattr(loading, "_cuda_devices", lambda: 1)
+    monkeypatch.setattr(probe, "_cuda_devices", lambda: 1)
     assert probe_provider("auto") == "cpu"
     with pytest.raises(ProviderError, match="install"):
         probe_provider("cuda")
@@ -49,7 +48,7 @@ def test_a_gpu_that_the_runtime_cannot_use_is_found_out_quietly(
 def test_cuda_is_never_replaced_silently(
     settings: EngineSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "_cuda_devices", lambda: 0)
+    monkeypatch.setattr(probe, "_cuda_devices", lambda: 0)
     with pytest.raises(ProviderError, match="CUDA cannot run here"):
         load_engine(dataclasses.replace(settings, provider="cuda"))
 
