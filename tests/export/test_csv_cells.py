@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from facesim_index.calibration.degree import calibrated_degree, cosine_at_degree
@@ -24,6 +24,7 @@ from facesim_index.export.csv_cells import (
 )
 from facesim_index.records import Float64Array, Int64Array
 from tests.export.oracle import CURVE, curve_of, curves, degree_of, number
+from tests.property_tests import examples
 
 RATE_TEXT = RateText()
 
@@ -123,7 +124,7 @@ class CountingUnits:
         return units
 
 
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(calibration=curves(), prior=st.floats(1e-6, 1.0 - 1e-6), data=st.data())
 def test_lookup_is_the_function_itself(
     calibration: Calibration, prior: float, data: st.DataObject
@@ -146,7 +147,7 @@ def test_lookup_is_the_function_itself(
     np.testing.assert_array_equal(lookup(cosines), function(cosines))
 
 
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(calibration=curves(), prior=st.floats(1e-6, 1.0 - 1e-6), seed=st.integers(0, 2**32))
 def test_single_lookup_is_the_function_of_the_exact_cosines(
     calibration: Calibration, prior: float, seed: int

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -33,6 +33,7 @@ from tests.pictures.encoding import (
     failure,
     quarters,
 )
+from tests.property_tests import examples
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -235,19 +236,19 @@ def test_overlapping_threads_keep_the_filters() -> None:
     assert warnings.filters == before
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.binary(max_size=300))
 def test_any_bytes_give_a_picture_or_a_reason(data: bytes) -> None:
     picture_or_reason(data)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.sampled_from(FORMATS), st.binary(max_size=200))
 def test_any_bytes_after_a_magic_give_a_picture_or_a_reason(kind: str, data: bytes) -> None:
     picture_or_reason(SMALL[kind][:20] + data)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(
     st.sampled_from(FORMATS),
     st.floats(0, 1),

@@ -3,14 +3,15 @@
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from facesim_index.pictures.formats import is_cut_off, recognise
 from tests.pictures.encoding import FORMATS, SMALL
+from tests.property_tests import examples
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.sampled_from(FORMATS), st.binary(max_size=400))
 def test_the_question_of_the_end_is_always_answered(kind: str, noise: bytes) -> None:
     data = SMALL[kind]

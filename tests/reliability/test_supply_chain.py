@@ -367,9 +367,7 @@ def test_only_the_download_of_models_knows_the_network() -> None:
 
 def test_the_server_listens_and_never_connects() -> None:
     web = {
-        path.name: path.read_text()
-        for path, _ in sources("facesim_index")
-        if "web" in path.parts
+        path.name: path.read_text() for path, _ in sources("facesim_index") if "web" in path.parts
     }
     assert "server.py" in web
     for name, text in web.items():

@@ -299,8 +299,10 @@ def test_printing_does_not_corrupt_the_results(
     assert captured.err.count("written by C") == shown
 
 
-def test_native_libraries_are_told_to_use_one_thread() -> None:
+def test_native_libraries_are_told_to_use_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"]
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
     with make_pool(1) as pool:
         tasks: list[Task] = [("environment", name) for name in names]
         assert [outcome for _, outcome in pool.map_ordered(tasks)] == ["1"] * 3
