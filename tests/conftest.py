@@ -1,8 +1,8 @@
 """How the tests are run: on one thread each, on which pictures, with how many examples.
 
 FACESIM_TEST_DATA names the folder of real pictures; without it the tests that need it are
-skipped.  With FACESIM_REQUIRE_DATA=1 a run that skipped one of them, or in which nothing
-passed, fails.
+skipped.  With FACESIM_REQUIRE_DATA=1 a run that skipped one of them, or the examples of a module
+that could not be imported, or in which nothing passed, fails.
 """
 
 import os
@@ -61,12 +61,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     assert isinstance(reporter, pytest.TerminalReporter)
     skipped = [str(report.longrepr) for report in reporter.stats.get("skipped", [])]
-    without_data = [reason for reason in skipped if DATA in reason]
-    if without_data or not reporter.stats.get("passed"):
+    wanting = [reason for reason in skipped if DATA in reason or "unable to import" in reason]
+    if wanting or not reporter.stats.get("passed"):
         reporter.write_line("")
         reporter.write_line(
-            f"{REQUIRE_DATA}=1: {len(without_data)} tests were skipped for want of {DATA}, "
-            f"{len(reporter.stats.get('passed', []))} passed",
+            f"{REQUIRE_DATA}=1: {len(wanting)} tests were skipped for want of {DATA} or of a "
+            f"package, {len(reporter.stats.get('passed', []))} passed",
             red=True,
         )
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

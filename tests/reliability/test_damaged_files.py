@@ -28,6 +28,7 @@ from tests.builders import (
     read_here,
     unit_vectors,
 )
+from tests.reliability.children import fork
 from tests.reliability.spoiling import flip, spoil
 
 
@@ -139,7 +140,7 @@ def test_segments_are_not_removed_while_their_names_are_damaged(store: FolderSto
 
 def kill_writer(folder: Path, n_commits: int) -> None:
     """Make an index whose log holds all its commits: its writer dies."""
-    pid = os.fork()
+    pid = fork()
     if not pid:
         store = new_store(folder)
         for n in range(n_commits):
