@@ -9,7 +9,7 @@ import click
 from facesim_index.utils.text import printable
 
 if TYPE_CHECKING:
-    from facesim_index.engine.base import EngineSettings
+    from facesim_index.engine.base import EngineSource
     from facesim_index.index import FaceIndex
 
 #: Where a context keeps the words of the command line.
@@ -30,13 +30,13 @@ class State:
         None for the default.
     quiet : bool
         No progress and no messages but errors.
-    engine : EngineSettings or None
+    engine : EngineSource or None
         Set by tests that run without weights.
     """
 
     index: Path | None = None
     quiet: bool = False
-    engine: "EngineSettings | None" = None
+    engine: "EngineSource | None" = None
 
     def open(
         self,

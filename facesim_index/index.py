@@ -1,7 +1,6 @@
 """`FaceIndex` and `compare`: everything facesim does, from Python."""
 
 import dataclasses
-import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,9 +14,9 @@ from facesim_index.config import default_index
 from facesim_index.degrees.gallery import refresh_gallery_prior
 from facesim_index.degrees.prior import Prior, resolve_prior
 from facesim_index.display import notebook as notebook  # draws what a notebook shows
-from facesim_index.engine.base import EngineSettings, FaceEngine, Provider
-from facesim_index.engine.loading import engine_identity, load_engine
-from facesim_index.engine.local_reader import read_all, running_provider, settings_for
+from facesim_index.engine.base import EngineSource, FaceEngine, Provider
+from facesim_index.engine.loading import settings_for
+from facesim_index.engine.local_reader import LocalReader
 from facesim_index.errors import IndexNotFoundError, UsageError
 from facesim_index.export import matches
 from facesim_index.export import matrix as matrices
@@ -84,7 +83,7 @@ class FaceIndex:
         *,
         model: str | Path | None,
         provider: Provider,
-        engine: EngineSettings | None,
+        engine: EngineSource | None,
         augment: Augment | None,
         numerics: Numerics | None,
     ) -> None:
@@ -107,7 +106,7 @@ class FaceIndex:
         provider: Provider = "auto",
         augment: Augment | None = None,
         numerics: Numerics | None = None,
-        engine: EngineSettings | None = None,
+        engine: EngineSource | None = None,
     ) -> Self:
         """Open an index.
 
@@ -126,7 +125,7 @@ class FaceIndex:
         numerics : {"fp32", "bf16"}, optional
             ``bf16`` lets the recogniser compute in bfloat16, on the provider ``openvino``; by
             default what the index was built with, and ``fp32`` for a new one.
-        engine : EngineSettings, optional
+        engine : EngineSource, optional
             Everything about the engine at once, instead of `model` and `provider`; `augment` and
             `numerics`, where they are given too, replace the engine's.
 
@@ -253,14 +252,14 @@ class FaceIndex:
             settings,
             min_detection=min_detection,
             min_face_px=min_face_px,
-            provider=running_provider(settings),
+            provider=settings.running_provider(),
         )
-        with Store.open_or_create(self._folder, engine_identity(settings), name) as store:
+        with Store.open_or_create(self._folder, settings.identity, name) as store:
             ingest = Ingest(
                 store,
                 targets,
                 options or IngestOptions(),
-                functools.partial(read_all, settings, workers, should_stop),
+                LocalReader(settings, workers),
                 progress=progress,
                 should_stop=should_stop,
             )
@@ -714,9 +713,8 @@ class FaceIndex:
             verdict = verification.verify(store)
             settings, _ = self._engine_settings()
             settings = dataclasses.replace(settings, min_detection=0.02, min_face_px=1)
-            store.check_engine(engine_identity(settings))
-            read = functools.partial(read_all, settings, workers, lambda: False)
-            repaired = repairs.repair(store, verdict, read)
+            store.check_engine(settings.identity)
+            repaired = repairs.repair(store, verdict, LocalReader(settings, workers))
             refresh_gallery_prior(store)
             return repaired
 
@@ -778,16 +776,15 @@ class FaceIndex:
         """The engine for queries, on all cores; loaded when it is first needed."""
         if self._loaded is None:
             settings, _ = self._engine_settings()
-            self._opened.check_engine(engine_identity(settings))
-            self._loaded = load_engine(dataclasses.replace(settings, threads=usable_cores()))
+            self._opened.check_engine(settings.identity)
+            self._loaded = dataclasses.replace(settings, threads=usable_cores()).load()
         return self._loaded
 
-    def _engine_settings(self) -> tuple[EngineSettings, str]:
+    def _engine_settings(self) -> tuple[EngineSource, str]:
         """Return the engine to use, and the name under which its weights are found again."""
         if self._settings is not None:
-            model = self._settings.model
             settings = dataclasses.replace(
                 self._settings, augment=self.augment, numerics=self.numerics
             )
-            return settings, str(model.detector.parent) if model else "fake"
+            return settings, settings.weights_name
         return settings_for(self.model, self._provider, self.augment, self.numerics)

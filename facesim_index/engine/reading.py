@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from facesim_index.engine.base import EngineSettings, FaceEngine
-from facesim_index.engine.loading import load_engine
+from facesim_index.engine.base import EngineSource, FaceEngine
 from facesim_index.errors import PictureError
 from facesim_index.pictures.decoding import MAX_PIXELS, open_picture, use_one_thread
 from facesim_index.pictures.files import content_hash, read_bytes
@@ -61,7 +60,7 @@ def read_content(
     try:
         picture = open_picture(data, max_pixels=max_pixels)
         info = picture.info
-        faces = engine.embed_picture(picture)
+        (faces,) = engine.embed_pictures([picture])
     except PictureError as error:
         return _failed(digest, stamp, None, Failure(error.code, error.message))
     except MemoryError:
@@ -69,14 +68,14 @@ def read_content(
     return PictureReading(digest, stamp, info, faces, None)
 
 
-def make_reader(settings: EngineSettings) -> Callable[[Path], PictureReading | Failure]:
+def make_reader(source: EngineSource) -> Callable[[Path], PictureReading | Failure]:
     """Load an engine and return what reads a picture with it.
 
-    Made for worker processes: both the settings and this function can be sent to them.
+    Made for worker processes: both the source and this function can be sent to them.
 
     Parameters
     ----------
-    settings : EngineSettings
+    source : EngineSource
 
     Returns
     -------
@@ -88,8 +87,8 @@ def make_reader(settings: EngineSettings) -> Callable[[Path], PictureReading | F
     ModelError, ProviderError
         The engine cannot be loaded.
     """
-    engine = load_engine(settings)
-    if settings.threads == 1:
+    engine = source.load()
+    if source.threads == 1:
         use_one_thread()
 
     def read(path: Path) -> PictureReading | Failure:

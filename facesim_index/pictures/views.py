@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from facesim_index.errors import UsageError
 from facesim_index.records import Float32Array, UInt8Array
 
 
@@ -81,12 +82,19 @@ class WholePicture:
     Parameters
     ----------
     rgb : ndarray of shape (height, width, 3), uint8
-        Upright.
+        Upright, with at least one pixel.
+
+    Raises
+    ------
+    UsageError
+        The array is not an RGB picture.
     """
 
     reductions = (1,)
 
     def __init__(self, rgb: UInt8Array) -> None:
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
+            raise UsageError(f"expected a picture of shape (h, w, 3), uint8, not {rgb.shape}")
         self._view = View.whole(rgb)
 
     @property

@@ -8,12 +8,13 @@ segment in its place; the faces keep their ids.  What cannot be read any more is
 listed and taken out of the index; when its file comes back, ingest reads it anew.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from facesim_index.engine.base import PictureReader
 from facesim_index.errors import PictureError
 from facesim_index.pictures.files import hash_file
 from facesim_index.records import (
@@ -33,9 +34,6 @@ from facesim_index.upkeep.catalog_repair import MendedRows, mend_catalog_rows, r
 from facesim_index.upkeep.verification import Verdict, verify
 
 SAME_FACE_IOU = 0.9  # a face found again by the same engine is where it was
-
-ReadPictures = Callable[[Iterable[Path]], Iterator[object]]
-"""Reads pictures and yields a `PictureReading`, or anything else for a failure, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ class Repair:
     rows_taken_out: tuple[str, ...] = ()
 
 
-def repair(store: Store, verdict: Verdict, read_pictures: ReadPictures) -> Repair:
+def repair(store: Store, verdict: Verdict, reader: PictureReader) -> Repair:
     """Mend what `verify` found.
 
     Parameters
@@ -73,8 +71,8 @@ def repair(store: Store, verdict: Verdict, read_pictures: ReadPictures) -> Repai
         Writable.
     verdict : Verdict
         Of this index, by the same writer.
-    read_pictures : callable
-        Reads pictures again with the index's engine; see `ReadPictures`.
+    reader : PictureReader
+        Reads pictures again with the index's engine.
 
     Returns
     -------
@@ -99,7 +97,7 @@ def repair(store: Store, verdict: Verdict, read_pictures: ReadPictures) -> Repai
     sources = {image: _find_source(found[0], hashes[image]) for image, found in by_image.items()}
     readable = [(image, path) for image, path in sources.items() if path is not None]
     mended: dict[int, Float32Array] = {}
-    outcomes = read_pictures(path for _, path in readable)
+    outcomes = reader.read((path for _, path in readable), lambda: False)
     for (image, _), outcome in zip(readable, outcomes, strict=True):
         if isinstance(outcome, PictureReading) and outcome.content_hash == hashes[image]:
             mended.update(_match_faces(by_image[image], outcome.faces))

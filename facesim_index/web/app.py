@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.base import EngineSource
 from facesim_index.errors import FacesimError
 from facesim_index.version import __version__
 from facesim_index.web.api import docs_page, edit_routes, read_routes
@@ -47,7 +47,7 @@ def create_app(
     edit: bool = False,
     token: str | None = None,
     hosts: frozenset[str],
-    engine: EngineSettings | None = None,
+    engine: EngineSource | None = None,
     limits: Limits | None = None,
 ) -> FastAPI:
     """Make the application that serves an index.
@@ -61,7 +61,7 @@ def create_app(
         What a client must know.
     hosts : frozenset of str
         Names by which this server may be called, lower case, without ports.
-    engine : EngineSettings, optional
+    engine : EngineSource, optional
         Which engine reads uploads; by default the one that the index was built with.
     limits : Limits, optional
 

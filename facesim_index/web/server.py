@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uvicorn
 
-from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.base import EngineSource
 from facesim_index.errors import StorageError, UsageError
 from facesim_index.store.store import Store
 from facesim_index.web.app import create_app
@@ -27,7 +27,7 @@ def serve(
     edit: bool = False,
     token: str | None = None,
     hosts: tuple[str, ...] = (),
-    engine: EngineSettings | None = None,
+    engine: EngineSource | None = None,
     limits: Limits | None = None,
     on_ready: Callable[[str], None] = lambda address: None,
 ) -> None:
@@ -44,7 +44,7 @@ def serve(
     token : str, optional
     hosts : tuple of str, optional
         More names by which this server may be called.
-    engine : EngineSettings, optional
+    engine : EngineSource, optional
     limits : Limits, optional
     on_ready : callable, optional
         Told the server's address once it can be reached.

@@ -4,7 +4,8 @@ No change here alters more of what a network computes than the order of its roun
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,60 @@ from facesim_index.errors import ModelError
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto, NodeProto, ValueInfoProto
 
 #: Names of the first nodes of recognisers that normalise the pixels themselves.
 _SUBTRACTS, _MULTIPLIES = ("Sub", "_minus"), ("Mul", "_mul")
 _FIRST_NODES = 8
+
+
+class UnfitGraphError(Exception):
+    """A graph is not of the family that it was taken for.
+
+    Parameters
+    ----------
+    message : str
+        What it is or does instead, as what follows the name of its file in a sentence.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class GraphShapes:
+    """What a graph declares of its inputs and outputs.
+
+    Attributes
+    ----------
+    inputs, outputs : sequence of tuple of int or str
+        The shape of each, in order; free axes by their names, empty where they have none.
+    """
+
+    inputs: Sequence[tuple[int | str, ...]]
+    outputs: Sequence[tuple[int | str, ...]]
+
+
+def declared_shapes(model: "ModelProto") -> GraphShapes:
+    """Return the shapes of a graph's inputs and outputs.
+
+    Parameters
+    ----------
+    model : ModelProto
+
+    Returns
+    -------
+    GraphShapes
+        Weights that the graph lists among its inputs are left out.
+
+    Examples
+    --------
+    >>> declared_shapes(probe_graph())
+    GraphShapes(inputs=[(1,)], outputs=[(1,)])
+    """
+    graph = model.graph
+    weights = {weight.name for weight in graph.initializer}
+    return GraphShapes(
+        [_shape(value) for value in graph.input if value.name not in weights],
+        [_shape(value) for value in graph.output],
+    )
 
 
 def read_graph(path: Path, sha256: str | None = None) -> "ModelProto":
@@ -149,6 +199,11 @@ def probe_graph() -> "ModelProto":
     node = helper.make_node("Relu", ["x"], ["y"])
     graph = helper.make_graph([node], "probe", [source], [target])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+
+
+def _shape(value: "ValueInfoProto") -> tuple[int | str, ...]:
+    axes = value.type.tensor_type.shape.dim
+    return tuple(axis.dim_value if axis.HasField("dim_value") else axis.dim_param for axis in axes)
 
 
 def _references(message: "Message") -> Iterator[str]:

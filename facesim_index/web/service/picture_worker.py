@@ -14,8 +14,7 @@ import numpy as np
 from PIL import Image
 
 from facesim_index.display.crops import crop_face, crop_reduction
-from facesim_index.engine.base import EngineSettings
-from facesim_index.engine.loading import load_engine
+from facesim_index.engine.base import EngineSource
 from facesim_index.engine.reading import read_content
 from facesim_index.errors import PictureError, UsageError
 from facesim_index.pictures.decoding import MAX_PIXELS, open_picture, use_one_thread
@@ -44,12 +43,12 @@ class UploadSettings:
 
     Attributes
     ----------
-    engine : EngineSettings
+    engine : EngineSource
     max_pixels : int
         A larger picture is not decoded.
     """
 
-    engine: EngineSettings
+    engine: EngineSource
     max_pixels: int
 
 
@@ -147,7 +146,7 @@ class _DecodedOnce:
 
 def make_upload_reader(settings: UploadSettings) -> Callable[[UploadTask], UploadReading]:
     """Load the engine and return what reads uploads with it."""
-    engine = load_engine(settings.engine)
+    engine = settings.engine.load()
     use_one_thread()
 
     def read(task: UploadTask) -> UploadReading:

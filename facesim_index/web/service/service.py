@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from facesim_index.degrees.prior import Prior
-from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.base import EngineSource
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.people.book import PeopleBook
 from facesim_index.people.review import doubtful_faces, review_people
@@ -61,7 +61,7 @@ class Service:
         The index.
     edit : bool, default=False
         Allow what changes the people.
-    engine : EngineSettings, optional
+    engine : EngineSource, optional
         Which engine reads uploads; by default the one that the index was built with.
     limits : Limits, optional
     """
@@ -71,7 +71,7 @@ class Service:
         folder: Path,
         *,
         edit: bool = False,
-        engine: EngineSettings | None = None,
+        engine: EngineSource | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.folder = folder

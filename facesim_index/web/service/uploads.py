@@ -2,9 +2,8 @@
 
 import threading
 
-from facesim_index.engine.base import EngineSettings
-from facesim_index.engine.loading import engine_identity
-from facesim_index.engine.local_reader import settings_for
+from facesim_index.engine.base import EngineSource
+from facesim_index.engine.loading import settings_for
 from facesim_index.errors import PictureError
 from facesim_index.records import EngineIdentity, FailureCode
 from facesim_index.store.store import Store
@@ -26,12 +25,12 @@ class Uploads:
     Parameters
     ----------
     index : OpenIndex
-    engine : EngineSettings or None
+    engine : EngineSource or None
         None: the engine that the index was built with.
     limits : Limits
     """
 
-    def __init__(self, index: OpenIndex, engine: EngineSettings | None, limits: Limits) -> None:
+    def __init__(self, index: OpenIndex, engine: EngineSource | None, limits: Limits) -> None:
         self._index = index
         self._engine = engine
         self._limits = limits
@@ -83,7 +82,7 @@ class Uploads:
         with self._lock, self._index.store() as store:
             if self._identity is None or self._identity.key != store.identity.key:
                 settings = self._settings(store)
-                identity = engine_identity(settings)
+                identity = settings.identity
                 store.check_engine(identity)
                 if self._workers is not None:
                     self._workers.close()
@@ -93,7 +92,7 @@ class Uploads:
             assert self._workers is not None
             return self._workers
 
-    def _settings(self, store: Store) -> EngineSettings:
+    def _settings(self, store: Store) -> EngineSource:
         if self._engine is not None:
             return self._engine
         identity = store.identity
