@@ -53,8 +53,8 @@ from facesim_index.records import (
     Quality,
 )
 from facesim_index.store.catalog import people_rows
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.records import Batch, FileLink
-from facesim_index.store.store import Store
 from tools.fit_shipped_calibration import METHOD, Labelled, all_pairs, read_pairs
 
 TARGET_F, TARGET_S, TARGET_MB = 0.994, 180.0, 6000
@@ -288,7 +288,7 @@ def _speed_rows(options: Options) -> list[Row]:
     n_later = n_faces // 100
     folder = options.work / f"people-{n_faces}.facesim"
     shutil.rmtree(folder, ignore_errors=True)
-    with Store.open_or_create(folder, _identity(), "benchmark") as store:
+    with FolderStore.open_or_create(folder, _identity(), "benchmark") as store:
         _commit(store, vectors[:-n_later], 0)
         refresh_gallery_prior(store)
         _, first = _timed(lambda: cluster_people(store))
@@ -317,7 +317,7 @@ def _identity() -> EngineIdentity:
     return EngineSettings(model=resolve(None)).identity
 
 
-def _commit(store: Store, vectors: NDArray[np.float16], first: int) -> None:
+def _commit(store: FolderStore, vectors: NDArray[np.float16], first: int) -> None:
     """Commit faces, one in each picture."""
     stamp, landmarks = FileStamp(1, 1), np.zeros((5, 2), dtype=np.float32)
     for start in range(0, len(vectors), _COMMIT_AT_ONCE):

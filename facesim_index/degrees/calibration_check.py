@@ -24,7 +24,7 @@ from facesim_index.degrees.impostors import (
 )
 from facesim_index.metrics.grouped_rates import Groups, interval
 from facesim_index.records import BoolArray, Float64Array, Int64Array
-from facesim_index.store.view import View
+from facesim_index.store.protocols import IndexView
 
 FALSE_MATCH_RATES = (1e-1, 1e-2, 1e-3, 1e-4)
 TOLERANCE = 2.0
@@ -135,13 +135,13 @@ class CalibrationCheck:
 
 
 def check_index(
-    view: View, calibration: Calibration, share: float, labelled: LabelledData | None = None
+    view: IndexView, calibration: Calibration, share: float, labelled: LabelledData | None = None
 ) -> CalibrationCheck:
     """Compare a calibration with the pairs of strangers of an index, and with labels.
 
     Parameters
     ----------
-    view : View
+    view : IndexView
     calibration : Calibration
     share : float
         Of genuine pairs among pairs of different pictures, as `gallery_prior` gives it.

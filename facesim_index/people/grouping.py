@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from facesim_index.calibration.degree import cosine_at_degree
 from facesim_index.calibration.record import Calibration
+from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import Prior, resolve_prior
 from facesim_index.errors import UsageError
 from facesim_index.pairs.blocks import load
@@ -24,8 +25,7 @@ from facesim_index.people.evidence import MIN_DETECTION, MIN_SIZE_PX, person_log
 from facesim_index.records import Float64Array, Int64Array
 from facesim_index.store.catalog import people_rows
 from facesim_index.store.catalog.people_rows import Assignments, Change, PersonRow
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
+from facesim_index.store.protocols import IndexStore, IndexView
 from facesim_index.utils.progress import Progress, ProgressUpdate, ignore
 
 LINK_DEGREE = 0.05
@@ -100,13 +100,13 @@ class _Faces:
 
 
 def cluster_people(
-    store: Store, options: PeopleOptions | None = None, *, progress: Progress = ignore
+    store: IndexStore, options: PeopleOptions | None = None, *, progress: Progress = ignore
 ) -> PeopleSummary:
     """Group the faces of an index into people; it can be undone.
 
     Parameters
     ----------
-    store : Store
+    store : IndexStore
         Writable.
     options : PeopleOptions, optional
     progress : callable, optional
@@ -125,9 +125,9 @@ def cluster_people(
     options = options or PeopleOptions()
     if not 0.0 < options.min_degree < 1.0:
         raise UsageError(f"min_degree must be between 0 and 1, not {options.min_degree}")
-    calibration = usable_curve(store.calibration())
     with store.view() as view:
-        prior = resolve_prior(store, view, calibration, options.prior).value
+        calibration = usable_curve(calibration_in_force(view))
+        prior = resolve_prior(view, calibration, options.prior).value
         before = people_rows.assignments(view.transaction)
         known = people_rows.persons(view.transaction)
         faces = _faces(view, before, options)
@@ -140,7 +140,7 @@ def cluster_people(
     return _store_people(store, faces, after, before, known, prior)
 
 
-def _faces(view: View, before: Assignments, options: PeopleOptions) -> _Faces:
+def _faces(view: IndexView, before: Assignments, options: PeopleOptions) -> _Faces:
     ids, images, bars = people_rows.face_bars(view.transaction)
     person = np.full(len(ids), NOBODY, dtype=np.int64)
     place = np.searchsorted(ids, before.face_ids)
@@ -161,7 +161,7 @@ def _faces(view: View, before: Assignments, options: PeopleOptions) -> _Faces:
 
 
 def _labels(
-    view: View,
+    view: IndexView,
     faces: _Faces,
     calibration: Calibration,
     prior: float,
@@ -225,7 +225,7 @@ def _people_of_labels(faces: _Faces, labels: Int64Array, known: list[PersonRow])
 
 
 def _store_people(
-    store: Store,
+    store: IndexStore,
     faces: _Faces,
     after: Int64Array,
     before: Assignments,
@@ -237,7 +237,7 @@ def _store_people(
     changed = (after != NOBODY) & (after != faces.person)
     people = {row.person_id: row.name for row in known}
     if len(released) or changed.any():
-        with store.catalog.write() as transaction:
+        with store.write() as transaction:
             change = Change(transaction, "cluster")
             made = change.new_people([None] * len(new_people))
             ids = dict(zip(new_people.tolist(), made, strict=True))

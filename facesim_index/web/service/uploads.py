@@ -6,7 +6,7 @@ from facesim_index.engine.base import EngineSource
 from facesim_index.engine.loading import settings_for
 from facesim_index.errors import PictureError
 from facesim_index.records import EngineIdentity, FailureCode
-from facesim_index.store.store import Store
+from facesim_index.store.protocols import IndexStore
 from facesim_index.utils.threads import usable_cores
 from facesim_index.web.guard.limits import Limits
 from facesim_index.web.service.open_index import OpenIndex
@@ -61,7 +61,7 @@ class Uploads:
             )
         return self._started().run(UploadTask(data, pictures))
 
-    def check(self, store: Store) -> None:
+    def check(self, store: IndexStore) -> None:
         """Refuse an index that was replaced by one of another engine meanwhile.
 
         Raises
@@ -92,7 +92,7 @@ class Uploads:
             assert self._workers is not None
             return self._workers
 
-    def _settings(self, store: Store) -> EngineSource:
+    def _settings(self, store: IndexStore) -> EngineSource:
         if self._engine is not None:
             return self._engine
         identity = store.identity
