@@ -20,6 +20,7 @@ from facesim_index.records import (
     Quality,
 )
 from facesim_index.store.folder.store import FolderStore
+from facesim_index.store.protocols import IndexStore
 from facesim_index.store.records import Batch, FileLink
 from facesim_index.workers.pool import ItemFailed
 
@@ -72,7 +73,7 @@ def new_store(folder: Path) -> FolderStore:
     return FolderStore.open_or_create(folder, FAKE_IDENTITY, "fake")
 
 
-def commit_pictures(store: FolderStore, pictures: dict[str, PictureReading]) -> None:
+def commit_pictures(store: IndexStore, pictures: dict[str, PictureReading]) -> None:
     """Commit pictures at their paths as one batch."""
     links = [link(path, reading) for path, reading in pictures.items()]
     store.commit(Batch(list(pictures.values()), links))
@@ -100,7 +101,7 @@ def read_here(paths: Iterable[Path]) -> Iterator[Outcome]:
         yield read(path)
 
 
-def ingest(store: FolderStore, *paths: Path, **options: object) -> IngestSummary:
+def ingest(store: IndexStore, *paths: Path, **options: object) -> IngestSummary:
     """Ingest with the fake engine in this process."""
     targets = resolve_targets(paths)
     return Ingest(store, targets, IngestOptions(**options), read_here).run()  # type: ignore[arg-type]
