@@ -4,6 +4,7 @@ The same numbers, bit for bit, as insightface's class of that name gives; but on
 anchors that pass the threshold are turned into boxes, not all 16,800 of a canvas of 640 px.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -45,7 +46,7 @@ class ScrfdFamily:
     title : str
         What one of them is called in a message.
     canvas : CanvasGeometry
-        At which sizes pictures are shown to it.
+        At which sizes pictures are shown to it; the steps are longer for one of five strides.
     """
 
     title: str = "a SCRFD detector with landmarks"
@@ -106,7 +107,9 @@ class ScrfdFamily:
                 f"is not {self.title}: its outputs have the shapes "
                 f"{[output.shape for output in outputs]}"
             )
-        return Scrfd(network, self.canvas)
+        # The network rounds up where a stride does not divide a side, and anchors would shift.
+        step_px = max(self.canvas.step_px, *strides)
+        return Scrfd(network, dataclasses.replace(self.canvas, step_px=step_px))
 
 
 class Scrfd:
