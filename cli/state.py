@@ -69,10 +69,10 @@ class State:
         """Say once, at first use, what the licence of the weights allows."""
         if self.engine is not None:
             return
-        from facesim_index.models import resolution
+        from facesim_index.models import registry, resolution
 
         if resolution.licence_notice_due(resolution.resolve(model)):
-            click.echo(f"Note: {resolution.LICENCE_NOTICE}", err=True)
+            click.echo(f"Note: {registry.LICENCE_NOTICE}", err=True)
             resolution.mark_licence_notice_shown()
 
 

@@ -19,7 +19,8 @@ from facesim_index.engine.runtimes.network import open_network
 from facesim_index.engine.runtimes.onnx_graph import UnfitGraphError, declared_shapes, read_graph
 from facesim_index.engine.runtimes.probe import probe_provider
 from facesim_index.errors import FacesimError, ModelError
-from facesim_index.models.resolution import ModelFiles, pack_name, resolve
+from facesim_index.models.pack import ModelFiles
+from facesim_index.models.resolution import pack_name, resolve
 from facesim_index.records import Augment, EngineIdentity, Numerics
 
 logger = logging.getLogger(__name__)

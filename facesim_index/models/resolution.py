@@ -19,26 +19,10 @@ from facesim_index.models.registry import (
     DEFAULT_PACKAGE,
     DEFAULT_REQUIREMENT,
     INSIGHTFACE_LICENCE,
-    LICENCE_NOTICE,
     PUBLISHED_PACKS,
     UNKNOWN_LICENCE,
     licence_of,
 )
-
-__all__ = [
-    "DEFAULT_PACK",
-    "LICENCE_NOTICE",
-    "ModelFiles",
-    "PackState",
-    "PackStatus",
-    "installed_status",
-    "licence_notice_due",
-    "list_packs",
-    "mark_licence_notice_shown",
-    "pack_name",
-    "resolve",
-    "verify",
-]
 
 _PACK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FOLDER_MEND = (

@@ -25,7 +25,8 @@ from facesim_index.engine.runtimes import onnxruntime_network, probe
 from facesim_index.engine.runtimes.onnx_graph import read_graph, with_free_outputs
 from facesim_index.engine.runtimes.probe import probe_provider
 from facesim_index.errors import ModelError, ProviderError, UsageError
-from facesim_index.models.resolution import ModelFiles, resolve
+from facesim_index.models.pack import ModelFiles
+from facesim_index.models.resolution import resolve
 from facesim_index.pictures.views import WholePicture
 from facesim_index.records import EmbeddedFace, Float32Array, UInt8Array
 from tests.example_pictures import (

@@ -21,7 +21,8 @@ from facesim_index.engine.loading import EngineSettings
 from facesim_index.engine.runtimes import onnxruntime_network
 from facesim_index.engine.runtimes.onnx_graph import read_graph
 from facesim_index.errors import IndexDamagedError, ModelError
-from facesim_index.models.resolution import ModelFiles, resolve
+from facesim_index.models.pack import ModelFiles
+from facesim_index.models.resolution import resolve
 from facesim_index.records import FaceId
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.segments.coarse import coarse_path, read_coarse

@@ -22,7 +22,8 @@ from facesim_index.engine.runtimes import openvino_network
 from facesim_index.engine.runtimes.openvino_network import openvino_obstacle
 from facesim_index.engine.runtimes.probe import probe_provider
 from facesim_index.errors import EngineMismatchError, ModelError, ProviderError
-from facesim_index.models.resolution import ModelFiles, resolve
+from facesim_index.models.pack import ModelFiles
+from facesim_index.models.resolution import resolve
 from facesim_index.records import EmbeddedFace, Float64Array
 from facesim_index.store.folder.store import FolderStore
 from tests.example_pictures import DEMO_PICTURES, demo_picture, demo_pixels, embed_faces
