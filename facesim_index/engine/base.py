@@ -90,7 +90,7 @@ class EngineSource(ABC):
     Attributes
     ----------
     provider : {"auto", "cpu", "cuda", "openvino"}, default="auto"
-        ``auto`` takes CUDA where it really runs, and what can compute in the `numerics`.
+        ``auto`` takes CUDA where it really runs, and only what can compute in the `numerics`.
         ``openvino`` runs the recogniser; detection stays on the CPU's own runtime.
     min_detection : float, default=0.5
         Faces with a lower detection score are left out; in (0, 1].
@@ -100,11 +100,11 @@ class EngineSource(ABC):
     threads : int, default=1
         Threads of one engine, at least 1.  More workers of one thread each use a processor better.
     augment : {"none", "flip"}, default="none"
-        ``flip`` embeds each aligned face and its mirror image, and takes the unit-norm sum:
-        other embeddings, of an engine of their own.
+        ``flip`` embeds each aligned face and its mirror image, and takes the unit-norm sum.
+        The embeddings differ, so such an engine has an identity of its own.
     numerics : {"fp32", "bf16"}, default="fp32"
-        ``bf16``: the recogniser computes in bfloat16, on ``openvino`` and a processor that can, in
-        three fifths of the time; other embeddings too.
+        With ``bf16`` the recogniser computes in bfloat16, on ``openvino`` and a processor that can,
+        in three fifths of the time.  Such an engine has an identity of its own, too.
 
     Raises
     ------

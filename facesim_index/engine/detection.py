@@ -113,12 +113,13 @@ def find_faces(
     Parameters
     ----------
     view : View
-        Of any size of at least one pixel.
+        The picture, of at least one pixel.
     detector : Detector
     min_score : float
-        Detections below it are dropped.
+        Detections with a lower score are dropped; in [0, 1].
     min_face_px : float
-        Faces whose box, within the picture, has a shorter side are dropped.
+        Faces whose box, within the picture, has a shorter side are dropped; in pixels of the
+        whole picture, at least 0.
 
     Returns
     -------
@@ -152,17 +153,18 @@ def find_faces(
 
 
 def non_maximum_suppression(rows: Float32Array) -> list[int]:
-    """Return which detections to keep, best first, of each face one.
+    """Keep one detection for each face: the one with the highest score.
 
     Parameters
     ----------
     rows : ndarray of shape (n, 5), float32
-        x0, y0, x1, y1, score.
+        x0, y0, x1, y1 in pixels, and the score.
 
     Returns
     -------
     list of int
-        Rows whose boxes overlap by no more than an intersection over union of `SAME_FACE_IOU`.
+        The rows to keep, highest score first.  No two of their boxes overlap by more than an
+        intersection over union of `SAME_FACE_IOU`.
 
     Examples
     --------

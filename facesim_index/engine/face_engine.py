@@ -20,9 +20,9 @@ from facesim_index.records import (
     UInt8Array,
 )
 
-#: A picture is looked at whole, or reduced to no less than this on its longer side.  libjpeg
-#: spends most of its time before it scales, and a picture that shows people at some distance
-#: must be decoded whole in the end.
+#: Before faces are searched in it, a picture is reduced to no less than this on its longer side.
+#: Reducing it more would gain little: libjpeg spends most of its time before it scales, and a
+#: picture that shows people at some distance must be decoded whole anyway to recognise them.
 LEAST_VIEW_PX = 2400
 
 
@@ -56,14 +56,16 @@ class InsightFaceEngine:
     Parameters
     ----------
     identity : EngineIdentity
+        Which weights and settings the embeddings come from.
     provider : {"cpu", "cuda", "openvino"}
-        What the two models run on.
+        What the recogniser runs on.
     detector : Detector
     recogniser : Recogniser
     min_detection : float
-        Faces with a lower detection score are left out.
+        Faces with a lower detection score are left out; in (0, 1].
     min_face_px : int
-        Faces whose box has a shorter side are left out.
+        Faces whose box has a shorter side, in pixels of the whole picture, are left out; at
+        least 0.
     """
 
     def __init__(
@@ -90,7 +92,7 @@ class InsightFaceEngine:
 
     @property
     def provider(self) -> str:
-        """What the two models really run on: ``cpu``, ``cuda`` or ``openvino``."""
+        """What the recogniser really runs on: ``cpu``, ``cuda`` or ``openvino``."""
         return self._provider
 
     def embed_pictures(self, pictures: Sequence[Pixels]) -> list[tuple[EmbeddedFace, ...]]:
@@ -152,17 +154,17 @@ class InsightFaceEngine:
         return np.asarray(raw / norms, dtype=np.float32)
 
     def _features(self, crops: list[UInt8Array]) -> Float64Array:
-        """Return what the recogniser gives, one row a crop; a mirror image's follows its own."""
+        """Return a row for each crop; with ``flip``, followed by that of its mirror image."""
         if self._identity.augment == "flip":
             crops = [side for crop in crops for side in (crop, np.ascontiguousarray(crop[:, ::-1]))]
         return self._recogniser.embed(crops).astype(np.float64)
 
 
 def _crops(pixels: Pixels, view: View, found: list[Detection], side_px: int) -> list[UInt8Array]:
-    """Cut the faces out of the view; those that are too small in it, out of a finer one.
+    """Cut the faces out of the view, or out of a finer view where that shows more of them.
 
-    A face is too small where its crop would show it enlarged, though the picture has more
-    pixels of it.
+    That is so for a face that would have to be enlarged for its crop, although the picture has
+    more pixels of it than the view.
     """
     finest = min(
         (_enough_reduction(pixels, face, side_px) for face in found if view.reduction > 1),

@@ -1,4 +1,4 @@
-"""A face engine without weights, for tests: flat patches of colour are its faces."""
+"""A face engine without weights, for tests: tiles of one colour are its faces."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -39,7 +39,22 @@ _NOISE = 0.25
 
 
 def fake_identity(augment: Augment = "none", numerics: Numerics = "fp32") -> EngineIdentity:
-    """Return the identity of the fake engine with an augmentation and numerics."""
+    """Return the identity of the fake engine with an augmentation and numerics.
+
+    Parameters
+    ----------
+    augment : {"none", "flip"}, default="none"
+    numerics : {"fp32", "bf16"}, default="fp32"
+
+    Returns
+    -------
+    EngineIdentity
+
+    Examples
+    --------
+    >>> fake_identity() == FAKE_IDENTITY
+    True
+    """
     return dataclasses.replace(FAKE_IDENTITY, augment=augment, numerics=numerics)
 
 
@@ -98,7 +113,7 @@ class FakeEngine:
     Parameters
     ----------
     min_face_px : int, default=20
-        Above 32 there is no face anywhere.
+        Above 32, the side of a tile, no face is found.
     augment : {"none", "flip"}, default="none"
         A tile is its own mirror image, so only the identity differs.
     numerics : {"fp32", "bf16"}, default="fp32"
@@ -171,12 +186,18 @@ def fake_embedding(colour: tuple[int, int, int]) -> Float32Array:
     Parameters
     ----------
     colour : tuple of int
-        Red, green and blue.
+        Red, green and blue, each in [0, 255].
 
     Returns
     -------
     embedding : ndarray of shape (512,), float32
         Unit norm.
+
+    Examples
+    --------
+    >>> red, also_red, blue = map(fake_embedding, [(200, 16, 16), (201, 17, 18), (16, 16, 200)])
+    >>> bool(red @ also_red > 0.9), bool(red @ blue > 0.2)
+    (True, False)
     """
     person = _direction(1, *(channel // _BUCKET for channel in colour))
     mixed = person + _NOISE * _direction(2, *colour)

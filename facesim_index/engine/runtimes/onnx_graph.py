@@ -1,6 +1,7 @@
-"""What is changed in the ONNX graph of a published model before it is run, and why.
+"""Reading the ONNX graphs of published models, and changing them before they are run.
 
-No change here alters more of what a network computes than the order of its roundings does.
+The changes make a network faster or quieter.  They alter its results by no more than the
+rounding of the last bits.
 """
 
 import hashlib
@@ -70,7 +71,7 @@ def declared_shapes(model: "ModelProto") -> GraphShapes:
 
 
 def read_graph(path: Path, sha256: str | None = None) -> "ModelProto":
-    """Return the model in a file, and in that file alone.
+    """Read a model, which must be in one file without reference to any other.
 
     Parameters
     ----------
@@ -79,10 +80,16 @@ def read_graph(path: Path, sha256: str | None = None) -> "ModelProto":
         What the file's SHA-256 must be, in hex.  The very bytes that are compared are the ones
         that are read, so that a file which is exchanged after it was checked is not used.
 
+    Returns
+    -------
+    ModelProto
+
     Raises
     ------
     ModelError
         The file has other bytes, or its graph refers to other files.
+    OSError, google.protobuf.message.DecodeError
+        The file cannot be read, or is no ONNX model.
     """
     import onnx
 
@@ -105,11 +112,11 @@ def read_graph(path: Path, sha256: str | None = None) -> "ModelProto":
 
 
 def with_free_outputs(model: "ModelProto") -> "ModelProto":
-    """Declare only the last axis of each output, and the batch of the input as free.
+    """Declare the batch of the input, and all but the last axis of each output, as free.
 
-    Published recognisers declare a batch of one, some detectors the anchors of one input
-    size, and both note the same for every inner value.  The runtime then warns at each call
-    that the declaration is wrong.
+    Published recognisers declare a batch of one, and some detectors the number of anchors of
+    one input size, for every inner value too.  The runtime then warns at each call of another
+    size that the declaration is wrong.
 
     Parameters
     ----------
@@ -136,10 +143,11 @@ def with_free_outputs(model: "ModelProto") -> "ModelProto":
 def with_quick_prelu(model: "ModelProto") -> "ModelProto":
     """Write ``PRelu(x, a)`` as ``a * x + Relu((1 - a) * x)`` where no slope `a` is above 1.
 
-    Both are ``x`` where it is positive and ``a * x`` elsewhere, but for the rounding of the
-    last bit.  ONNX Runtime's PRelu kernel for one slope a channel takes a third of a
-    MobileFaceNet's time on a CPU, and what stands around it must be brought into another layout
-    and back; scaling a channel, Relu and a sum stay in the layout of its convolutions.
+    Apart from the rounding of the last bit, both are ``x`` where it is positive and ``a * x``
+    elsewhere.  ONNX Runtime's PRelu kernel for one slope a channel takes a third of a
+    MobileFaceNet's time on a CPU, because it also makes the runtime bring the values into
+    another memory layout and back.  Scaling a channel, Relu and a sum keep the layout of the
+    convolutions.
 
     Parameters
     ----------
@@ -169,18 +177,25 @@ def with_quick_prelu(model: "ModelProto") -> "ModelProto":
 
 
 def recogniser_scaling(model: "ModelProto") -> tuple[float, float]:
-    """Return the mean and the divisor by which a recogniser wants its grey levels scaled.
+    """Return how the grey levels must be scaled before a recogniser is given them.
 
-    insightface's rule: recognisers that came from MXNet do it themselves in their first nodes.
+    The rule is insightface's: recognisers that were converted from MXNet scale their input
+    themselves, in a subtraction and a multiplication among the first nodes of the graph.
 
     Parameters
     ----------
     model : ModelProto
-        As it was read.
+        As it was read, before any change.
 
     Returns
     -------
     mean, divisor : float
+        A grey level ``g`` in [0, 255] becomes ``(g - mean) / divisor``.
+
+    Examples
+    --------
+    >>> recogniser_scaling(probe_graph())
+    (127.5, 127.5)
     """
     names = [node.name for node in model.graph.node[:_FIRST_NODES]]
     scales_itself = all(
@@ -190,7 +205,13 @@ def recogniser_scaling(model: "ModelProto") -> tuple[float, float]:
 
 
 def probe_graph() -> "ModelProto":
-    """Return the smallest network, for trying out what runs one."""
+    """Make the smallest network, for trying out whether a runtime works.
+
+    Returns
+    -------
+    ModelProto
+        Takes one number and returns it, or 0 where it is negative.
+    """
     from onnx import TensorProto, helper
 
     source, target = (
