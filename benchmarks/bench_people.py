@@ -37,7 +37,7 @@ from facesim_index.metrics.scoring import expected_calibration_error
 from facesim_index.models.resolution import resolve
 from facesim_index.pairs.blocks import Faces
 from facesim_index.pairs.links import Links, nearest_links
-from facesim_index.people.clustering import Known, cluster
+from facesim_index.people.clustering import UNASSIGNED, Known, cluster
 from facesim_index.people.evidence import PAIRS_EXPONENT, person_degree, person_log10_lr
 from facesim_index.people.grouping import LINK_DEGREE, PeopleOptions, cluster_people
 from facesim_index.records import (
@@ -175,7 +175,7 @@ def _grouped(
         return person_log10_lr(means, n_pairs ** (exponent / PAIRS_EXPONENT), calibration)
 
     marks = {} if image is None else {row: {int(photo)} for row, photo in enumerate(image)}
-    known = Known(np.full(len(vectors), -1, dtype=np.int64), marks)
+    known = Known(np.full(len(vectors), UNASSIGNED, dtype=np.int64), marks)
     return cluster(vectors, links, known, evidence, float(np.log10((1.0 - prior) / prior)))
 
 

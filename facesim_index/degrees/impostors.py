@@ -1,4 +1,4 @@
-"""Pairs of strangers for nothing: an index is full of them.
+"""Impostor pairs without labels: an index is full of them.
 
 - **Two faces in one photo** are two people, almost always.  The exceptions (a mirror, a collage,
   one face found twice) are left out as far as they can be told, and the most alike of what
@@ -167,9 +167,9 @@ def across_pairs(
     linked = np.flatnonzero(score >= certain)
     person = linked_people(np.stack((first[linked], second[linked]), axis=1), chosen.size)
     other = image[first] != image[second]
-    strangers = other & (score < one_person)
-    people = np.stack((person[first[strangers]], person[second[strangers]]), axis=1)
-    return AcrossPairs(score[strangers], people, int((other & ~strangers).sum()))
+    impostor = other & (score < one_person)
+    people = np.stack((person[first[impostor]], person[second[impostor]]), axis=1)
+    return AcrossPairs(score[impostor], people, int((other & ~impostor).sum()))
 
 
 def _overlap(faces: list[FaceRecord], a: Int64Array, b: Int64Array) -> Float64Array:

@@ -152,9 +152,9 @@ def split_person(store: IndexStore, who: Who, face_ids: Sequence[int]) -> Person
         person = find_person(transaction, who)
         own = people_rows.assignments_of(transaction, [person.person_id]).face_ids
         going = np.unique(np.asarray(face_ids, dtype=np.int64))
-        strangers = np.setdiff1d(going, own)
-        if len(strangers):
-            raise UsageError(f"face {strangers[0]} is not one of person {person.person_id}")
+        foreign = np.setdiff1d(going, own)
+        if len(foreign):
+            raise UsageError(f"face {foreign[0]} is not one of person {person.person_id}")
         if not 0 < len(going) < len(own):
             raise UsageError("name some of the person's faces, not all, to split them off")
         change = Change(transaction, "split")

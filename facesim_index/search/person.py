@@ -10,6 +10,7 @@ from facesim_index.calibration.record import Calibration
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import resolve_prior
 from facesim_index.errors import CalibrationError, UsageError
+from facesim_index.people.clustering import UNASSIGNED
 from facesim_index.people.evidence import person_degree, person_log10_lr, summed, usable_curve
 from facesim_index.people.membership import NOBODY, Whose
 from facesim_index.records import FaceRecord, Float64Array, Int64Array
@@ -133,7 +134,7 @@ def _matches(
             person=whose.name,
         )
         for number, face in enumerate(records)
-        for whose in (names.get(person_of.get(face.face_id, -1), NOBODY),)
+        for whose in (names.get(person_of.get(face.face_id, UNASSIGNED), NOBODY),)
     )
 
 

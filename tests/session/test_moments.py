@@ -53,7 +53,7 @@ def after_first_call(
 ) -> None:
     """Let something happen right after a function was called for the first time."""
     function = getattr(owner, name)
-    done = []
+    done: list[bool] = []
 
     def called(*args: object, **options: object) -> object:
         answer = function(*args, **options)

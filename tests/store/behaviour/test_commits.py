@@ -101,9 +101,13 @@ def test_what_is_forgotten_is_put_on_record_where_that_is_wanted(writer: IndexSt
 
 
 def test_changes_of_rows_are_made_as_one_or_not_at_all(writer: IndexStore) -> None:
-    with pytest.raises(RuntimeError, match="on the way"), writer.write() as transaction:
-        writing.put_root(transaction, "/p")
-        raise RuntimeError("on the way")
+    def change_and_fail() -> None:
+        with writer.write() as transaction:
+            writing.put_root(transaction, "/p")
+            raise RuntimeError("on the way")
+
+    with pytest.raises(RuntimeError, match="on the way"):
+        change_and_fail()
     with writer.read() as rows:
         assert index_state.roots(rows.transaction) == []
 
@@ -112,7 +116,7 @@ def test_a_sound_index_has_nothing_to_mend(writer: IndexStore) -> None:
     commit_pictures(writer, {"/p/a.jpg": picture("a", VECTORS[:3])})
     writer.remove([], [FaceId(2)])
     verdict = writer.check()
-    assert verdict.problems == verdict.damaged == ()
+    assert (verdict.problems, verdict.damaged) == ((), ())
     assert verdict.faces_without_embedding.size == verdict.stray_faces.size == 0
     mended = writer.mend_catalog()
     assert (mended.n_mended, mended.taken_out, mended.lost_paths) == (0, (), ())
