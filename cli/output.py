@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,41 @@ def write_csv(
     _write(csv_line(columns))
     for row in rows:
         _write(csv_line(row, spreadsheet_safe=safe))
+
+
+def csv_cells(document: Mapping[str, object], columns: Sequence[str]) -> tuple[Cell, ...]:
+    """Return some values of a JSON document as cells of CSV.
+
+    Parameters
+    ----------
+    document : mapping of str to object
+    columns : sequence of str
+        Keys of the document; their values are texts, numbers, truth values or None.
+
+    Returns
+    -------
+    tuple of str, int, float or None
+        Truth values are the words ``true`` and ``false``, as in JSON.
+
+    Raises
+    ------
+    TypeError
+        A value is a list or an object.
+
+    Examples
+    --------
+    >>> csv_cells({"face_id": 7, "confirmed": True, "name": None}, ("name", "confirmed"))
+    (None, 'true')
+    """
+    return tuple(_cell(document[column]) for column in columns)
+
+
+def _cell(value: object) -> Cell:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"a cell of CSV holds one value, not {value!r}")
 
 
 def write_table(

@@ -4,13 +4,17 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from fastapi import Request
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from facesim_index.web.guard.limits import Limits
 from facesim_index.web.guard.problems import ProblemError
+
+Fields = TypeVar("Fields", bound=BaseModel)
 
 _FIELDS_BYTES = 65_536
 _MOST_FIELDS = 20
@@ -90,6 +94,33 @@ async def read_form(request: Request, limits: Limits, names: tuple[str, ...]) ->
         await parsed.close()
     _check_files(files, names)
     return Form(files, fields)
+
+
+def checked_fields(kind: type[Fields], form: Form) -> Fields:
+    """Return the fields of a form as a model has them.
+
+    Parameters
+    ----------
+    kind : type
+        The model.
+    form : Form
+
+    Returns
+    -------
+    BaseModel
+        An instance of `kind`.
+
+    Raises
+    ------
+    ProblemError
+        A field is unknown, or its value is out of range.
+    """
+    try:
+        return kind.model_validate(form.fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ProblemError(422, "validation", f"{where}: {first['msg']}") from None
 
 
 async def _parts(parsed: FormData) -> tuple[dict[str, bytes], dict[str, str]]:

@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 
 from facesim_index.errors import FacesimError
-from facesim_index.web.api.read_routes import service_of
+from facesim_index.web.api.dependencies import service_of
 from facesim_index.web.guard.problems import ProblemError, problem_of
 from facesim_index.web.pages import wording
 from facesim_index.web.pages.rendering import render

@@ -6,9 +6,9 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from facesim_index.errors import CalibrationError
-from facesim_index.web.api.cursors import cursor_of, place_of
+from facesim_index.web.api.cursors import cursor_of, file_after, id_after, person_after
+from facesim_index.web.api.dependencies import Asks
 from facesim_index.web.api.parameters import Cursor, Id
-from facesim_index.web.api.read_routes import Asks
 from facesim_index.web.pages import search_routes, wording
 from facesim_index.web.pages.reliability_diagram import diagram_of
 from facesim_index.web.pages.route import PageRoute, page
@@ -30,12 +30,11 @@ router.include_router(search_routes.router)
 @router.get("/people")
 def people_page(service: Asks, show: Show = "", cursor: Cursor = None) -> HTMLResponse:
     """Show who there is, those with most faces first."""
-    after = None if cursor is None else place_of(cursor, (int, int))
     found = service.people(
         named={"named": True, "unnamed": False}.get(show),
         ignored=show == "ignored",
         limit=_PEOPLE_AT_ONCE,
-        after=None if after is None else (int(after[0]), int(after[1])),
+        after=person_after(cursor),
     )
     return page(
         "people.html",
@@ -70,7 +69,7 @@ def review_page(service: Asks, ask: bool = False) -> HTMLResponse:
 @router.get("/people/{person_id}")
 def person_page(service: Asks, person_id: Id, cursor: Cursor = None) -> HTMLResponse:
     """Show the faces of a person, the doubtful ones first."""
-    after = None if cursor is None else int(place_of(cursor, (int,))[0])
+    after = id_after(cursor)
     found = service.person_faces(person_id, limit=_FACES_AT_ONCE, after=after)
     doubtful = service.doubtful_faces(person_id, below=_DOUBTFUL)[:_MOST_DOUBTFUL]
     apart = {card.face.face_id for card, _ in doubtful}
@@ -102,9 +101,7 @@ def photo_page(service: Asks, image_id: Id) -> HTMLResponse:
 @router.get("/index")
 def index_page(service: Asks, cursor: Cursor = None) -> HTMLResponse:
     """Show what is in the index, and what could not be used."""
-    after = None if cursor is None else place_of(cursor, (str, str))
-    place = None if after is None else (str(after[0]), str(after[1]))
-    failed = service.errors(limit=_FILES_AT_ONCE, after=place)
+    failed = service.errors(limit=_FILES_AT_ONCE, after=file_after(cursor))
     status = service.status()
     return page(
         "index.html",

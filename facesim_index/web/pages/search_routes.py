@@ -1,25 +1,23 @@
 """The pages that take pictures: searching and comparing."""
 
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from facesim_index.errors import FacesimError
+from facesim_index.web.api.dependencies import Asks
 from facesim_index.web.api.documents import data_url
-from facesim_index.web.api.forms import Form, read_form
+from facesim_index.web.api.forms import Form, checked_fields, read_form
 from facesim_index.web.api.parameters import MOST_IDS, MOST_MATCHES, CompareAsked, UploadAsked
-from facesim_index.web.api.read_routes import Asks
 from facesim_index.web.guard.problems import ProblemError, problem_of
 from facesim_index.web.pages import wording
 from facesim_index.web.pages.route import PageRoute, page
 from facesim_index.web.pages.view_models import boxed_picture
 from facesim_index.web.service.service import Service
-
-Fields = TypeVar("Fields", bound=BaseModel)
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -75,7 +73,7 @@ async def search_picture(request: Request, service: Asks) -> HTMLResponse:
     try:
         async with request.app.state.uploads:
             form = await read_form(request, service.limits, ("picture",))
-            options = _checked(SearchAsked, form)
+            options = checked_fields(SearchAsked, form)
             return await run_in_threadpool(_picture_answer, service, form, options)
     except (ProblemError, FacesimError) as error:
         return await run_in_threadpool(_search_page, service, options, problem=problem_of(error))
@@ -94,7 +92,7 @@ async def compare_pictures(request: Request, service: Asks) -> HTMLResponse:
     try:
         async with request.app.state.uploads:
             form = await read_form(request, service.limits, ("a", "b"))
-            asked = _checked(CompareAsked, form)
+            asked = checked_fields(CompareAsked, form)
             return await run_in_threadpool(_comparison, service, form, asked)
     except (ProblemError, FacesimError) as error:
         return _compare_page(service, asked.prior, problem=problem_of(error))
@@ -154,15 +152,6 @@ def _comparison(service: Service, form: Form, asked: CompareAsked) -> HTMLRespon
         side: boxed_picture(preview) for side, preview in previews.items() if preview is not None
     }
     return _compare_page(service, asked.prior, answer=found.comparison, pictures=pictures)
-
-
-def _checked(kind: type[Fields], form: Form) -> Fields:
-    try:
-        return kind.model_validate(form.fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ProblemError(422, "validation", f"{where}: {first['msg']}") from None
 
 
 def _search_page(

@@ -18,6 +18,7 @@ from typing import IO, Literal
 from facesim_index import errors
 from facesim_index.web.guard.problems import (
     NotFoundError,
+    Problem,
     ProblemError,
     problem_document,
     problem_of,
@@ -47,8 +48,8 @@ class Job:
         None while it is not known.
     result : dict or None
         What came of it.
-    problem : dict or None
-        Why it failed, as a problem document.
+    problem : Problem or None
+        Why it failed.
     """
 
     job_id: str
@@ -57,7 +58,7 @@ class Job:
     done: int = 0
     total: int | None = None
     result: dict[str, object] | None = None
-    problem: dict[str, object] | None = None
+    problem: Problem | None = None
 
 
 class Jobs:
