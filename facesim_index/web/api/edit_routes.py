@@ -23,7 +23,21 @@ from facesim_index.web.service.service import Service
 
 
 async def may_edit(service: Asks) -> Service:
-    """Refuse before the request is even looked at."""
+    """Refuse an edit that the server does not allow, before anything else is looked at.
+
+    Parameters
+    ----------
+    service : Service
+
+    Returns
+    -------
+    Service
+
+    Raises
+    ------
+    ProblemError
+        The server only reads; status 403.
+    """
     service.require_edit()
     return service
 

@@ -28,14 +28,14 @@ class _InMemoryParser(MultiPartParser):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What was sent.
+    """A form that was sent.
 
     Attributes
     ----------
     files : dict of str to bytes
-        By the names that were asked for; the names of the client's files are dropped.
+        The files by the names of their fields; the names of the client's files are dropped.
     fields : dict of str to str
-        Those that are not empty.
+        The other fields, without empty ones.
     """
 
     files: dict[str, bytes]
@@ -44,12 +44,22 @@ class Form:
 
 @contextlib.asynccontextmanager
 async def upload_turn(request: Request, limits: Limits) -> AsyncGenerator[None, None]:
-    """Let few uploads be in memory at a time; the others wait, and are told when it is long.
+    """Wait until few enough uploads are in memory, and count as one for the length of the block.
+
+    Parameters
+    ----------
+    request : Request
+    limits : Limits
+        `Limits.wait_s` is the longest wait.
+
+    Yields
+    ------
+    None
 
     Raises
     ------
     ProblemError
-        It took too long.
+        The wait was too long; status 503.
     """
     turns = request.app.state.uploads
     assert isinstance(turns, asyncio.Semaphore)
@@ -67,10 +77,20 @@ async def upload_turn(request: Request, limits: Limits) -> AsyncGenerator[None, 
 async def read_form(request: Request, limits: Limits, names: tuple[str, ...]) -> Form:
     """Read a form that must have files of these names.
 
+    Parameters
+    ----------
+    request : Request
+    limits : Limits
+    names : tuple of str
+
+    Returns
+    -------
+    Form
+
     Raises
     ------
     ProblemError
-        It is no such form, is too large, or takes too long to come.
+        The request has no such form, is too large, or takes too long to arrive.
     """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise ProblemError(415, "form", "send the pictures as multipart/form-data")

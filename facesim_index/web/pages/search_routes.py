@@ -25,13 +25,13 @@ _TO_START_FROM = 18
 
 
 class SearchAsked(UploadAsked):
-    """What can be chosen on the page of searches; more matches fit on it than in a terminal."""
+    """The options of a search on its page, where more matches fit than in a terminal."""
 
     top: int = Field(12, ge=1, le=MOST_MATCHES)
 
     @property
     def chosen(self) -> bool:
-        """Something was chosen."""
+        """Whether an option differs from its default."""
         return self != _NOTHING_CHOSEN
 
 
@@ -39,7 +39,7 @@ _NOTHING_CHOSEN = SearchAsked.model_validate({})
 
 
 class PageAsked(SearchAsked):
-    """What an address of the page of searches asks for."""
+    """The parameters in the address of the page of searches."""
 
     face: int | None = Field(None, ge=1, le=MOST_IDS, description="A face of the index.")
     person: int | None = Field(None, ge=1, le=MOST_IDS)
@@ -47,7 +47,15 @@ class PageAsked(SearchAsked):
 
 @dataclass(frozen=True, slots=True)
 class AskedFor:
-    """The face of the index by which was searched, and where more of it is."""
+    """The face or person of the index that a search started from.
+
+    Attributes
+    ----------
+    face_id : int or None
+        The face that is shown; None for a person without faces.
+    address : str
+        The page of the face or the person.
+    """
 
     face_id: int | None
     address: str
@@ -55,7 +63,17 @@ class AskedFor:
 
 @router.get("/")
 def search_page(service: Asks, asked: Annotated[PageAsked, Query()]) -> HTMLResponse:
-    """Show where to choose a picture, or the answer to a search for a face or a person."""
+    """Show where to choose a picture, or the answer to a search for a face or a person.
+
+    Parameters
+    ----------
+    service : Service
+    asked : PageAsked
+
+    Returns
+    -------
+    HTMLResponse
+    """
     options = SearchAsked.model_validate(asked.model_dump(exclude={"face", "person"}))
     if asked.face is not None:
         return _face_answer(service, asked.face, options)
@@ -68,7 +86,18 @@ def search_page(service: Asks, asked: Annotated[PageAsked, Query()]) -> HTMLResp
 
 @router.post("/")
 async def search_picture(request: Request, service: Asks) -> HTMLResponse:
-    """Show the faces that are most like those of a picture."""
+    """Show the faces that are most like those of a picture.
+
+    Parameters
+    ----------
+    request : Request
+        With a form that has the picture.
+    service : Service
+
+    Returns
+    -------
+    HTMLResponse
+    """
     options = _NOTHING_CHOSEN
     try:
         async with request.app.state.uploads:
@@ -81,13 +110,33 @@ async def search_picture(request: Request, service: Asks) -> HTMLResponse:
 
 @router.get("/compare")
 def compare_page(service: Asks) -> HTMLResponse:
-    """Show where to choose two pictures."""
+    """Show where to choose two pictures.
+
+    Parameters
+    ----------
+    service : Service
+
+    Returns
+    -------
+    HTMLResponse
+    """
     return _compare_page(service, 0.5)
 
 
 @router.post("/compare")
 async def compare_pictures(request: Request, service: Asks) -> HTMLResponse:
-    """Show how surely two pictures show one person."""
+    """Show how surely two pictures show one person.
+
+    Parameters
+    ----------
+    request : Request
+        With a form that has the pictures.
+    service : Service
+
+    Returns
+    -------
+    HTMLResponse
+    """
     asked = CompareAsked.model_validate({})
     try:
         async with request.app.state.uploads:
@@ -165,8 +214,7 @@ def _search_page(
         **{"answer": None, "asked": None, "picture": None, "crops": {}, "heading": ""},
         **{"is_person": False, "people": (), "faces": ()},
     }
-    error = None if problem is None else wording.sentence(problem.detail)
-    status = 200 if problem is None else problem.status
+    error, status = _error_and_status(problem)
     common = {"options": options, "error": error, "n_faces": service.n_faces()}
     return page("search.html", service, "/", status, **{**nothing, **common, **shown})
 
@@ -178,7 +226,12 @@ def _compare_page(
     problem: ProblemError | None = None,
     **shown: object,
 ) -> HTMLResponse:
-    error = None if problem is None else wording.sentence(problem.detail)
-    status = 200 if problem is None else problem.status
+    error, status = _error_and_status(problem)
     common = {"prior": prior, "error": error, "answer": None}
     return page("compare.html", service, "/compare", status, **{**common, **shown})
+
+
+def _error_and_status(problem: ProblemError | None) -> tuple[str | None, int]:
+    if problem is None:
+        return None, 200
+    return wording.sentence(problem.detail), problem.status

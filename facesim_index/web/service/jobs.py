@@ -1,4 +1,4 @@
-"""Long work that a page starts and asks after: one at a time, each in a process of its own."""
+"""Long work that a page starts and then asks about: one job at a time, in its own process."""
 
 import contextlib
 import dataclasses
@@ -44,10 +44,11 @@ class Job:
     stage : str or None
         What is being done, for a person.
     done : int
+        How much of this stage is done, up to `total`.
     total : int or None
         None while it is not known.
-    result : dict or None
-        What came of it.
+    result : dict of str to object, or None
+        The document of the result, as `grouping_document` makes it.
     problem : Problem or None
         Why it failed.
     """
@@ -80,10 +81,19 @@ class Jobs:
     def start_cluster(self, *, full: bool) -> Job:
         """Begin to group the faces into people.
 
+        Parameters
+        ----------
+        full : bool
+            Group all faces anew that no human has assigned; otherwise only those of nobody.
+
+        Returns
+        -------
+        Job
+
         Raises
         ------
         ProblemError
-            A job is running already.
+            A job is running already; status 409.
         PipelineError
             No process can be started.
         """
@@ -105,9 +115,18 @@ class Jobs:
     def get(self, job_id: str) -> Job:
         """Return how far a job is.
 
+        Parameters
+        ----------
+        job_id : str
+
+        Returns
+        -------
+        Job
+
         Raises
         ------
         NotFoundError
+            There is no such job, or it is not one of the newest.
         """
         with self._lock:
             job = self._jobs.get(job_id)
@@ -116,7 +135,7 @@ class Jobs:
         return job
 
     def close(self) -> None:
-        """End the job that runs; what it has not committed is as if it had never begun."""
+        """End the job that runs; what it has not committed is lost."""
         with self._lock:
             process, thread = self._process, self._thread
         if process is not None:
@@ -151,7 +170,7 @@ class Jobs:
 
 
 def _heard(job: Job, document: dict[str, object]) -> Job:
-    """Return a job after its process has told something."""
+    """Return a job after its process has reported something."""
     if "result" in document:
         result = document["result"]
         assert isinstance(result, dict)

@@ -1,4 +1,4 @@
-"""The index that a server answers from: opened once, and anew when another takes its place."""
+"""The index that a server answers from: opened once, and again when another replaces it."""
 
 import contextlib
 import os
@@ -24,12 +24,13 @@ class _Handle:
 class OpenIndex:
     """The store of an index, for many threads at a time.
 
-    A folder that was replaced (`facesim restore --force`) is noticed at the next request; who
-    still reads the old one may finish.
+    A folder that was replaced (`facesim restore --force`) is noticed at the next request; requests
+    that still read the old one may finish.
 
     Parameters
     ----------
     folder : Path
+        The index.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,14 +40,19 @@ class OpenIndex:
 
     @contextlib.contextmanager
     def store(self) -> Iterator[Store]:
-        """Give the index as it is there now for the length of the block.
+        """Open the index that is in the folder now, for the length of the block.
+
+        Yields
+        ------
+        Store
+            Shared with other threads; it must not be closed.
 
         Raises
         ------
         IndexNotFoundError, IndexDamagedError, StorageError
-            It is gone, or cannot be read.
+            The index is gone, or cannot be read.
         IndexVersionError
-            A newer facesim has upgraded it meanwhile.
+            A newer facesim has upgraded the index meanwhile.
         """
         handle = self._take()
         try:
@@ -94,7 +100,7 @@ def _file_id(folder: Path) -> _FileId | None:
 
 
 def _refuse_newer(store: Store, error: Exception) -> None:
-    """Tell of a catalog that a newer facesim has upgraded: it looks damaged to us."""
+    """Raise an error of its own for a catalog of a newer facesim, which looks damaged to us."""
     with contextlib.suppress(IndexDamagedError, StorageError):
         revision = store.catalog.schema_revision()
         if revision != SCHEMA_REVISION:
