@@ -34,7 +34,17 @@ spreadsheet_option = click.option(
 
 
 def shown_path(path: str) -> str:
-    """Return a path for people: short where it lies below the working folder."""
+    """Return a path for people.
+
+    Parameters
+    ----------
+    path : str
+
+    Returns
+    -------
+    str
+        Relative where the path is below the working folder.
+    """
     try:
         return printable(str(Path(path).relative_to(Path.cwd())))
     except (ValueError, OSError):
@@ -42,14 +52,29 @@ def shown_path(path: str) -> str:
 
 
 def write_json(document: object) -> None:
-    """Write one JSON document to standard output."""
+    """Write one JSON document to standard output.
+
+    Parameters
+    ----------
+    document : object
+        What `json.dumps` takes.
+    """
     _write(json_text(document, indent=2).encode("utf-8") + b"\n")
 
 
 def write_csv(
     columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, spreadsheet_safe: bool
 ) -> None:
-    """Write a table as CSV to standard output; a terminal gets no name that could steer it."""
+    """Write a table as CSV to standard output.
+
+    Parameters
+    ----------
+    columns : sequence of str
+    rows : iterable of sequence of str, int, float, bool or None
+    spreadsheet_safe : bool
+        Write text that neither a spreadsheet takes for a formula nor a terminal for a command;
+        to a terminal it is always written so.
+    """
     safe = spreadsheet_safe or sys.stdout.isatty()
     _write(csv_line(columns))
     for row in rows:
@@ -94,7 +119,15 @@ def _cell(value: object) -> Cell:
 def write_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Iterable[str] = ()
 ) -> None:
-    """Write a table for people to standard output; it is never cut to the terminal's width."""
+    """Write a table for people to standard output; it is never cut to the terminal's width.
+
+    Parameters
+    ----------
+    columns : sequence of str
+    rows : iterable of sequence of str
+    numeric : iterable of str, optional
+        The columns that are aligned at the right.
+    """
     from rich.table import Table
 
     right = set(numeric)
@@ -122,7 +155,24 @@ def _print_table(table: "Table") -> None:
 
 
 def number_text(value: float | None, decimals: int) -> str:
-    """Return a number for people, or a dash when there is none."""
+    """Return a number for people.
+
+    Parameters
+    ----------
+    value : float or None
+    decimals : int
+        At least 0.
+
+    Returns
+    -------
+    str
+        A dash for None.
+
+    Examples
+    --------
+    >>> number_text(0.12345, 2), number_text(None, 2)
+    ('0.12', '-')
+    """
     return "-" if value is None else f"{value:.{decimals}f}"
 
 

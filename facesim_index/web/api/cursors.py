@@ -1,4 +1,4 @@
-"""Where a page of a long list ended, as a word that a client hands back unread."""
+"""Where a page of a long list ended, as a word that a client sends back for the next page."""
 
 import base64
 import binascii
@@ -10,7 +10,7 @@ from facesim_index.web.guard.problems import ProblemError
 Place = int | str
 
 MOST_SKIPPED = 10_000
-"""Matches beyond this one are not paged through."""
+"""So many matches of a face or a person can be reached page by page."""
 
 
 def cursor_of(*place: Place) -> str:

@@ -27,5 +27,5 @@ async def _service(request: Request) -> Service:
     return service_of(request)
 
 
-# A dependency that is no coroutine would run in a thread of its own, which takes longer than it.
+# As a plain function it would be called in another thread, which takes longer than the call.
 Asks = Annotated[Service, Depends(_service)]

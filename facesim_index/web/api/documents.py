@@ -1,4 +1,4 @@
-"""From records to the documents of the API: those of the command line, and a few keys more."""
+"""The documents of the API, made of records: those of the command line with a few more keys."""
 
 import base64
 import dataclasses

@@ -1,4 +1,4 @@
-"""Responses of the API that are sent with headers or an encoding of their own."""
+"""How the API sends JSON, pictures and plots."""
 
 from starlette.responses import JSONResponse, Response
 

@@ -17,7 +17,7 @@ from facesim_index.export.schemas import Comparison as Comparison
 from facesim_index.web.guard.problems import Problem
 
 response = with_config(ConfigDict(strict=True, use_attribute_docstrings=True))
-"""Marks the shape of a whole response; the shapes inside it are treated alike."""
+"""Marks the shape of a whole response; the shapes inside it are validated in the same way."""
 
 
 # The API sends these two just as the command line writes them.

@@ -1,4 +1,4 @@
-"""What one request may cost."""
+"""How much time and memory a request may take."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What all pages have in common: the frame around them, and errors that are pages, too."""
+"""What all pages have in common: the frame around them, and a page for each error."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any

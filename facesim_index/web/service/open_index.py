@@ -74,7 +74,7 @@ class OpenIndex:
             if self._handle is not None and self._handle.file != file:
                 self._retire()
             if self._handle is None:
-                # The file that was there before: if another has come since, the next one sees it.
+                # The file from before opening: the next request notices if another replaced it.
                 self._handle = _Handle(Store(self.folder), file or (0, 0))
             self._handle.users += 1
             return self._handle

@@ -186,7 +186,7 @@ class Service(IndexBrowser):
                 return queries.query_face(store, FaceId(face_id), options)
             except UsageError:
                 with store.catalog.read() as transaction:
-                    self._face(transaction, face_id)  # is it that there is none?
+                    self._face(transaction, face_id)  # raises NotFoundError where there is none
                 raise
 
     def person_matches(self, person_id: int, options: QueryOptions | None = None) -> QueryAnswer:
@@ -430,13 +430,13 @@ class Service(IndexBrowser):
 
     @contextlib.contextmanager
     def _searching(self) -> Iterator[Store]:
-        """Give the store to as many threads as there are cores: more would only wait inside."""
+        """Open the store for a search, in no more threads at a time than there are cores."""
         with self._turns.turn(), self._index.store() as store, one_thread():
             yield store
 
     @contextlib.contextmanager
     def _studying(self) -> Iterator[Store]:
-        """Give the store for what looks at every face: one at a time, beside the searches."""
+        """Open the store for work on every face: one at a time, while searches go on."""
         with self._studies, self._index.store() as store:
             yield store
 

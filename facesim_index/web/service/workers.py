@@ -51,7 +51,7 @@ class Workers(Generic[Task, Result]):
         bounds = PoolSettings(1, limits.picture_s, memory_limit_bytes=limits.worker_bytes)
         self._wait_s = limits.wait_s
         self._pools = [WorkerPool(make_handler, settings, bounds) for _ in range(n_workers)]
-        # The last one given back comes first: it is warm, the others may never be started.
+        # The last one given back is lent first: it runs already, the others may never be started.
         self._idle: queue.LifoQueue[WorkerPool[Task, Result]] = queue.LifoQueue()
         for pool in self._pools:
             self._idle.put(pool)
