@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import facesim_index
 from facesim_index import FaceIndex, compare
 from facesim_index.errors import IndexNotFoundError, UsageError
 from facesim_index.export.matrix import MatrixOptions
 from facesim_index.ingest.targets import IngestOptions
 from tests.builders import FAKE
-from tests.pictures import demo_picture, fake_photo
+from tests.example_pictures import demo_picture, fake_photo
 
 # Which pictures of the photo folder show whom; folders name people as well.
 OBAMA = ("obama", "32bit")
@@ -175,13 +174,6 @@ def test_forgetting_and_compacting(small: FaceIndex, tmp_path: Path) -> None:
     assert small.status().counts["faces_removed_not_compacted"] == 0
     assert sorted(match.face_id for match in small.query(face_id=2).faces[0].matches) == [4, 5]
     assert not small.verify().problems
-
-
-def test_the_package_names_what_it_offers() -> None:
-    for name in facesim_index.__all__:
-        assert getattr(facesim_index, name)
-    with pytest.raises(AttributeError, match="nothing"):
-        facesim_index.nothing  # noqa: B018
 
 
 SCRIPT = """\

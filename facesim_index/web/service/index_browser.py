@@ -277,8 +277,8 @@ class IndexBrowser:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Transaction]:
-        with self._index.store() as store, store.catalog.read() as transaction:
-            yield transaction
+        with self._index.store() as store, store.read() as rows:
+            yield rows.transaction
 
     def _face(self, transaction: Transaction, face_id: int) -> FaceRecord:
         found = face_rows.faces(transaction, np.array([face_id], dtype=np.int64))

@@ -7,21 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
+from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import Prior
 from facesim_index.engine.base import EngineSettings
 from facesim_index.errors import CalibrationError, UsageError
-from facesim_index.people.book import PeopleBook
 from facesim_index.people.review import doubtful_faces, review_people
 from facesim_index.records import FaceId
-from facesim_index.search import comparison as comparison_
-from facesim_index.search import queries
+from facesim_index.search import comparison, queries
 from facesim_index.search.answers import QueryAnswer
 from facesim_index.search.person import query_person
 from facesim_index.search.queries import QueryOptions
+from facesim_index.session.people_book import PeopleBook
 from facesim_index.store.catalog import browsing, face_rows
-from facesim_index.store.lock import is_held
-from facesim_index.store.segments.search import one_thread
-from facesim_index.store.store import Store
+from facesim_index.store.opening import one_thread, open_store
+from facesim_index.store.protocols import IndexStore
 from facesim_index.upkeep.status import index_status
 from facesim_index.utils.threads import usable_cores
 from facesim_index.web.guard.limits import Limits
@@ -89,10 +88,11 @@ class Service(IndexBrowser):
         ServerStatus
         """
         with self._index.store() as store:
-            status = index_status(store)
-            with store.catalog.read() as transaction:
-                confirmed = browsing.n_confirmed(transaction)
-                undo = browsing.newest_change(transaction)
+            writing = store.is_being_written()
+            with store.read() as rows:
+                status = index_status(store, rows)
+                confirmed = browsing.n_confirmed(rows.transaction)
+                undo = browsing.newest_change(rows.transaction)
         counted = status.counts
         counts = {
             "people": counted["people"] - counted["people_ignored"],
@@ -101,7 +101,7 @@ class Service(IndexBrowser):
             "faces": counted["faces_of_people"],
             "confirmed": confirmed,
         }
-        return ServerStatus(status, self.edit, is_held(self.folder), counts, undo)
+        return ServerStatus(status, self.edit, writing, counts, undo)
 
     # Searches
 
@@ -125,7 +125,8 @@ class Service(IndexBrowser):
         found = self._uploads.read(data, pictures=pictures)
         with self._searching() as store:
             self._uploads.check(store)
-            answer = queries.query_reading(store, found.reading, "the picture", options)
+            with store.view(partial=True) as view:
+                answer = queries.query_reading(view, found.reading, "the picture", options)
         crops = {face.face: found.crops[face.face] for face in answer.faces if found.crops}
         return UploadAnswer(answer, found.preview, crops)
 
@@ -159,15 +160,17 @@ class Service(IndexBrowser):
         a, b = (self._uploads.read(data, pictures=pictures) for data in (data_a, data_b))
         with self._index.store() as store:
             self._uploads.check(store)
-            comparison = comparison_.compare_readings(
+            with store.read() as rows:
+                calibration = calibration_in_force(rows)
+            compared = comparison.compare_readings(
                 store.identity,
                 (a.reading, b.reading),
                 ("picture a", "picture b"),
-                store.calibration(),
+                calibration,
                 faces=(face_a, face_b),
                 prior=prior,
             )
-        return UploadComparison(comparison, a.preview, b.preview)
+        return UploadComparison(compared, a.preview, b.preview)
 
     def face_matches(self, face_id: int, options: QueryOptions | None = None) -> QueryAnswer:
         """Return the faces most similar to one of the index.
@@ -181,12 +184,11 @@ class Service(IndexBrowser):
         -------
         QueryAnswer
         """
-        with self._searching() as store:
+        with self._searching() as store, store.view(partial=True) as view:
             try:
-                return queries.query_face(store, FaceId(face_id), options)
+                return queries.query_face(view, FaceId(face_id), options)
             except UsageError:
-                with store.catalog.read() as transaction:
-                    self._face(transaction, face_id)  # raises NotFoundError where there is none
+                self._face(view.transaction, face_id)  # raises NotFoundError where there is none
                 raise
 
     def person_matches(self, person_id: int, options: QueryOptions | None = None) -> QueryAnswer:
@@ -201,10 +203,9 @@ class Service(IndexBrowser):
         -------
         QueryAnswer
         """
-        with self._searching() as store:
-            with store.catalog.read() as transaction:
-                row = self._person(transaction, person_id)
-            return query_person(store, row, options or QueryOptions())
+        with self._searching() as store, store.view() as view:
+            row = self._person(view.transaction, person_id)
+            return query_person(view, row, options or QueryOptions())
 
     def doubtful_faces(self, person_id: int, *, below: float) -> list[tuple[FaceCard, float]]:
         """Return the faces of a person that are hardly like the others.
@@ -221,15 +222,14 @@ class Service(IndexBrowser):
             Faces and their degrees.  Faces that a human confirmed are not among them; without a
             usable calibration the list is empty.
         """
-        with self._searching() as store:
+        with self._searching() as store, store.view() as view:
             try:
-                found = doubtful_faces(store, person_id)
+                found = doubtful_faces(view, person_id)
             except CalibrationError:
                 return []
             degrees = {face_id: degree for face_id, degree in found if degree < below}
-            with store.catalog.read() as transaction:
-                records = face_rows.faces(transaction, np.array(list(degrees), dtype=np.int64))
-                cards = self._cards(transaction, records)
+            records = face_rows.faces(view.transaction, np.array(list(degrees), dtype=np.int64))
+            cards = self._cards(view.transaction, records)
         return [(card, degrees[card.face.face_id]) for card in cards]
 
     def review(self, *, top: int = 20, prior: Prior = "gallery") -> ReviewPage:
@@ -246,8 +246,8 @@ class Service(IndexBrowser):
         -------
         ReviewPage
         """
-        with self._studying() as store:
-            found = review_people(store, top=top, prior=prior)
+        with self._studying() as store, store.view() as view:
+            found = review_people(view, top=top, prior=prior)
             asked = {item.person_id for item in found.doubtful}
             asked |= {
                 side.person_id
@@ -255,8 +255,7 @@ class Service(IndexBrowser):
                 for side in (item.a, item.b)
                 if side.person_id is not None
             }
-            with store.catalog.read() as transaction:
-                return ReviewPage(found, browsing.covers(transaction, asked))
+            return ReviewPage(found, browsing.covers(view.transaction, asked))
 
     def calibration(self) -> CalibrationPage:
         """Return how well the calibration in force fits the pictures of the index.
@@ -429,13 +428,13 @@ class Service(IndexBrowser):
             raise ProblemError(403, "read_only", detail)
 
     @contextlib.contextmanager
-    def _searching(self) -> Iterator[Store]:
+    def _searching(self) -> Iterator[IndexStore]:
         """Open the store for a search, in no more threads at a time than there are cores."""
         with self._turns.turn(), self._index.store() as store, one_thread():
             yield store
 
     @contextlib.contextmanager
-    def _studying(self) -> Iterator[Store]:
+    def _studying(self) -> Iterator[IndexStore]:
         """Open the store for work on every face: one at a time, while searches go on."""
         with self._studies, self._index.store() as store:
             yield store
@@ -444,7 +443,7 @@ class Service(IndexBrowser):
     def _editing(self, *person_ids: int) -> Iterator[PeopleBook]:
         self.require_edit()
         with self._edits, self._index.store() as store:
-            with store.catalog.read() as transaction:
+            with store.read() as rows:
                 for person_id in person_ids:
-                    self._person(transaction, person_id)
-            yield PeopleBook(self.folder, lambda: store)
+                    self._person(rows.transaction, person_id)
+            yield PeopleBook(lambda: store, lambda: open_store(self.folder, writable=True))
