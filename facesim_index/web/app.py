@@ -37,7 +37,12 @@ class FacesimApp(FastAPI):
     guarded = Guarded(frozenset())
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Return the whole application."""
+        """Return the whole application.
+
+        Returns
+        -------
+        ASGI application
+        """
         return Guard(super().build_middleware_stack(), self.guarded)
 
 
@@ -58,12 +63,13 @@ def create_app(
     edit : bool, default=False
         Allow what changes the people.
     token : str, optional
-        What a client must know.
+        The secret that a client must know; by default none is asked for.
     hosts : frozenset of str
         Names by which this server may be called, lower case, without ports.
     engine : EngineSource, optional
         Which engine reads uploads; by default the one that the index was built with.
     limits : Limits, optional
+        By default `Limits()`.
 
     Returns
     -------
