@@ -25,6 +25,7 @@ from facesim_index.upkeep.status import index_status
 from facesim_index.utils.threads import usable_cores
 from facesim_index.web.guard.limits import Limits
 from facesim_index.web.guard.problems import ProblemError
+from facesim_index.web.guard.turns import Turns
 from facesim_index.web.service.answers import (
     FaceCard,
     PersonCard,
@@ -36,7 +37,6 @@ from facesim_index.web.service.answers import (
 from facesim_index.web.service.calibration_report import CalibrationPage, CalibrationPages
 from facesim_index.web.service.index_browser import IndexBrowser
 from facesim_index.web.service.jobs import Job, Jobs
-from facesim_index.web.service.turns import Turns
 from facesim_index.web.service.uploads import Uploads
 
 
