@@ -158,7 +158,7 @@ class FaceIndex(QueryMethods, ExportMethods, UpkeepMethods):
         min_detection : float, default=0.5
             Leave out faces with a lower detection score; in (0, 1].
         min_face_px : int, default=20
-            Leave out faces whose box has a shorter side, in pixels of the full picture.
+            Leave out faces whose box has a side shorter than this, in pixels of the full picture.
         progress : callable, optional
             Called often with a `ProgressUpdate`.
         should_stop : callable, optional

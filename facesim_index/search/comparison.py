@@ -1,4 +1,4 @@
-"""Compare two pictures: how probable is it that they show one person?"""
+"""Compare two pictures: return the probability that they show one person."""
 
 import dataclasses
 from pathlib import Path
@@ -167,9 +167,10 @@ def compare(
     calibration: Calibration | AnyPath | None = None,
     engine: EngineSettings | None = None,
 ) -> Comparison:
-    """Compare two pictures: how probable is it that they show one person?
+    """Compare two pictures by one face of each.
 
-    The largest face of each is compared unless `face_a` or `face_b` picks another.
+    The degree of the answer is the probability that both faces show one person.  The largest face
+    of each picture is compared unless `face_a` or `face_b` picks another.
 
     Parameters
     ----------

@@ -111,11 +111,11 @@ class UpkeepMethods(IndexSession):
         IndexLockedError
             Another process is writing.
         StorageError
-            With `secure`: it is forgotten, but traces are left, because the disk refused; the
-            message says what to do.
+            With `secure`: it is forgotten, but traces are left, because a reader still needs the
+            index as it was, or the disk refused; the message says what to do.
         IndexDamagedError
-            With `secure`: it is forgotten, but traces are left, because a segment is damaged; the
-            message says what to do.
+            With `secure`: it is forgotten, but traces are left, because a segment cannot be read;
+            the message says what to do.
 
         Examples
         --------
