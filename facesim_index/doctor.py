@@ -403,7 +403,7 @@ def check_engine(index: Path) -> Check:
         mend = "Give another index with --index, or see what it says."
         return Check("engine", "warning", str(error), mend)
     with closing(catalog), catalog.read() as transaction:
-        identity, _ = index_state.engine(transaction)
+        identity, _ = index_state.stored_engine(transaction)
     built = f"{index} was built with {identity}"
     if identity.numerics == "bf16" and (obstacle := openvino_obstacle("bf16")):
         return Check("engine", "warning", f"{built}, which cannot run here", f"See: {obstacle}.")

@@ -87,7 +87,7 @@ def index_status(store: IndexStore, view: CatalogView) -> IndexStatus:
         calibration=calibration.name if calibration else None,
         roots=tuple(index_state.roots(view.transaction)),
         counts=index_state.counts(view.transaction),
-        segments=len(index_state.segments(view.transaction)),
+        segments=len(index_state.segment_infos(view.transaction)),
         bytes_segments=size.embeddings_bytes,
         bytes_catalog=size.catalog_bytes,
         interrupted=index_state.unfinished_runs(view.transaction) > 0,

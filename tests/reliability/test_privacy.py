@@ -644,7 +644,7 @@ def test_coarse_codes_are_those_of_the_others_alone(told: FolderStore, tmp_path:
     forget(told, [Path(FORGOTTEN.path)], [], secure=True)
     with told.view() as view:
         [segment] = view.segments
-        [info] = index_state.segments(view.transaction)
+        [info] = index_state.segment_infos(view.transaction)
         again = write_coarse(
             tmp_path / info.name, info.sha256, segment.face_ids, segment.vectors.copy()
         )
