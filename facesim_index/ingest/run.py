@@ -1,14 +1,12 @@
 """Ingest: find pictures, skip what is known, read the rest, commit as it goes.
 
-The folders are walked twice.  The first walk only counts, settles what is unchanged
-and notices what is gone; the second feeds the workers.  So the total is known from
-the start, an unchanged folder costs one stat a file, and memory does not grow with
-the number of files.
+The folders are walked twice.  The first walk only counts, settles what is unchanged and notices
+what is gone; the second feeds the workers.  So the total is known from the start, an unchanged
+folder costs one stat a file, and memory does not grow with the number of files.
 
-A file whose stamp is new is hashed here; only content that the index does not have
-goes to a worker.  The worker hashes again the very bytes that it decodes, and that
-hash is the one stored: a file that changes meanwhile can never give one picture the
-faces of another.
+A file whose stamp is new is hashed here; only content that the index does not have goes to a
+worker.  The worker hashes the bytes that it decodes once more, and that hash is the one stored.
+So a file that changes meanwhile can never give one picture the faces of another.
 """
 
 import itertools
@@ -52,9 +50,36 @@ FAILURE_OF = {
 class IngestSummary(Shown):
     """What an ingest did.
 
-    ``files_new + files_changed`` is the number of files that were looked into; of those
-    ``files_duplicate`` had content that the index knew already (copies, moved or only
-    touched files).
+    ``files_new + files_changed`` is the number of files that were looked into.
+
+    Attributes
+    ----------
+    files_seen, files_new, files_changed, files_unchanged : int
+        Files that were found: all, those that are new, those with another size or time than
+        before, and the others.
+    files_duplicate : int
+        New or changed files with content that the index had already: copies, moved files, or files
+        that were only touched.
+    files_removed : int
+        Files of the index that are no longer on disk.
+    images_embedded, images_without_face, images_failed : int
+        Pictures that were read: with faces, without, and those that could not be used.
+    faces_added, faces_total : int
+        Faces that were found now, and all faces of the index.
+    elapsed_s : float
+        Seconds that it took.
+    images_per_s : float
+        Pictures that were read, a second.
+    interrupted : bool
+        It was stopped before the end.
+    warnings : list of str
+        For people: folders that could not be listed, and the like.
+
+    Examples
+    --------
+    >>> summary = index.ingest("people")
+    >>> summary.files_new, summary.images_embedded, summary.faces_added, summary.faces_total
+    (24, 24, 24, 30)
     """
 
     files_seen: int = 0
@@ -124,12 +149,12 @@ class Ingest:
         self._done = 0
 
     def run(self) -> IngestSummary:
-        """Do it.
+        """Ingest the targets.
 
         Returns
         -------
         IngestSummary
-            Also when interrupted: everything it counts is committed.
+            Also when it was interrupted: everything that it counts is committed.
 
         Raises
         ------
@@ -196,7 +221,7 @@ class Ingest:
         )
 
     def _to_read(self, found: Iterator[Candidate]) -> Iterator[Path]:
-        """Yield the files whose content a worker must read; settle the others here."""
+        """Yield the files that a worker must read; settle all others at once."""
         for together in _hash_ahead(found):
             self._hashes_at_hand = [hashed for _, hashed in together if isinstance(hashed, bytes)]
             self._known_at_hand = None
@@ -221,7 +246,7 @@ class Ingest:
     def _has_other_content(self, candidate: Candidate, outcome: bytes | Failure) -> bool:
         """Tell whether an unchanged file has other content than when it was read.
 
-        One that cannot be read now keeps what is known of it.
+        If it cannot be read now, what is known of it is kept.
         """
         if isinstance(outcome, Failure):
             self._summary.warnings.append(f"cannot compare {candidate.path}: {outcome.message}")
@@ -258,7 +283,7 @@ class Ingest:
         content_hash: bytes,
         outcome: PictureReading | Failure | ItemFailed,
     ) -> None:
-        """Put what came of one file into the next commit."""
+        """Put the outcome of one file into the next commit."""
         copies = self._in_flight.pop(content_hash)
         if isinstance(outcome, Failure):
             self._fail(candidate, outcome)
@@ -316,7 +341,7 @@ class Ingest:
         self._committed_at = time.monotonic()
 
     def _settle_missing(self, found: Scan) -> None:
-        """Record which roots were walked, and what is gone from them."""
+        """Record which roots were walked, and which of their files are gone."""
         self._summary.files_removed = len(found.gone)
         if self._options.prune and found.gone:
             self._store.remove(found.gone)
@@ -329,7 +354,7 @@ class Ingest:
 
 
 def _hash_ahead(found: Iterator[Candidate]) -> Iterator[list[tuple[Candidate, bytes | Failure]]]:
-    """Yield candidates with the hashes of their contents, some together and some ahead."""
+    """Yield candidates with the hashes of their contents, several at a time, computed ahead."""
     waiting: deque[Future[list[tuple[Candidate, bytes | Failure]]]] = deque()
     with ThreadPoolExecutor(HASH_THREADS, thread_name_prefix="hash") as threads:
         try:
