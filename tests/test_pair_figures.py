@@ -5,13 +5,13 @@ import pytest
 from numpy.testing import assert_allclose
 
 from facesim_index.errors import CalibrationError
+from facesim_index.metrics.scoring import expected_calibration_error
 from facesim_index.metrics.verification import (
     ScoredPairs,
     accuracy,
     area_under_roc,
     best_threshold,
     brier,
-    calibration_error,
     divided,
     equal_error_rate,
     fold_accuracy,
@@ -86,8 +86,9 @@ def test_degrees_are_judged_with_both_classes_weighing_the_same() -> None:
     assert brier(degree, same) == pytest.approx((0.2**2 + 0.4**2) / 2)
     honest = np.repeat([0.25, 0.75], 8)
     labels = np.array([True] * 2 + [False] * 6 + [True] * 6 + [False] * 2)
-    assert calibration_error(honest, labels, bins=2) == pytest.approx(0.0, abs=1e-12)
-    assert calibration_error(1 - honest, labels, bins=2) == pytest.approx(0.5)
+    for degree, error in ((honest, 0.0), (1 - honest, 0.5)):
+        found = expected_calibration_error(degree[labels], degree[~labels], bins=2)
+        assert found == pytest.approx(error, abs=1e-12)
 
 
 def test_the_best_curve_costs_nothing_where_classes_are_apart() -> None:

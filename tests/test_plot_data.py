@@ -17,7 +17,7 @@ from facesim_index.metrics.curves import (
     best_curve,
     best_evidence,
     cosine_edges,
-    cross_entropy,
+    empirical_cross_entropy,
     equal_error_point,
     error_band,
     histogram,
@@ -144,11 +144,11 @@ def test_tippett_curves_by_hand() -> None:
 def test_cross_entropy_is_that_of_lir_and_cllr_at_even_odds() -> None:
     evidence, same = drawn(70, 110, seed=3)
     log10_odds = np.linspace(-3.0, 3.0, 13)
-    found = cross_entropy(evidence, same, log10_odds)
+    found = empirical_cross_entropy(evidence, same, log10_odds)
     prior = 10.0**log10_odds / (1.0 + 10.0**log10_odds)
     assert_allclose(found, calculate_ece(10.0**evidence, same.astype(int), prior))
     assert found[6] == pytest.approx(scoring.cllr(evidence[same], evidence[~same]))
-    nothing = cross_entropy(np.zeros(180), same, log10_odds)
+    nothing = empirical_cross_entropy(np.zeros(180), same, log10_odds)
     entropy = -prior * np.log2(prior) - (1 - prior) * np.log2(1 - prior)
     assert_allclose(nothing, entropy)
 

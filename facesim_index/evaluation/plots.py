@@ -68,8 +68,20 @@ class EvidenceCurve(NamedTuple):
     high: Float64Array
 
 
-class EntropyCurves(NamedTuple):
-    """Cross-entropy at each prior: of the calibration, of the best curve, of no evidence."""
+class EmpiricalCrossEntropy(NamedTuple):
+    """Empirical cross-entropy at each prior.
+
+    Attributes
+    ----------
+    log10_odds : ndarray of shape (n_priors,), float64
+        Odds of one person before looking.
+    claimed : ndarray of shape (n_priors,), float64
+        Of the calibration, in bits a pair.
+    best : ndarray of shape (n_priors,), float64
+        Of the best curve of these pairs.
+    neutral : ndarray of shape (n_priors,), float64
+        Without evidence.
+    """
 
     log10_odds: Float64Array
     claimed: Float64Array
@@ -335,12 +347,12 @@ def draw_evidence(fitted: EvidenceCurve, best: BestCurve, score: str) -> bytes:
         return _svg(figure)
 
 
-def draw_entropy(curves: EntropyCurves) -> bytes:
-    """Draw the empirical cross-entropy over the prior (ECE plot).
+def draw_empirical_cross_entropy(curves: EmpiricalCrossEntropy) -> bytes:
+    """Draw the empirical cross-entropy plot: what is left to be told, over the prior.
 
     Parameters
     ----------
-    curves : EntropyCurves
+    curves : EmpiricalCrossEntropy
 
     Returns
     -------

@@ -85,7 +85,7 @@ def pair_plots(
             _reliability_plot(pairs, result, evidence),
             _tippett_plot(pairs, evidence),
             *_evidence_plot(pairs, calibration, score_name(result.head)),
-            _entropy_plot(pairs, result, evidence),
+            _empirical_cross_entropy_plot(pairs, result, evidence),
         ]
     return drawn
 
@@ -237,24 +237,26 @@ def _evidence_plot(pairs: ScoredPairs, calibration: Calibration, score: str) -> 
     return [plot]
 
 
-def _entropy_plot(pairs: ScoredPairs, result: Evaluation, evidence: Float64Array) -> Plot:
-    curves = plots.EntropyCurves(
+def _empirical_cross_entropy_plot(
+    pairs: ScoredPairs, result: Evaluation, evidence: Float64Array
+) -> Plot:
+    curves = plots.EmpiricalCrossEntropy(
         _LOG10_ODDS,
         *(
-            plot_data.cross_entropy(each, pairs.same, _LOG10_ODDS)
+            plot_data.empirical_cross_entropy(each, pairs.same, _LOG10_ODDS)
             for each in (evidence, plot_data.best_evidence(pairs), np.zeros(len(pairs)))
         ),
     )
     return Plot(
         "cross_entropy",
-        "ECE plot: what is left to be told, at each prior",
+        "Empirical cross-entropy plot: what is left to be told, at each prior",
         f"Empirical cross-entropy over the prior log odds. At even odds {result.cllr:.4f} bits "
         f"(Cllr); {result.cllr_min:.4f} for the best curve (Cllr min); 1 without evidence.",
         "How many bits a pair are missing for certainty after the evidence, for whoever held "
         "these odds before. At 0, even odds, the curves are at Cllr and Cllr min; a search in a "
         "large gallery is far to the left. The gap between the curves is what the calibration "
         "costs. Where the solid curve is above the dotted one, it would be better not to look.",
-        plots.draw_entropy(curves),
+        plots.draw_empirical_cross_entropy(curves),
     )
 
 

@@ -29,7 +29,6 @@ from facesim_index.metrics.verification import (
     area_under_roc,
     best_threshold,
     brier,
-    calibration_error,
     divided,
     equal_error_rate,
     fold_accuracy,
@@ -302,7 +301,9 @@ class _Judge:
             evidence = evidence_of(pairs, self.calibration)
             degree = degree_from_log10_lr(evidence)
             figures["cllr"] = scoring.cllr(evidence[pairs.same], evidence[~pairs.same])
-            figures["ece"] = calibration_error(degree, pairs.same)
+            figures["ece"] = scoring.expected_calibration_error(
+                degree[pairs.same], degree[~pairs.same]
+            )
             figures["brier"] = brier(degree, pairs.same)
             figures["accuracy_at_degree"] = accuracy(pairs, self._at_half())
         figures["accuracy"] = (

@@ -11,7 +11,8 @@ import numpy as np
 
 from facesim_index.metrics import scoring
 from facesim_index.metrics.bootstrap import pairs_drawn_anew
-from facesim_index.metrics.verification import ECE_BINS, BoolArray, ErrorRates, ScoredPairs
+from facesim_index.metrics.scoring import ECE_BINS
+from facesim_index.metrics.verification import BoolArray, ErrorRates, ScoredPairs
 from facesim_index.records import Float64Array, Int64Array
 
 #: Of the bars of cosines.
@@ -222,7 +223,7 @@ def tippett(evidence: Float64Array, same: BoolArray) -> Tippett:
     )
 
 
-def cross_entropy(
+def empirical_cross_entropy(
     evidence: Float64Array, same: BoolArray, log10_odds: Float64Array
 ) -> Float64Array:
     """Return what is left to be told, in bits a pair, after the evidence, at each prior [1]_.

@@ -23,7 +23,6 @@ from facesim_index.records import Float64Array, Int64Array
 
 BoolArray = NDArray[np.bool_]
 
-ECE_BINS = 15
 FALSE_ACCEPT_RATES = (0.1, 0.01, 0.001, 0.0001)
 
 _NEVER_MATCHED = -2.0  # Below every cosine.
@@ -348,33 +347,3 @@ def brier(degree: Float64Array, same: BoolArray) -> float:
     """
     missed = float(((1.0 - degree[same]) ** 2).mean())
     return (missed + float((degree[~same] ** 2).mean())) / 2.0
-
-
-def calibration_error(degree: Float64Array, same: BoolArray, *, bins: int = ECE_BINS) -> float:
-    """Return by how much degrees, at prior 0.5, differ from the shares of genuine pairs.
-
-    The degrees are sorted into bins of equal mass; in each the mean degree is compared with the
-    share of genuine pairs, and the differences are averaged.  Pairs of equal degree stay
-    together: where they are cut by the end of a bin, it gets its part of each kind of them.
-
-    Parameters
-    ----------
-    degree : ndarray of shape (n_pairs,), float64
-    same : ndarray of shape (n_pairs,), bool
-    bins : int, default=15
-
-    Returns
-    -------
-    float
-        In [0, 1].
-    """
-    weight = np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum())
-    values, place = np.unique(degree, return_inverse=True)
-    mass = np.bincount(place, weight, values.size)
-    genuine = np.bincount(place, weight * same, values.size)
-    edges = np.linspace(0.0, 1.0, bins + 1)
-    upto = np.concatenate(([0.0], np.cumsum(mass)))
-    upto /= upto[-1]
-    claimed = np.interp(edges, upto, np.concatenate(([0.0], np.cumsum(mass * values))))
-    observed = np.interp(edges, upto, np.concatenate(([0.0], np.cumsum(genuine))))
-    return float(np.abs(np.diff(claimed) - np.diff(observed)).sum())
