@@ -26,7 +26,7 @@ from facesim_index.metrics.curves import (
     reliability,
     tippett,
 )
-from facesim_index.metrics.verification import BoolArray, ScoredPairs, error_rates, min_cllr
+from facesim_index.metrics.verification import BoolArray, ScoredPairs, error_rates
 from facesim_index.records import Float64Array
 
 NAN = math.nan
@@ -123,12 +123,12 @@ def test_the_best_evidence_costs_the_least_cllr() -> None:
     evidence = best_evidence(pairs)
     assert evidence[3] == evidence[6] == 0.0
     found = scoring.cllr(evidence[pairs.same], evidence[~pairs.same])
-    assert found == pytest.approx(min_cllr(pairs))
+    assert found == pytest.approx(scoring.min_cllr(*pairs.by_class(pairs.cosine)))
     one_kind = scored([0.9, NAN], [NAN])
     evidence = best_evidence(one_kind)
     assert evidence.tolist() == [math.inf, 0.0, 0.0]
     found = scoring.cllr(evidence[one_kind.same], evidence[~one_kind.same])
-    assert found == pytest.approx(min_cllr(one_kind))
+    assert found == pytest.approx(scoring.min_cllr(*one_kind.by_class(one_kind.cosine)))
 
 
 def test_tippett_curves_by_hand() -> None:

@@ -16,10 +16,9 @@ import numpy as np
 from facesim_index.calibration.curve import log10_lr
 from facesim_index.calibration.record import Calibration
 from facesim_index.errors import CalibrationError
+from facesim_index.metrics.odds import LN_10, logistic
 from facesim_index.records import Float32Array, Float64Array
 
-_LN_10 = math.log(10.0)
-_LOG10_ODDS_LIMIT = 307.0
 _HIGHEST_DEGREE = math.nextafter(1.0, 0.0)
 
 # The likelihood ratios from which each phrase of the verbal scale is used, as log10.
@@ -107,15 +106,12 @@ def degree_from_log10_lr(log10_lr: Float64Array, *, prior: float = 0.5) -> Float
     log10_lr = np.asarray(log10_lr, dtype=np.float64)
     if log10_lr.size and math.isnan(log10_lr.min()):
         raise CalibrationError("a log-likelihood ratio is not a number")
+    log10_odds_before = math.log10(prior) - math.log1p(-prior) / LN_10
     # One buffer all along: a block may have millions of cells.
-    log10_odds_before = math.log10(prior) - math.log1p(-prior) / _LN_10
-    degree = np.asarray(log10_lr + log10_odds_before)
-    np.clip(degree, -_LOG10_ODDS_LIMIT, _LOG10_ODDS_LIMIT, out=degree)
-    np.multiply(degree, -_LN_10, out=degree)
-    np.exp(degree, out=degree)
-    np.add(degree, 1.0, out=degree)
-    np.reciprocal(degree, out=degree)
-    return np.minimum(degree, _HIGHEST_DEGREE, out=degree)
+    buffer = np.asarray(log10_lr + log10_odds_before)
+    np.multiply(buffer, LN_10, out=buffer)
+    logistic(buffer, out=buffer)
+    return np.minimum(buffer, _HIGHEST_DEGREE, out=buffer)
 
 
 def calibrated_degree(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from facesim_index.metrics.curves import Band, BestCurve, OperatingPoint, Reliability, Tippett
+from facesim_index.metrics.odds import LN_10, logistic
 from facesim_index.metrics.verification import ErrorRates
 from facesim_index.records import Float64Array
 
@@ -244,7 +245,7 @@ def draw_reliability(
     with _drawing((5.6, 7.2), rows=(3.9, 1.0)) as (figure, (axes, below)):
         axes.plot((0, 1), (0, 1), color=_FADED, linestyle="--", linewidth=1.2, label="as claimed")
         x = np.stack((best.start, best.end), axis=1).ravel()
-        y = np.repeat(1.0 / (1.0 + 10.0**-best.log10_lr), 2)
+        y = np.repeat(logistic(LN_10 * best.log10_lr), 2)
         axes.plot(x, y, color=IMPOSTOR, linewidth=1.3, label="best non-decreasing curve (PAV)")
         axes.errorbar(
             bins.claimed,

@@ -30,9 +30,7 @@ from facesim_index.metrics.verification import (
     best_threshold,
     brier,
     divided,
-    equal_error_rate,
     fold_accuracy,
-    min_cllr,
     tar_at_far,
 )
 from facesim_index.records import EngineIdentity, Float64Array, Int64Array
@@ -293,17 +291,15 @@ class _Judge:
     def figures(self, pairs: ScoredPairs) -> dict[str, float]:
         figures = {
             "auc": area_under_roc(pairs),
-            "eer": equal_error_rate(pairs),
-            "cllr_min": min_cllr(pairs),
+            "eer": scoring.equal_error_rate(*pairs.by_class(pairs.scores)),
+            "cllr_min": scoring.min_cllr(*pairs.by_class(pairs.cosine)),
             **{f"tar_at_far {far}": tar for far, tar in tar_at_far(pairs).items()},
         }
         if self.calibration is not None:
             evidence = evidence_of(pairs, self.calibration)
             degree = degree_from_log10_lr(evidence)
-            figures["cllr"] = scoring.cllr(evidence[pairs.same], evidence[~pairs.same])
-            figures["ece"] = scoring.expected_calibration_error(
-                degree[pairs.same], degree[~pairs.same]
-            )
+            figures["cllr"] = scoring.cllr(*pairs.by_class(evidence))
+            figures["ece"] = scoring.expected_calibration_error(*pairs.by_class(degree))
             figures["brier"] = brier(degree, pairs.same)
             figures["accuracy_at_degree"] = accuracy(pairs, self._at_half())
         figures["accuracy"] = (

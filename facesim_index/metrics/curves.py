@@ -11,6 +11,7 @@ import numpy as np
 
 from facesim_index.metrics import scoring
 from facesim_index.metrics.bootstrap import pairs_drawn_anew
+from facesim_index.metrics.odds import LN_2, LN_10, logistic
 from facesim_index.metrics.scoring import ECE_BINS
 from facesim_index.metrics.verification import BoolArray, ErrorRates, ScoredPairs
 from facesim_index.records import Float64Array, Int64Array
@@ -18,7 +19,6 @@ from facesim_index.records import Float64Array, Int64Array
 #: Of the bars of cosines.
 COSINE_STEP = 0.02
 
-_LN_2, _LN_10 = float(np.log(2.0)), float(np.log(10.0))
 _ROUNDING = 1e-9  # That n * (1 / n) is 1, and a cosine on an edge is within the bins.
 _TAIL = 0.025  # Either end of a 95 % interval.
 
@@ -246,14 +246,14 @@ def empirical_cross_entropy(
     .. [1] D. Ramos and J. Gonzalez-Rodriguez, "Reliable support: Measuring calibration of
        likelihood ratios", Forensic Science International, 2013.
     """
-    prior = 1.0 / (1.0 + 10.0**-log10_odds)
-    genuine, impostor = _LN_10 * evidence[same], _LN_10 * evidence[~same]
+    prior = logistic(LN_10 * log10_odds)
+    genuine, impostor = LN_10 * evidence[same], LN_10 * evidence[~same]
     left = np.empty(log10_odds.size)
-    for number, odds in enumerate(_LN_10 * log10_odds):
+    for number, odds in enumerate(LN_10 * log10_odds):
         missed = np.logaddexp(0.0, -(genuine + odds)).mean()
         false = np.logaddexp(0.0, impostor + odds).mean()
         left[number] = prior[number] * missed + (1.0 - prior[number]) * false
-    return left / _LN_2
+    return left / LN_2
 
 
 def equal_error_point(rates: ErrorRates) -> OperatingPoint:

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from facesim_index.errors import CalibrationError
+from facesim_index.metrics.odds import LN_10, logistic
 from facesim_index.records import Float64Array, Int64Array
 
-_LN_10 = float(np.log(10.0))
 _LOG_ODDS_RANGE = (-50.0, 30.0)
 _BISECTIONS = 50
 _GRID = 401
@@ -115,16 +115,16 @@ def most_likely_shares(
     shares : ndarray of shape (n_rows,), float64
         In (0, 1).
     """
-    log_lr = log10_lr * _LN_10
+    log_lr = log10_lr * LN_10
     n_pairs = counts.sum(axis=1) + before.genuine + before.impostor
     low, high = (np.full(len(counts), limit) for limit in _LOG_ODDS_RANGE)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2.0
-        posterior = _logistic(middle[:, None] + log_lr)
+        posterior = logistic(middle[:, None] + log_lr)
         found = np.einsum("ij,ij->i", counts, posterior) + before.genuine
-        too_low = found > n_pairs * _logistic(middle)
+        too_low = found > n_pairs * logistic(middle)
         low, high = np.where(too_low, middle, low), np.where(too_low, high, middle)
-    return _logistic((low + high) / 2.0)
+    return logistic((low + high) / 2.0)
 
 
 def credible_interval(
@@ -148,7 +148,7 @@ def credible_interval(
     low, high : float
         In (0, 1).
     """
-    log_lr = log10_lr[:, None] * _LN_10
+    log_lr = log10_lr[:, None] * LN_10
     n_before = before.genuine + before.impostor
     low, high = _LOG_ODDS_RANGE
     for _ in range(_GRID_PASSES):  # ever closer to where there is anything
@@ -163,8 +163,4 @@ def credible_interval(
     below = (np.cumsum(mass) - mass / 2.0) / mass.sum()
     tail = (1.0 - confidence) / 2.0
     bounds = np.interp([tail, 1.0 - tail], below, log_odds)
-    return float(_logistic(bounds[0])), float(_logistic(bounds[1]))
-
-
-def _logistic(log_odds: Float64Array) -> Float64Array:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(log_odds, -500.0, 500.0))), dtype=np.float64)
+    return float(logistic(bounds[0])), float(logistic(bounds[1]))

@@ -8,10 +8,8 @@ strangers happened to be in the data.
 import numpy as np
 
 from facesim_index.errors import CalibrationError
+from facesim_index.metrics.odds import LN_2, LN_10
 from facesim_index.records import Float32Array, Float64Array, Int64Array
-
-_LN_10 = float(np.log(10.0))
-_LN_2 = float(np.log(2.0))
 
 ECE_BINS = 15
 """Bins of equal mass of the expected calibration error and of the reliability diagram."""
@@ -44,13 +42,13 @@ def cllr(genuine_log10_lr: Float64Array, impostor_log10_lr: Float64Array) -> flo
        speaker detection", Computer Speech & Language, 2006.
     """
     _require_pairs(genuine_log10_lr, impostor_log10_lr)
-    missed = np.logaddexp(0.0, -_LN_10 * genuine_log10_lr).mean()
-    false = np.logaddexp(0.0, _LN_10 * impostor_log10_lr).mean()
-    return float(missed + false) / (2.0 * _LN_2)
+    missed = np.logaddexp(0.0, -LN_10 * genuine_log10_lr).mean()
+    false = np.logaddexp(0.0, LN_10 * impostor_log10_lr).mean()
+    return float(missed + false) / (2.0 * LN_2)
 
 
 def min_cllr(genuine: Float32Array | Float64Array, impostor: Float32Array | Float64Array) -> float:
-    """Return the lowest `cllr` that any non-decreasing function of the scores can reach.
+    """Return the lowest `cllr` that any non-decreasing function of the scores can reach [1]_.
 
     The best function is found on these very pairs by PAV, so this is what the order of the
     scores is worth; `cllr` less this is what the calibration costs.
@@ -58,7 +56,8 @@ def min_cllr(genuine: Float32Array | Float64Array, impostor: Float32Array | Floa
     Parameters
     ----------
     genuine, impostor : ndarray of shape (n_pairs,)
-        Scores, higher for more similar: cosines or log-likelihood ratios.
+        Scores, higher for more similar: cosines or log-likelihood ratios.  NaN is a pair without
+        a score: it is no evidence and costs one bit.
 
     Returns
     -------
@@ -69,17 +68,31 @@ def min_cllr(genuine: Float32Array | Float64Array, impostor: Float32Array | Floa
     ------
     CalibrationError
         A class has no pair.
+
+    References
+    ----------
+    .. [1] N. Brümmer and J. du Preez, "Application-independent evaluation of
+       speaker detection", Computer Speech & Language, 2006.
+
+    Examples
+    --------
+    >>> min_cllr(np.array([0.6, 0.7]), np.array([0.1, 0.2]))
+    0.0
+    >>> min_cllr(np.array([0.6, np.nan]), np.array([0.1]))
+    0.25
     """
     _require_pairs(genuine, impostor)
+    of_genuine, of_impostor = 1.0 / genuine.size, 1.0 / impostor.size
+    without_score = float(np.isnan(genuine).mean() + np.isnan(impostor).mean()) / 2.0
+    genuine, impostor = genuine[~np.isnan(genuine)], impostor[~np.isnan(impostor)]
+    if not genuine.size or not impostor.size:  # To have a score tells all.
+        return without_score
     values, place = np.unique(np.concatenate((genuine, impostor)), return_inverse=True)
-    genuine_count = np.bincount(place[: genuine.size], minlength=values.size)
-    impostor_count = np.bincount(place[genuine.size :], minlength=values.size)
-    starts = pool_adjacent_violators(genuine_count, impostor_count)
-    genuine_share = np.add.reduceat(genuine_count, starts) / genuine.size
-    impostor_share = np.add.reduceat(impostor_count, starts) / impostor.size
-    both = genuine_share + impostor_share
-    bits = _times_log2(genuine_share, both) + _times_log2(impostor_share, both)
-    return float(bits.sum()) / 2.0
+    genuine_mass = _mass_at(place[: genuine.size], of_genuine, values.size)
+    impostor_mass = _mass_at(place[genuine.size :], of_impostor, values.size)
+    starts = pool_adjacent_violators(genuine_mass, impostor_mass)
+    of_block = [np.add.reduceat(mass, starts) for mass in (genuine_mass, impostor_mass)]
+    return _bits(of_block[0], of_block[1]) / 2.0 + without_score
 
 
 def pool_adjacent_violators(
@@ -244,10 +257,13 @@ def _sums_below(values: Float64Array) -> Float64Array:
     return np.concatenate(([0.0], np.cumsum(values)))
 
 
-def _times_log2(share: Float64Array, both: Float64Array) -> Float64Array:
-    """Return share * log2(both / share), which is 0 where share is 0."""
-    quotient = np.divide(both, share, out=np.ones_like(both), where=share > 0.0)
-    return np.asarray(share * np.log2(quotient), dtype=np.float64)
+def _bits(genuine: Float64Array, impostor: Float64Array) -> float:
+    """Return what is not known of the class of pairs, in bits, from the masses in each block."""
+    bits = 0.0
+    for mass in (genuine, impostor):
+        some = mass > 0.0
+        bits += float((mass[some] * np.log2((genuine + impostor)[some] / mass[some])).sum())
+    return bits
 
 
 def _require_pairs(

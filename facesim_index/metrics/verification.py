@@ -71,6 +71,21 @@ class ScoredPairs:
         """The cosines; pairs without one are below all others."""
         return np.where(np.isnan(self.cosine), _NEVER_MATCHED, self.cosine)
 
+    def by_class(self, values: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Return the values of the genuine pairs, and those of the impostor pairs.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_pairs,), float64
+            One of each pair: its score, its degree, or its log10 likelihood ratio.
+
+        Returns
+        -------
+        genuine : ndarray of shape (n_genuine,), float64
+        impostor : ndarray of shape (n_impostor,), float64
+        """
+        return values[self.same], values[~self.same]
+
     def rows(self, rows: Int64Array) -> "ScoredPairs":
         """Return some of the pairs, in any order and number."""
         fold = None if self.fold is None else self.fold[rows]
@@ -284,52 +299,6 @@ def tar_at_far(pairs: ScoredPairs) -> dict[str, float]:
         for far in FALSE_ACCEPT_RATES
         if far * impostor.size >= 1.0
     }
-
-
-def equal_error_rate(pairs: ScoredPairs) -> float:
-    """Return the error rate where both kinds of errors are as frequent.
-
-    Parameters
-    ----------
-    pairs : ScoredPairs
-
-    Returns
-    -------
-    float
-        In [0, 1].
-    """
-    return scoring.equal_error_rate(pairs.scores[pairs.same], pairs.scores[~pairs.same])
-
-
-def min_cllr(pairs: ScoredPairs) -> float:
-    """Return the lowest Cllr that any non-decreasing function of the cosine can reach here.
-
-    Parameters
-    ----------
-    pairs : ScoredPairs
-        One without a cosine stays without evidence, one bit.
-
-    Returns
-    -------
-    float
-        In bits, in [0, 1].
-    """
-    decided = ~np.isnan(pairs.cosine)
-    share = np.where(pairs.same, 1.0 / pairs.same.sum(), 1.0 / (~pairs.same).sum())
-    undecided_bits = float(share[~decided].sum()) / 2.0
-    if not (decided & pairs.same).any() or not (decided & ~pairs.same).any():
-        return 0.0 + undecided_bits
-    values, place = np.unique(pairs.cosine[decided], return_inverse=True)
-    same, share = pairs.same[decided], share[decided]
-    genuine = np.bincount(place[same], share[same], values.size)
-    impostor = np.bincount(place[~same], share[~same], values.size)
-    starts = scoring.pool_adjacent_violators(genuine, impostor)
-    bits = 0.0
-    genuine, impostor = np.add.reduceat(genuine, starts), np.add.reduceat(impostor, starts)
-    for part in (genuine, impostor):
-        some = part > 0.0
-        bits += float((part[some] * np.log2((genuine + impostor)[some] / part[some])).sum())
-    return bits / 2.0 + undecided_bits
 
 
 def brier(degree: Float64Array, same: BoolArray) -> float:

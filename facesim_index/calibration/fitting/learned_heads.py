@@ -27,6 +27,7 @@ import numpy as np
 
 from facesim_index.calibration.heads import Head, LearnedKind
 from facesim_index.errors import CalibrationError
+from facesim_index.metrics.odds import logistic
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 
 MAX_GENUINE = 20_000
@@ -161,7 +162,7 @@ def _fit_weights(kind: LearnedKind, embeddings: Float32Array, pairs: TrainingPai
     alike = left * right if kind == "product" else -np.abs(left - right)
     dimension = alike.shape[1]
     plain = _minimum(
-        lambda both: _logistic(both, alike.sum(axis=1, dtype=np.float64)[:, None], pairs),
+        lambda both: _logistic_loss(both, alike.sum(axis=1, dtype=np.float64)[:, None], pairs),
         np.array([10.0, 0.0]),
         [(1e-3, None), (None, None)],
     )
@@ -170,7 +171,7 @@ def _fit_weights(kind: LearnedKind, embeddings: Float32Array, pairs: TrainingPai
 
     def cost(at: Float64Array) -> tuple[float, Float64Array]:
         # In units of the equal weight, so that all steps are of one size.
-        value, slope = _logistic(np.append(at[:-1] * equal, at[-1]), alike, pairs)
+        value, slope = _logistic_loss(np.append(at[:-1] * equal, at[-1]), alike, pairs)
         slope[:-1] *= equal
         away = at[:-1] - 1.0
         slope[:-1] += pull * away
@@ -184,15 +185,15 @@ def _fit_weights(kind: LearnedKind, embeddings: Float32Array, pairs: TrainingPai
     return np.asarray(weights / size, dtype=np.float32)
 
 
-def _logistic(
+def _logistic_loss(
     at: Float64Array, alike: Float32Array | Float64Array, pairs: TrainingPairs
 ) -> tuple[float, Float64Array]:
     """Return the logistic loss in nats, and its slope, at weights and an offset."""
     score = alike @ at[:-1].astype(alike.dtype) + at[-1]
     wrong = np.where(pairs.same > 0.0, -score, score).astype(np.float64)
-    error = np.exp(-np.logaddexp(0.0, -wrong)) * pairs.weight
+    error = logistic(wrong) * pairs.weight
     error[pairs.same > 0.0] *= -1.0
-    slope = np.append(error.astype(alike.dtype) @ alike, error.sum())
+    slope = np.append(np.matmul(error.astype(alike.dtype), alike), error.sum())
     return float(pairs.weight @ np.logaddexp(0.0, wrong)), np.asarray(slope, dtype=np.float64)
 
 

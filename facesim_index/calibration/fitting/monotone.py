@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from facesim_index.errors import CalibrationError
+from facesim_index.metrics.odds import LN_10, logistic
 from facesim_index.metrics.scoring import pool_adjacent_violators
 from facesim_index.records import Float64Array, Int64Array
 
@@ -46,7 +47,6 @@ People whose pairs never mix would give an infinite slope.  At the slopes of rea
 
 _MIN_END_PAIRS = 3
 _MAX_NEWTON_STEPS = 60
-_LN_10 = math.log(10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,14 +222,14 @@ class _Problem:
     @classmethod
     def of(cls, histogram: Histogram, knots: Float64Array, bounds: Bounds) -> "_Problem":
         hats = np.array([np.interp(histogram.cosine, knots, unit) for unit in np.eye(knots.size)])
-        per_step = np.cumsum(hats[::-1], axis=0)[::-1].T * _LN_10
+        per_step = np.cumsum(hats[::-1], axis=0)[::-1].T * LN_10
         gap = knots[1] - knots[0]
         # The integral of the second derivative, whose value at a knot is a difference of steps.
-        slope_price = np.full(knots.size, SLOPE_COST * _LN_10**2 / gap)
+        slope_price = np.full(knots.size, SLOPE_COST * LN_10**2 / gap)
         slope_price[0] = 0.0
         bend = np.diff(np.eye(knots.size)[1:], axis=0) * gap**-1.5
         return cls(
-            bounds.lowest * _LN_10,
+            bounds.lowest * LN_10,
             per_step,
             ROUGHNESS_COST * bend.T @ bend + np.diag(slope_price),
             histogram.genuine_share,
@@ -270,23 +270,6 @@ class _Problem:
         root = cholesky(curvature)
         target = solve_triangular(root, curvature @ steps - slope, trans="T")
         return np.asarray(nnls(root, target)[0], dtype=np.float64)
-
-
-def logistic(log_odds: Float64Array) -> Float64Array:
-    """Return the probability of log odds.
-
-    Parameters
-    ----------
-    log_odds : ndarray of any shape, float64
-        Natural logarithms.
-
-    Returns
-    -------
-    ndarray of the same shape, float64
-        In (0, 1).
-    """
-    odds_against = np.exp(-np.clip(log_odds, -500.0, 500.0))
-    return np.asarray(1.0 / (1.0 + odds_against), dtype=np.float64)
 
 
 def _with_succession(histogram: Histogram) -> Histogram:

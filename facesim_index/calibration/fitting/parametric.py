@@ -14,13 +14,12 @@ from facesim_index.calibration.fitting.monotone import (
     SLOPE_COST,
     Bounds,
     Histogram,
-    logistic,
 )
 from facesim_index.errors import CalibrationError
+from facesim_index.metrics.odds import LN_10, logistic
 from facesim_index.records import Float64Array
 
 _MAX_NEWTON_STEPS = 100
-_LN_10 = math.log(10.0)
 
 
 def logistic_curve(histogram: Histogram, bounds: Bounds) -> tuple[Float64Array, Float64Array]:
@@ -153,7 +152,7 @@ def _sampled(
     """Return knots of an increasing curve, from where it leaves one bound to the other."""
 
     def log10_lr(cosine: Float64Array) -> Float64Array:
-        return np.clip(log_lr(cosine) / _LN_10, bounds.lowest, bounds.highest)
+        return np.clip(log_lr(cosine) / LN_10, bounds.lowest, bounds.highest)
 
     fine = np.linspace(-1.0, 1.0, 20_001)
     value = log10_lr(fine)
