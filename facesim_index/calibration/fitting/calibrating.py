@@ -6,14 +6,12 @@ a learned one is taken only when it is better than the plain cosine on people le
 """
 
 import datetime
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from facesim_index.calibration.curve import log10_lr
-from facesim_index.calibration.degree import degree_from_log10_lr
 from facesim_index.calibration.fitting.fit import (
     MIN_PEOPLE_TO_CHOOSE,
     LabelledScores,
@@ -22,18 +20,16 @@ from facesim_index.calibration.fitting.fit import (
     cross_validated_cllr,
     fit_scores,
 )
+from facesim_index.calibration.fitting.folds import split_by_fold, usable_folds
 from facesim_index.calibration.fitting.head_trials import HeadTrial, try_heads
+from facesim_index.calibration.fitting.held_out import held_out_figures
 from facesim_index.calibration.fitting.labelled_data import LabelledData, LabelledFaces
 from facesim_index.calibration.fitting.learned_heads import fit_head
 from facesim_index.calibration.heads import COSINE, LEARNED, Head, HeadKind, LearnedKind
 from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
 from facesim_index.errors import CalibrationError
 from facesim_index.metrics import scoring
-from facesim_index.records import EngineIdentity, Float64Array
-
-N_FOLDS = 5
-_FALSE_MATCH_RATES = (1e-3, 1e-4)
-_MIN_FALSE_MATCHES = 10
+from facesim_index.records import EngineIdentity
 
 HeadChoice = HeadKind | Literal["auto"]
 
@@ -137,7 +133,7 @@ def fit_calibration(
         trials = try_heads(_faces_to_learn(data, head), _kinds_to_try(data, head), used)
         chosen = _chosen(trials, head, force=force)
         if chosen is None:
-            made, check = COSINE, _held_out_check(scores, used, cllr[used])
+            made, check = COSINE, _cross_validated(scores, used, cllr[used])
         else:
             made, check = _learned(data, chosen.kind), chosen.check
             scores = chosen.scores
@@ -227,59 +223,18 @@ def _cllr_of(calibration: Calibration, data: LabelledData) -> float:
     )
 
 
-def _held_out_check(scores: LabelledScores, method: Method, cllr: float) -> HeldOutCheck:
+def _cross_validated(scores: LabelledScores, method: Method, cllr: float) -> HeldOutCheck:
     """Return the figures of a method on people who were left out of the fit."""
     genuine, impostor = [], []
-    for of_genuine, of_impostor in _judged_folds(scores, method):
-        genuine.append(degree_from_log10_lr(of_genuine))
-        impostor.append(degree_from_log10_lr(of_impostor))
-    ece = scoring.expected_calibration_error(np.concatenate(genuine), np.concatenate(impostor))
-    return HeldOutCheck(
-        data=f"cross-validation in {len(genuine)} folds of people",
+    n_folds = usable_folds(np.unique(scores.genuine_person).size)
+    for others, within in split_by_fold(scores, n_folds, np.random.default_rng(0)):
+        cosine, log10_lr = np.array(fit_scores(others, method, n_bootstrap=0).knots).T
+        genuine.append(np.interp(within.genuine, cosine, log10_lr))
+        impostor.append(np.interp(within.impostor, cosine, log10_lr))
+    return held_out_figures(
+        (np.concatenate(genuine), np.concatenate(impostor)),
+        (scores.genuine, scores.impostor),
+        data=f"cross-validation in {n_folds} folds of people",
         n_people=int(scores.people.size),
-        n_genuine=sum(part.size for part in genuine),
-        n_impostor=sum(part.size for part in impostor),
-        cllr=round(cllr, 5),
-        min_cllr=round(scoring.min_cllr(scores.genuine, scores.impostor), 5),
-        ece=round(ece, 5),
-        eer=round(scoring.equal_error_rate(scores.genuine, scores.impostor), 5),
-        true_match_rates=tuple(
-            (fmr, round(scoring.true_match_rate(scores.genuine, scores.impostor, fmr=fmr), 5))
-            for fmr in _FALSE_MATCH_RATES
-            if fmr * scores.impostor.size >= _MIN_FALSE_MATCHES
-        ),
+        cllr=cllr,
     )
-
-
-def _judged_folds(
-    scores: LabelledScores, method: Method, *, seed: int = 0
-) -> Iterator[tuple[Float64Array, Float64Array]]:
-    """Yield the log10 LRs of each fold of people, by a curve of all pairs with nobody of it."""
-    people = scores.people
-    rng = np.random.default_rng(seed)
-    paired = np.isin(people, scores.genuine_person)
-    n_folds = max(2, min(N_FOLDS, int(paired.sum()) // 2))
-    fold = np.empty(people.size, dtype=np.int8)
-    for group in (np.flatnonzero(paired), np.flatnonzero(~paired)):
-        fold[rng.permutation(group)] = np.arange(group.size) % n_folds
-    of_genuine = fold[np.searchsorted(people, scores.genuine_person)]
-    first = fold[np.searchsorted(people, scores.impostor_people[:, 0])]
-    second = fold[np.searchsorted(people, scores.impostor_people[:, 1])]
-    for number in range(n_folds):
-        others, strangers = of_genuine != number, (first != number) & (second != number)
-        calibration = fit_scores(
-            LabelledScores(
-                scores.genuine[others],
-                scores.genuine_person[others],
-                scores.impostor[strangers],
-                scores.impostor_people[strangers],
-            ),
-            method,
-            n_bootstrap=0,
-        )
-        knots = np.array(calibration.knots)
-        judged = (first == number) & (second == number)
-        yield (
-            np.interp(scores.genuine[~others], knots[:, 0], knots[:, 1]),
-            np.interp(scores.impostor[judged], knots[:, 0], knots[:, 1]),
-        )

@@ -4,13 +4,13 @@
 how often strangers score so high.  `fit_monotone` and `fit_counts` give the curve alone.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from facesim_index.calibration.fitting.folds import N_FOLDS, FoldCounts, usable_folds
 from facesim_index.calibration.fitting.monotone import (
     BINS,
     Bounds,
@@ -20,13 +20,9 @@ from facesim_index.calibration.fitting.monotone import (
     smooth_curve,
 )
 from facesim_index.calibration.fitting.parametric import beta_curve, logistic_curve
-from facesim_index.calibration.fitting.resampling import (
-    FoldCounts,
-    LabelledScores,
-    PeopleResampler,
-    bins_of,
-)
+from facesim_index.calibration.fitting.resampling import LabelledScores, PeopleResampler, bins_of
 from facesim_index.errors import CalibrationError
+from facesim_index.metrics.odds import LN_2, LN_10
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 
 __all__ = [
@@ -195,7 +191,7 @@ def fit_scores(
 
 
 def cross_validated_cllr(
-    scores: LabelledScores, method: Method, *, n_folds: int = 5, seed: int = 0
+    scores: LabelledScores, method: Method, *, n_folds: int = N_FOLDS, seed: int = 0
 ) -> float:
     """Return the Cllr on people who were left out of the fit.
 
@@ -221,7 +217,9 @@ def cross_validated_cllr(
         As `fit_scores`, of all pairs or of those without a fold.
     """
     _require_enough(scores)
-    return _cllr_of_folds(_folds(scores, n_folds, seed), method)
+    n_folds = usable_folds(np.unique(scores.genuine_person).size, n_folds)
+    folds = FoldCounts.of(scores, n_folds, np.random.default_rng(seed))
+    return _cllr_of_folds(folds, method)
 
 
 def choose_method(scores: LabelledScores, *, seed: int = 0) -> tuple[Method, dict[Method, float]]:
@@ -248,11 +246,14 @@ def choose_method(scores: LabelledScores, *, seed: int = 0) -> tuple[Method, dic
         As `fit_scores`.
     """
     _require_enough(scores)
-    if np.unique(scores.genuine_person).size < MIN_PEOPLE_TO_CHOOSE:
+    n_paired = np.unique(scores.genuine_person).size
+    if n_paired < MIN_PEOPLE_TO_CHOOSE:
         return "logistic", {}
     cllrs = dict.fromkeys(METHODS, 0.0)
     for partition in range(_PARTITIONS):
-        folds = _folds(scores, 5, seed + partition)
+        folds = FoldCounts.of(
+            scores, usable_folds(n_paired), np.random.default_rng(seed + partition)
+        )
         for method in METHODS:
             cllrs[method] += _cllr_of_folds(folds, method) / _PARTITIONS
     return min(cllrs, key=lambda method: cllrs[method]), cllrs
@@ -323,22 +324,16 @@ def _band(
     return tuple((float(a), float(b)) for a, b in zip(low, high, strict=True))
 
 
-def _folds(scores: LabelledScores, n_folds: int, seed: int) -> FoldCounts:
-    n_paired = np.unique(scores.genuine_person).size
-    n_folds = max(2, min(n_folds, n_paired // 2))
-    return FoldCounts.of(scores, n_folds, np.random.default_rng(seed))
-
-
 def _cllr_of_folds(folds: FoldCounts, method: Method) -> float:
     centre = (np.arange(BINS) + 0.5) * (2.0 / BINS) - 1.0
     nats, pairs = np.zeros(2), np.zeros(2)
     for fold in range(len(folds.genuine)):
         curve = _fitted(*folds.without(fold), method)
-        log_lr = np.interp(centre, *curve) * math.log(10.0)
+        log_lr = np.interp(centre, *curve) * LN_10
         of_class = folds.within(fold)
         nats += [of_class[0] @ np.logaddexp(0.0, -log_lr), of_class[1] @ np.logaddexp(0.0, log_lr)]
         pairs += [of_class[0].sum(), of_class[1].sum()]
-    return float((nats / pairs).mean()) / math.log(2.0)
+    return float((nats / pairs).mean()) / LN_2
 
 
 def _require_enough(scores: LabelledScores) -> None:

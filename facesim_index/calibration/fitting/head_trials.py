@@ -5,21 +5,21 @@ to its scores of the others, and both judge the pairs of the fold; so does a cur
 was fitted to the same pairs.  What a head owes to having seen these people thus counts against it.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from facesim_index.calibration.fitting.fit import LabelledScores, Method, fit_scores
+from facesim_index.calibration.fitting.folds import folds_of_people, usable_folds
 from facesim_index.calibration.fitting.held_out import held_out_figures
 from facesim_index.calibration.fitting.labelled_data import LabelledFaces
 from facesim_index.calibration.fitting.learned_heads import fit_head
 from facesim_index.calibration.heads import COSINE, HeadKind, LearnedKind
 from facesim_index.calibration.record import HeldOutCheck
+from facesim_index.metrics.odds import LN_2, LN_10
 from facesim_index.records import Float64Array, Int64Array
 
-N_FOLDS = 5
 MAX_IMPOSTOR_PAIRS = 1_000_000
 """Of the others, and of a fold: a mean cost hardly profits from more, and heads cost time."""
 
@@ -126,13 +126,9 @@ class _Judged:
 
 def _folds(faces: LabelledFaces, seed: int) -> Iterator[tuple[LabelledFaces, LabelledFaces]]:
     """Yield the faces of all people but a fold's, and of that fold."""
-    rng = np.random.default_rng(seed)
     _, person, counts = np.unique(faces.person, return_inverse=True, return_counts=True)
-    paired = counts > 1
-    n_folds = max(2, min(N_FOLDS, int(paired.sum()) // 2))
-    fold = np.empty(counts.size, dtype=np.int64)
-    for group in (np.flatnonzero(paired), np.flatnonzero(~paired)):
-        fold[rng.permutation(group)] = np.arange(group.size) % n_folds
+    n_folds = usable_folds(int((counts > 1).sum()))
+    fold = folds_of_people(counts > 1, n_folds, np.random.default_rng(seed))
     for number in range(n_folds):
         inside = fold[person] == number
         yield faces.only(~inside), faces.only(inside)
@@ -174,7 +170,7 @@ def _trial(kind: LearnedKind, learned: _Judged, plain: _Judged) -> HeadTrial:
 
 def _bits(against: Float64Array) -> Float64Array:
     """Return the cost of each pair, from the log10 likelihood ratio for what it is not."""
-    return np.asarray(np.logaddexp(0.0, math.log(10.0) * against) / math.log(2.0))
+    return np.asarray(np.logaddexp(0.0, LN_10 * against) / LN_2)
 
 
 def _standard_error(genuine: Float64Array, impostor: Float64Array, scores: LabelledScores) -> float:

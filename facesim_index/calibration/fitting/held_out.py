@@ -7,8 +7,6 @@ from facesim_index.metrics import scoring
 from facesim_index.records import Float32Array, Float64Array
 
 _FALSE_MATCH_RATES = (1e-3, 1e-4)
-
-
 _MIN_FALSE_MATCHES = 10
 
 
@@ -56,19 +54,23 @@ def held_out_figures(
     *,
     data: str,
     n_people: int,
+    cllr: float | None = None,
 ) -> HeldOutCheck:
     """Return the figures of what was claimed of genuine and of impostor pairs.
 
     Parameters
     ----------
     claims : (ndarray of shape (n_genuine,), ndarray of shape (n_impostor,)), float64
-        Log10 likelihood ratios.
-    scores : (ndarray of shape (n_genuine,), ndarray of shape (n_impostor,))
-        The scores that they were made of.
+        Log10 likelihood ratios; they are counted, and `ece` and `cllr` are of them.
+    scores : (ndarray of shape (m_genuine,), ndarray of shape (m_impostor,))
+        Scores, higher for more similar, of these pairs or of more pairs of the same people; the
+        other figures are of them.
     data : str
         Which pairs, for people.
     n_people : int
         How many people they show.
+    cllr : float, optional
+        The Cllr in bits, where it was measured in another way: not only on `claims`.
 
     Returns
     -------
@@ -88,9 +90,9 @@ def held_out_figures(
     return HeldOutCheck(
         data=data,
         n_people=n_people,
-        n_genuine=int(genuine.size),
-        n_impostor=int(impostor.size),
-        cllr=round(scoring.cllr(genuine_lr, impostor_lr), 5),
+        n_genuine=int(genuine_lr.size),
+        n_impostor=int(impostor_lr.size),
+        cllr=round(scoring.cllr(genuine_lr, impostor_lr) if cllr is None else cllr, 5),
         min_cllr=round(scoring.min_cllr(genuine, impostor), 5),
         ece=round(ece, 5),
         eer=round(scoring.equal_error_rate(genuine, impostor), 5),

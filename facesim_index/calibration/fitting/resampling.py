@@ -1,4 +1,4 @@
-"""Labelled pairs with who they are of: counted, parted and resampled by person.
+"""Labelled pairs with who they are of, and how often they count when people are drawn anew.
 
 Pairs are not independent: everyone is in many of them.  What a curve owes to chance shows when
 *people* are drawn anew, with everything that hangs on them; drawing pairs anew would make the
@@ -18,7 +18,7 @@ import numpy as np
 
 from facesim_index.calibration.fitting.monotone import BINS
 from facesim_index.errors import CalibrationError
-from facesim_index.records import Float32Array, Float64Array, Int64Array
+from facesim_index.records import BoolArray, Float32Array, Float64Array, Int64Array
 
 MAX_PAIRS_PER_BIN = 2000
 """Impostor pairs of a bin that resampling looks at; the others are stood for by these."""
@@ -74,6 +74,25 @@ class LabelledScores:
     def people(self) -> Int64Array:
         """Everyone who is in a pair, ascending."""
         return np.union1d(self.genuine_person, self.impostor_people)
+
+    def chosen(self, genuine: BoolArray, impostor: BoolArray) -> "LabelledScores":
+        """Return some of the pairs.
+
+        Parameters
+        ----------
+        genuine : ndarray of shape (n_genuine,), bool
+        impostor : ndarray of shape (n_impostor,), bool
+
+        Returns
+        -------
+        LabelledScores
+        """
+        return LabelledScores(
+            self.genuine[genuine],
+            self.genuine_person[genuine],
+            self.impostor[impostor],
+            self.impostor_people[impostor],
+        )
 
 
 def bins_of(cosine: Float32Array | Float64Array) -> Int64Array:
@@ -177,53 +196,6 @@ def bandwidth(cosine: Float64Array, n_independent: int) -> float:
     # A few wrong labels far out widen the standard deviation, not the quartiles.
     spread = min(float(cosine.std()), float(upper - lower) / 1.349)
     return spread * math.cbrt(4.0 / n_independent)
-
-
-@dataclass(frozen=True, slots=True)
-class FoldCounts:
-    """Pairs by cosine, parted by people: who is in one fold is in no other.
-
-    Attributes
-    ----------
-    genuine : ndarray of shape (n_folds, BINS), int64
-    impostor : ndarray of shape (n_folds, n_folds, BINS), int64
-        By the folds of the two people.
-    """
-
-    genuine: Int64Array
-    impostor: Int64Array
-
-    @classmethod
-    def of(cls, scores: LabelledScores, n_folds: int, rng: np.random.Generator) -> "FoldCounts":
-        """Draw the folds; the people with genuine pairs are spread evenly over them."""
-        people = scores.people
-        paired = np.isin(people, scores.genuine_person)
-        fold = np.empty(people.size, dtype=np.int64)
-        for group in (np.flatnonzero(paired), np.flatnonzero(~paired)):
-            fold[rng.permutation(group)] = np.arange(group.size) % n_folds
-        of_genuine = fold[np.searchsorted(people, scores.genuine_person)]
-        first, second = fold[np.searchsorted(people, scores.impostor_people)].T
-        return cls(
-            _counted(of_genuine, bins_of(scores.genuine), n_folds),
-            _counted(first * n_folds + second, bins_of(scores.impostor), n_folds**2).reshape(
-                n_folds, n_folds, BINS
-            ),
-        )
-
-    def without(self, fold: int) -> tuple[Int64Array, Int64Array]:
-        """Return the genuine and the impostor counts of pairs with nobody of a fold."""
-        others = np.delete(np.arange(len(self.genuine)), fold)
-        impostor = self.impostor[np.ix_(others, others)]
-        return self.genuine[others].sum(axis=0), impostor.sum(axis=(0, 1))
-
-    def within(self, fold: int) -> tuple[Int64Array, Int64Array]:
-        """Return the counts of pairs of people who are all of a fold."""
-        return self.genuine[fold], self.impostor[fold, fold]
-
-
-def _counted(group: Int64Array, place: Int64Array, n_groups: int) -> Int64Array:
-    counts = np.bincount(group * BINS + place, minlength=n_groups * BINS)
-    return counts.reshape(n_groups, BINS).astype(np.int64)
 
 
 def _thinned(place: Int64Array, rng: np.random.Generator) -> tuple[Int64Array, Float64Array]:
