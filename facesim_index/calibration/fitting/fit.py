@@ -24,6 +24,7 @@ from facesim_index.calibration.fitting.resampling import LabelledScores, PeopleR
 from facesim_index.errors import CalibrationError
 from facesim_index.metrics.odds import LN_2, LN_10
 from facesim_index.records import Float32Array, Float64Array, Int64Array
+from facesim_index.utils.threads import one_blas_thread
 
 __all__ = [
     "BINS",
@@ -149,7 +150,8 @@ def fit_counts(genuine_counts: Int64Array, impostor_counts: Int64Array) -> Knots
     CalibrationError
         A class has no pair, or genuine pairs are not more similar than impostor pairs.
     """
-    return _rounded(_fitted(genuine_counts, impostor_counts, "isotonic"))
+    with one_blas_thread():
+        return _rounded(_fitted(genuine_counts, impostor_counts, "isotonic"))
 
 
 def fit_scores(
@@ -182,12 +184,10 @@ def fit_scores(
     """
     _require_enough(scores)
     genuine, impostor = count_cosines(scores.genuine), count_cosines(scores.impostor)
-    knots = _rounded(_fitted(genuine, impostor, method))
-    return Fit(
-        knots=knots,
-        band=_band(scores, method, knots, n_bootstrap, seed) if n_bootstrap else (),
-        false_matches=false_match_knots(impostor),
-    )
+    with one_blas_thread():
+        knots = _rounded(_fitted(genuine, impostor, method))
+        band = _band(scores, method, knots, n_bootstrap, seed) if n_bootstrap else ()
+    return Fit(knots=knots, band=band, false_matches=false_match_knots(impostor))
 
 
 def cross_validated_cllr(
@@ -219,7 +219,8 @@ def cross_validated_cllr(
     _require_enough(scores)
     n_folds = usable_folds(np.unique(scores.genuine_person).size, n_folds)
     folds = FoldCounts.of(scores, n_folds, np.random.default_rng(seed))
-    return _cllr_of_folds(folds, method)
+    with one_blas_thread():
+        return _cllr_of_folds(folds, method)
 
 
 def choose_method(scores: LabelledScores, *, seed: int = 0) -> tuple[Method, dict[Method, float]]:
@@ -254,8 +255,9 @@ def choose_method(scores: LabelledScores, *, seed: int = 0) -> tuple[Method, dic
         folds = FoldCounts.of(
             scores, usable_folds(n_paired), np.random.default_rng(seed + partition)
         )
-        for method in METHODS:
-            cllrs[method] += _cllr_of_folds(folds, method) / _PARTITIONS
+        with one_blas_thread():
+            for method in METHODS:
+                cllrs[method] += _cllr_of_folds(folds, method) / _PARTITIONS
     return min(cllrs, key=lambda method: cllrs[method]), cllrs
 
 

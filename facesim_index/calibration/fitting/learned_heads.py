@@ -29,6 +29,7 @@ from facesim_index.calibration.heads import Head, LearnedKind
 from facesim_index.errors import CalibrationError
 from facesim_index.metrics.odds import logistic
 from facesim_index.records import Float32Array, Float64Array, Int64Array
+from facesim_index.utils.threads import one_blas_thread
 
 MAX_GENUINE = 20_000
 N_HARD = 10_000
@@ -150,10 +151,11 @@ def fit_head(
     CalibrationError
         A class has no pair.
     """
-    chosen = training_pairs(embeddings, person, pairs, seed=seed)
-    if kind == "contrastive":
-        return Head(kind, _fit_projection(embeddings, chosen))
-    return Head(kind, _fit_weights(kind, embeddings, chosen))
+    with one_blas_thread():
+        chosen = training_pairs(embeddings, person, pairs, seed=seed)
+        if kind == "contrastive":
+            return Head(kind, _fit_projection(embeddings, chosen))
+        return Head(kind, _fit_weights(kind, embeddings, chosen))
 
 
 def _fit_weights(kind: LearnedKind, embeddings: Float32Array, pairs: TrainingPairs) -> Float32Array:
