@@ -122,11 +122,6 @@ def people_folder(folder: Path) -> dict[Path, str]:
     return people
 
 
-def person_of(path: Path) -> str:
-    """Return whom a picture shows by the name of its folder, as in LFW."""
-    return path.parent.name
-
-
 def _read_csv(file: Path, lines: list[str], folder: Path) -> PairList:
     rows = csv.DictReader(lines)
     if not set(CSV_COLUMNS) <= set(rows.fieldnames or ()):

@@ -141,26 +141,42 @@ class PeopleResampler:
         self._second = np.searchsorted(people, scores.impostor_people[kept, 1])
 
     def draw(self) -> tuple[Float64Array, Float64Array]:
-        """Return counts of genuine and of impostor pairs, each of shape (BINS,)."""
+        """Return the counts after drawing people at random and moving every cosine.
+
+        Returns
+        -------
+        genuine, impostor : ndarray of shape (BINS,), float64
+            Pairs in each bin; not whole numbers where a pair stands for others.
+        """
         drawn = self._rng.integers(0, self._n_people, self._n_people)
         times_drawn = np.bincount(drawn, minlength=self._n_people).astype(np.float64)
         of_person = self._deviates(self._n_people, self._genuine_width)
         of_pair = self._deviates(self._impostor.size, self._impostor_width)
-        return self._counted(
-            times_drawn, self._genuine + of_person[self._genuine_person], self._impostor + of_pair
-        )
+        return self.counts(times_drawn, of_person[self._genuine_person], of_pair)
 
-    def counts(self, times_drawn: Float64Array) -> tuple[Float64Array, Float64Array]:
-        """Return the counts when each of the people, ascending, is drawn so many times.
-
-        No cosine is moved.
-        """
-        return self._counted(times_drawn, self._genuine, self._impostor)
-
-    def _counted(
-        self, times_drawn: Float64Array, genuine: Float64Array, impostor: Float64Array
+    def counts(
+        self,
+        times_drawn: Float64Array,
+        genuine_moves: Float32Array | float = 0.0,
+        impostor_moves: Float32Array | float = 0.0,
     ) -> tuple[Float64Array, Float64Array]:
+        """Return the counts when each person is drawn so many times.
+
+        Parameters
+        ----------
+        times_drawn : ndarray of shape (n_people,), float64
+            In the order of `LabelledScores.people`.
+        genuine_moves : float, or ndarray of shape (n_genuine,), float32, default=0.0
+            What is added to the cosine of each genuine pair.
+        impostor_moves : float, or ndarray of shape (n_kept,), float32, default=0.0
+            The same of the impostor pairs that are looked at.
+
+        Returns
+        -------
+        genuine, impostor : ndarray of shape (BINS,), float64
+        """
         both = times_drawn[self._first] * times_drawn[self._second] * self._stands_for
+        genuine, impostor = self._genuine + genuine_moves, self._impostor + impostor_moves
         of_genuine = np.bincount(bins_of(genuine), times_drawn[self._genuine_person], BINS)
         of_impostor = np.bincount(bins_of(impostor), both, BINS)
         return of_genuine.astype(np.float64), of_impostor.astype(np.float64)
