@@ -313,7 +313,7 @@ def tell_of_search(calibration: Calibration, labelled: Labelled) -> None:
 def _searched(
     calibration: Calibration, labelled: Labelled, rng: np.random.Generator
 ) -> tuple[int, float, list[tuple[Float64Array, Float64Array]]]:
-    """Return the number of queries, the prior, and degrees of mates and strangers at two priors."""
+    """Return the number of queries, the prior, and the degrees of mates and of impostor matches."""
     names = np.unique(labelled.people)
     there = np.isin(labelled.people, rng.permutation(names)[: names.size // 2])
     cosine = (labelled.embeddings @ labelled.embeddings[there].T).astype(np.float64)

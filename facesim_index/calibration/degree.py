@@ -131,7 +131,8 @@ def calibrated_degree(
         Fitted for the same engine identity as the embeddings.
     prior : float, default=0.5
         Probability of a genuine pair before looking, in (0, 1).  The default suits one pair
-        that is as likely genuine as not; in a gallery of strangers it is far too high.
+        that is as likely genuine as not.  In a gallery, where almost every pair shows two
+        people, it is far too high.
 
     Returns
     -------

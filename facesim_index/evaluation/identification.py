@@ -45,12 +45,12 @@ class Searches:
         Of the mate, from 1; among equals it is the last.
     person : ndarray of shape (n_mated,), int64
         Whom each picture shows.
-    stranger : ndarray of shape (n_strangers,), float64
+    unenrolled : ndarray of shape (n_unenrolled,), float64
         The highest score of each picture of someone who is not enrolled; -2 without a face.
-    stranger_person : ndarray of shape (n_strangers,), int64
+    unenrolled_person : ndarray of shape (n_unenrolled,), int64
     paths : tuple of (Path, Path)
         The searched and the enrolled picture of each mated search.
-    best_other_paths, stranger_paths : tuple of (Path, Path)
+    best_other_paths, unenrolled_paths : tuple of (Path, Path)
         The searched picture and the enrolled one, of someone else, that is most like it.
     head : Head, default=COSINE
     """
@@ -63,17 +63,17 @@ class Searches:
     best_other: Float64Array
     rank: Int64Array
     person: Int64Array
-    stranger: Float64Array
-    stranger_person: Int64Array
+    unenrolled: Float64Array
+    unenrolled_person: Int64Array
     paths: tuple[tuple[Path, Path], ...]
     best_other_paths: tuple[tuple[Path, Path], ...]
-    stranger_paths: tuple[tuple[Path, Path], ...]
+    unenrolled_paths: tuple[tuple[Path, Path], ...]
     head: Head = COSINE
 
     @property
     def non_mated(self) -> Float64Array:
         """The best answer of every search for someone who is not enrolled, or taken out."""
-        return np.concatenate((self.stranger, self.best_other))
+        return np.concatenate((self.unenrolled, self.best_other))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +151,12 @@ def search_people(index: EmbeddingIndex, folder: Path, head: Head = COSINE) -> S
         raise UsageError(f"nobody in {folder} has two pictures: there is nothing to find again")
     found = embeddings_of(index, paths)
     enrolled, searched = np.flatnonzero(paired & first), np.flatnonzero(paired & ~first)
-    strangers = np.flatnonzero(~paired)
+    others = np.flatnonzero(~paired)
     order = np.argsort(person[enrolled], kind="stable")
     place = order[np.searchsorted(person[enrolled][order], person[searched])]
     gallery = _Gallery(found, enrolled, head)
     mate, rank, best_other, other_at = _mated(gallery, searched, place)
-    stranger, stranger_at = _best(gallery, strangers)
+    unenrolled, unenrolled_at = _best(gallery, others)
     return Searches(
         n_people=counts.size,
         n_images=len(paths),
@@ -168,11 +168,11 @@ def search_people(index: EmbeddingIndex, folder: Path, head: Head = COSINE) -> S
         best_other=best_other,
         rank=rank,
         person=person[searched],
-        stranger=stranger,
-        stranger_person=person[strangers],
+        unenrolled=unenrolled,
+        unenrolled_person=person[others],
         paths=_path_pairs(paths, searched, enrolled[place]),
         best_other_paths=_path_pairs(paths, searched, enrolled[other_at]),
-        stranger_paths=_path_pairs(paths, strangers, enrolled[stranger_at]),
+        unenrolled_paths=_path_pairs(paths, others, enrolled[unenrolled_at]),
         head=head,
     )
 
@@ -302,10 +302,10 @@ def _drawn_figures(searches: Searches, n_bootstrap: int, seed: int) -> list[dict
     draws = []
     for times in people_drawn_anew(searches.n_people, n_bootstrap, seed):
         mated = np.repeat(np.arange(searches.mate.size), times[searches.person])
-        strangers = np.repeat(np.arange(searches.stranger.size), times[searches.stranger_person])
+        others = np.repeat(np.arange(searches.unenrolled.size), times[searches.unenrolled_person])
         if not mated.size:
             continue
-        non_mated = np.concatenate((searches.stranger[strangers], searches.best_other[mated]))
+        non_mated = np.concatenate((searches.unenrolled[others], searches.best_other[mated]))
         figures = {f"rank {most}": share for most, share in _at_ranks(searches.rank[mated]).items()}
         for rate, threshold in thresholds_at_fpir(non_mated).items():
             figures[f"fnir_at_fpir {rate}"] = float((searches.mate[mated] < threshold).mean())

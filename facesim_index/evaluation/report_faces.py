@@ -178,7 +178,7 @@ def people_galleries(searches: Searches, cards: FaceCards) -> list[Gallery]:
     misses = [int(row) for row in np.argsort(searches.mate, kind="stable")]
     misses = [row for row in misses if searches.mate[row] >= -1.5][:MOST_SHOWN]
     non_mated = searches.non_mated
-    answers = searches.stranger_paths + searches.best_other_paths
+    answers = searches.unenrolled_paths + searches.best_other_paths
     false = np.argsort(-non_mated, kind="stable")[:MOST_SHOWN]
     score = score_name(searches.head.kind)
     return [

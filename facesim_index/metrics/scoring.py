@@ -2,7 +2,7 @@
 
 Arrays in, numbers out.  Genuine pairs show one person, impostor pairs two.  The two classes
 always have equal weight, however many pairs each has, so that no figure depends on how many
-strangers happened to be in the data.
+pairs of either class happened to be in the data.
 """
 
 import numpy as np

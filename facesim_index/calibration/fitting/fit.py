@@ -1,7 +1,7 @@
 """Fitting a score-to-likelihood-ratio curve to labelled pairs: cosines in, knots out.
 
 `fit_scores` is for labelled pairs with their people, and gives the curve, how sure it is, and
-how often strangers score so high.  `fit_monotone` and `fit_counts` give the curve alone.
+how often impostor pairs score so high.  `fit_monotone` and `fit_counts` give the curve alone.
 """
 
 from collections.abc import Callable
@@ -113,7 +113,8 @@ def fit_monotone(
     ----------
     genuine_cosine, impostor_cosine : ndarray of shape (n_pairs,)
         Cosines of pairs that show one person, and two.  Every pair of the labelled people,
-        not a selection: the high cosines among very many strangers are what a search meets.
+        not a selection: the high cosines among very many impostor pairs are what a search
+        meets.
 
     Returns
     -------

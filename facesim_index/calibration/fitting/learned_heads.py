@@ -43,7 +43,7 @@ PROJECTED = 256
 
 PROJECTION_PULL = 30_000.0
 MARGIN = 1.4
-"""Distance of projected strangers from which they are far enough apart: cosine 0.02."""
+"""Distance from which projected faces of two people are far enough apart: cosine 0.02."""
 
 MAX_STEPS = 100
 

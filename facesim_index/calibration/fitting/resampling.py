@@ -29,7 +29,7 @@ class LabelledScores:
     """Scores of labelled pairs, cosines or those of a learned head, with who they are of.
 
     Every pair of the labelled people, not a selection: the high cosines among very many
-    strangers are what a search meets.
+    impostor pairs are what a search meets.
 
     Attributes
     ----------
