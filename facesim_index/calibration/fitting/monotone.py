@@ -34,8 +34,8 @@ ROUGHNESS_COST = 1e-7
 
 Chosen with each half of LFW's development people judging a curve fitted on the other.  Mean
 Cllr: 0.0278 at 1e-8, 0.0274 at 1e-7 and at 1e-6, 0.0288 at 1e-5.  Cllr gives both classes
-the same weight, so the few impostor pairs at high cosines hardly count.  There a stiffer curve falls
-short of the evidence: at 1e-6 it claims a seventh as much at cosine 0.4.
+the same weight, so the few impostor pairs at high cosines hardly count.  There a stiffer curve
+falls short of the evidence: at 1e-6 it claims a seventh as much at cosine 0.4.
 """
 
 SLOPE_COST = 1e-9
