@@ -29,8 +29,8 @@ from facesim_index.records import (
     PictureReading,
     Quality,
 )
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.records import Batch, FileLink
-from facesim_index.store.store import Store
 
 N_FACES = 100_000
 FACES_PER_PICTURE = 5  # five statements a picture are most of the time that the index takes
@@ -108,7 +108,7 @@ def _make_index(folder: Path, identity: EngineIdentity, model: str) -> None:
     """Make an index of generated faces, some a picture, for the default engine."""
     people, who = centres(N_FACES // FACES_PER_PERSON), who_is_who(N_FACES)
     rng = np.random.default_rng(1)
-    with Store.open_or_create(folder, identity, model) as store:
+    with FolderStore.open_or_create(folder, identity, model) as store:
         for start in range(0, N_FACES, AT_ONCE):
             embeddings = faces_of(people, who[start : start + AT_ONCE], rng)
             readings, links = [], []

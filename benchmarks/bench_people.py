@@ -38,7 +38,7 @@ from facesim_index.metrics.scoring import expected_calibration_error
 from facesim_index.models.resolution import resolve
 from facesim_index.pairs.blocks import Faces
 from facesim_index.pairs.links import Links, nearest_links
-from facesim_index.people.clustering import Known, cluster
+from facesim_index.people.clustering import UNASSIGNED, Known, cluster
 from facesim_index.people.evidence import PAIRS_EXPONENT, person_degree, person_log10_lr
 from facesim_index.people.grouping import LINK_DEGREE, PeopleOptions, cluster_people
 from facesim_index.records import (
@@ -54,8 +54,8 @@ from facesim_index.records import (
     Quality,
 )
 from facesim_index.store.catalog import people_rows
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.records import Batch, FileLink
-from facesim_index.store.store import Store
 from tools.fit_shipped_calibration import METHOD, Labelled, all_pairs, read_pairs
 
 TARGET_F, TARGET_S, TARGET_MB = 0.994, 180.0, 6000
@@ -176,7 +176,7 @@ def _grouped(
         return person_log10_lr(means, n_pairs ** (exponent / PAIRS_EXPONENT), calibration)
 
     marks = {} if image is None else {row: {int(photo)} for row, photo in enumerate(image)}
-    known = Known(np.full(len(vectors), -1, dtype=np.int64), marks)
+    known = Known(np.full(len(vectors), UNASSIGNED, dtype=np.int64), marks)
     return cluster(vectors, links, known, evidence, float(np.log10((1.0 - prior) / prior)))
 
 
@@ -289,7 +289,7 @@ def _speed_rows(options: Options) -> list[Row]:
     n_later = n_faces // 100
     folder = options.work / f"people-{n_faces}.facesim"
     shutil.rmtree(folder, ignore_errors=True)
-    with Store.open_or_create(folder, _identity(), "benchmark") as store:
+    with FolderStore.open_or_create(folder, _identity(), "benchmark") as store:
         _commit(store, vectors[:-n_later], 0)
         refresh_gallery_prior(store)
         _, first = _timed(lambda: cluster_people(store))
@@ -318,7 +318,7 @@ def _identity() -> EngineIdentity:
     return engine_identity(EngineSettings(model=resolve(None)))
 
 
-def _commit(store: Store, vectors: NDArray[np.float16], first: int) -> None:
+def _commit(store: FolderStore, vectors: NDArray[np.float16], first: int) -> None:
     """Commit faces, one in each picture."""
     stamp, landmarks = FileStamp(1, 1), np.zeros((5, 2), dtype=np.float32)
     for start in range(0, len(vectors), _COMMIT_AT_ONCE):

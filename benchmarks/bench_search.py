@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.harness import Options, Row, interleaved, ratio_text, ratios, seconds
 from benchmarks.vectors import DIMENSION, open_segments, query_faces, who_is_who
 from facesim_index.records import Float32Array, Int64Array
-from facesim_index.store.segments.neighbours import Neighbours
+from facesim_index.store.records import Neighbours
 from facesim_index.store.segments.search import search_segments
 from facesim_index.store.segments.segment import Segment
 

@@ -72,9 +72,9 @@ def of_people(folder: Path) -> None:
 
     with FaceIndex.open(folder) as index:
         ids = index.face_ids()
-        with index._opened.catalog.read() as transaction:
+        with index._opened.read() as rows:
             start = time.perf_counter()
-            require_whole(transaction, "face_person")
+            require_whole(rows.transaction, "face_person")
             took = time.perf_counter() - start
         n_rows = index.status().counts["faces_of_people"]
         print(f"{n_rows} rows: {1e6 * took / max(n_rows, 1):.1f} µs a row")

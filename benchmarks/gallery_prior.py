@@ -1,6 +1,7 @@
 """How true degrees are in a gallery, at prior 0.5, at 1/N and at the estimated prior.
 
-    python benchmarks/gallery_prior.py DATA_INDEX [--repeats N] [--calibration half|shipped] [--per-query]
+    python benchmarks/gallery_prior.py DATA_INDEX [--repeats N] [--calibration half|shipped]
+        [--per-query]
 
 DATA_INDEX is an index of ``lfw_dev/images`` (one folder a person); it is only read.  Of each
 picture the face nearest the centre counts.
@@ -47,8 +48,8 @@ from facesim_index.records import (
     Quality,
 )
 from facesim_index.store.catalog import face_rows
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.records import Batch, FileLink
-from facesim_index.store.store import Store
 
 SIDE_PX = 250  # of LFW's pictures
 SUBSET_SIZES = (5, 20, 100, 500, 2000, 4992)
@@ -120,7 +121,7 @@ def main() -> None:
     parser.add_argument("--calibration", choices=("half", "shipped"), default="half")
     parser.add_argument("--per-query", action="store_true")
     options = parser.parse_args()
-    with Store(options.index) as store:
+    with FolderStore(options.index) as store:
         identity = store.identity
         labelled = read_labelled(store)
     print(f"{len(labelled.person)} pictures of {labelled.person.max() + 1} people")
@@ -170,7 +171,7 @@ def curves(
         yield calibration, labelled.only(~fitted)
 
 
-def read_labelled(store: Store) -> Labelled:
+def read_labelled(store: FolderStore) -> Labelled:
     """Return the central face of every picture."""
     with store.view() as view:
         central: dict[int, FaceRecord] = {}
@@ -198,9 +199,9 @@ def all_pairs(labelled: Labelled) -> tuple[Float32Array, Float32Array]:
     return cosine[upper & same], cosine[upper & ~same]
 
 
-def make_index(folder: Path, identity: EngineIdentity, labelled: Labelled) -> Store:
+def make_index(folder: Path, identity: EngineIdentity, labelled: Labelled) -> FolderStore:
     """Return an index of these faces, one in each picture; face ids count from 1."""
-    store = Store.open_or_create(folder, identity, "benchmark")
+    store = FolderStore.open_or_create(folder, identity, "benchmark")
     stamp, landmarks = FileStamp(1, 1), np.zeros((5, 2), dtype=np.float32)
     readings = [
         PictureReading(

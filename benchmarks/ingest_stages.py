@@ -26,8 +26,8 @@ from facesim_index.pictures.files import hash_file
 from facesim_index.pictures.folder_walk import FoundFolder, WalkOptions, walk
 from facesim_index.records import Float32Array, PictureReading
 from facesim_index.store.catalog import picture_rows
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.records import Batch, FileLink
-from facesim_index.store.store import Store
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -132,7 +132,9 @@ def measure(paths: Sequence[Path], engine: FaceEngine, watch: Stopwatch) -> None
     """Read and commit some pictures once, as an ingest does."""
     with tempfile.TemporaryDirectory() as folder:
         identity = engine_identity(EngineSettings(model=resolve()))
-        with Store.open_or_create(Path(folder) / "stages.facesim", identity, "stages") as store:
+        with FolderStore.open_or_create(
+            Path(folder) / "stages.facesim", identity, "stages"
+        ) as store:
             list_folders(paths, watch)
             readings: dict[bytes, PictureReading] = {}
             links = []
@@ -162,7 +164,7 @@ def count_files(folder: Path) -> int:
     return sum(len(part.files) for part in found if isinstance(part, FoundFolder))
 
 
-def is_known(store: Store, digest: bytes) -> bool:
+def is_known(store: FolderStore, digest: bytes) -> bool:
     """Ask the catalog for a content, as the ingest does."""
     with store.catalog.read() as transaction:
         return picture_rows.image_by_hash(transaction, digest) is not None

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesim_index.records import Float32Array, Int64Array
-from facesim_index.store.compaction import SEGMENT_CAP_ROWS
+from facesim_index.store.folder.compaction import SEGMENT_CAP_ROWS
 from facesim_index.store.records import SegmentId
 from facesim_index.store.segments.coarse import coarse_path, wants_coarse, write_coarse
 from facesim_index.store.segments.segment import Segment, file_sha256

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from facesim_index.calibration.fitting.labelled_data import LabelledData
     from facesim_index.index import FaceIndex
     from facesim_index.records import Float32Array, Int64Array, PictureFaces
-    from facesim_index.store.store import Store
 
 MethodChoice = Literal["auto", "logistic", "isotonic", "beta"]
 HeadChoice = Literal["auto", "cosine", "weighted-l1", "product", "contrastive"]
@@ -143,8 +142,6 @@ def calibrate(
             )
         return
     from facesim_index.calibration.fitting.calibrating import fit_calibration
-    from facesim_index.degrees.kept_calibrations import check_name, keep
-    from facesim_index.store.store import Store
 
     state = ctx.ensure_object(State)
     _check_labels(pairs, images, people)
@@ -152,20 +149,20 @@ def calibrate(
         raise click.UsageError("--force belongs to a learned head: --head weighted-l1, ...")
     if pairs is None and people is None:
         raise click.UsageError("say where the labels are: --people FOLDER or --pairs FILE")
-    with state.open() as index, Store(index.path) as store:
+    with state.open() as index:
         name = name or _default_name(pairs, people)
-        check_name(store, name)
-        labelled = _labelled(state, index, store, (pairs, images, people), cache)
+        index.calibrations.check_name(name)
+        labelled = _labelled(state, index, (pairs, images, people), cache)
         fit = fit_calibration(
             labelled,
-            store.identity,
+            index.identity,
             name=name,
             method=None if method == "auto" else method,
-            in_force=store.calibration(),
+            in_force=index.calibration(),
             head=head,
             force=force,
         )
-        keep(index.path, fit.calibration, use=not no_use)
+        index.calibrations.keep(fit.calibration, use=not no_use)
     if as_json:
         write_json(fit_document(fit, labelled, used=not no_use))
     else:
@@ -185,11 +182,8 @@ def calibrate(
 @pass_state
 def list_command(state: State, as_json: bool) -> None:
     """List the calibrations that can be chosen; * marks the one in force."""
-    from facesim_index.degrees.kept_calibrations import listed
-    from facesim_index.store.store import Store
-
-    with state.open() as index, Store(index.path) as store:
-        entries = listed(store)
+    with state.open() as index:
+        entries = index.calibrations.listed()
     if as_json:
         write_json([list_document(entry) for entry in entries])
     elif entries:
@@ -206,10 +200,8 @@ def use(state: State, name: str) -> None:
 
     `default` is the one that comes with the package.
     """
-    from facesim_index.degrees.kept_calibrations import use as use_calibration
-
     with state.open() as index:
-        calibration = use_calibration(index.path, name)
+        calibration = index.calibrations.use(name)
     click.echo(f"degrees are now made with {printable(calibration.name)}")
 
 
@@ -220,11 +212,9 @@ def use(state: State, name: str) -> None:
 def show(state: State, name: str | None, as_json: bool) -> None:
     """Show a calibration and its evidence; the one in force by default."""
     from facesim_index.calibration.document import to_json
-    from facesim_index.degrees.kept_calibrations import named
-    from facesim_index.store.store import Store
 
-    with state.open() as index, Store(index.path) as store:
-        calibration = named(store, name)
+    with state.open() as index:
+        calibration = index.calibrations.named(name)
     if as_json:
         write_json(json.loads(to_json(calibration)))
     else:
@@ -238,12 +228,10 @@ def show(state: State, name: str | None, as_json: bool) -> None:
 def export(state: State, name: str, file: Path) -> None:
     """Write a calibration to a JSON file; - is standard output."""
     from facesim_index.calibration.document import to_json
-    from facesim_index.degrees.kept_calibrations import named
-    from facesim_index.store.store import Store
     from facesim_index.utils.files import atomic_output
 
-    with state.open() as index, Store(index.path) as store:
-        data = to_json(named(store, name)).encode()
+    with state.open() as index:
+        data = to_json(index.calibrations.named(name)).encode()
     if str(file) == "-":
         sys.stdout.buffer.write(data)
         return
@@ -259,12 +247,12 @@ def export(state: State, name: str, file: Path) -> None:
 @pass_state
 def import_command(state: State, file: Path, name: str | None, use_it: bool) -> None:
     """Keep a calibration that `export` wrote; it must be for the index's engine."""
-    from facesim_index.degrees.kept_calibrations import keep, read_calibration
+    from facesim_index.degrees.kept_calibrations import read_calibration
 
     with state.open() as index:
         calibration = read_calibration(file)
         calibration = dataclasses.replace(calibration, name=name or calibration.name)
-        keep(index.path, calibration, use=use_it)
+        index.calibrations.keep(calibration, use=use_it)
     click.echo(f"kept {printable(calibration.name)}" + (", and used from now on" if use_it else ""))
 
 
@@ -276,10 +264,8 @@ def drop(state: State, name: str) -> None:
 
     When it was in force, degrees are made with the one that comes with the package again.
     """
-    from facesim_index.degrees.kept_calibrations import drop as drop_calibration
-
     with state.open() as index:
-        calibration = drop_calibration(index.path, name)
+        calibration = index.calibrations.drop(name)
     click.echo(f"dropped {printable(name)}")
     if calibration is None:
         state.say("There is none for this engine now: cosines are given without degrees.")
@@ -305,20 +291,13 @@ def check(
     strangers: how often such pairs score high is compared with how often the calibration says.
     Labels add to that.  Exits 1 when it claims too much.
     """
-    from facesim_index.degrees.calibration_check import check_index
-    from facesim_index.degrees.gallery import gallery_prior
-    from facesim_index.degrees.kept_calibrations import named
-    from facesim_index.store.store import Store
-
     _check_labels(pairs, images, people)
-    with state.open() as index, Store(index.path) as store:
-        calibration = named(store)
+    with state.open() as index:
+        index.calibrations.named()  # without one, say so before any picture is read
         labelled = None
         if pairs is not None or people is not None:
-            labelled = _labelled(state, index, store, (pairs, images, people), cache)
-        with store.view() as view:
-            share = gallery_prior(store, view, calibration).share
-            result = check_index(view, calibration, share, labelled)
+            labelled = _labelled(state, index, (pairs, images, people), cache)
+        result = index.calibrations.check(labelled)
     if as_json:
         write_json(check_document(result))
     else:
@@ -337,19 +316,17 @@ def _check_labels(pairs: Path | None, images: Path | None, people: Path | None) 
 def _labelled(
     state: State,
     index: "FaceIndex",
-    store: "Store",
     labels: tuple[Path | None, Path | None, Path | None],
     cache: Path | None,
 ) -> "LabelledData":
     """Embed what the labels name; the index itself is never filled with it."""
     from facesim_index.labels.face_pairs import names_faces
-    from facesim_index.labels.sources import face_pairs_data, people_data, picture_pairs_data
+    from facesim_index.labels.sources import people_data, picture_pairs_data
 
     pairs, images, people = labels
     if pairs is not None and names_faces(pairs):
-        with store.view() as view:
-            return face_pairs_data(view, pairs)
-    with _OwnOrCache(state, index, store, cache) as embedded:
+        return index.calibrations.labelled_faces(pairs)
+    with _OwnOrCache(state, index, cache) as embedded:
         if people is not None:
             return people_data(embedded, people)
         assert pairs is not None
@@ -362,12 +339,9 @@ class _OwnOrCache:
     Without a folder for that one, it is gone afterwards.
     """
 
-    def __init__(
-        self, state: State, index: "FaceIndex", store: "Store", cache: Path | None
-    ) -> None:
+    def __init__(self, state: State, index: "FaceIndex", cache: Path | None) -> None:
         self._state = state
         self._own = index
-        self._identity = store.identity
         self._used = index
         self._cache = cache
         self._closing = contextlib.ExitStack()
@@ -398,7 +372,6 @@ class _OwnOrCache:
     def _open_cache(self) -> None:
         from facesim_index.errors import IndexNotFoundError
         from facesim_index.index import FaceIndex
-        from facesim_index.store.store import Store
 
         folder = self._cache
         if folder is None:
@@ -409,8 +382,8 @@ class _OwnOrCache:
         elif folder.resolve() == self._own.path.resolve():
             return
         # Filled already, it may never be asked to read a picture, which would tell.
-        with contextlib.suppress(IndexNotFoundError), Store(folder) as cache:
-            cache.check_engine(self._identity)
+        with contextlib.suppress(IndexNotFoundError), FaceIndex.open(folder) as cache:
+            cache.check_engine(self._own.identity)
         self._used = self._closing.enter_context(
             FaceIndex.open(
                 folder,

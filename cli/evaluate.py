@@ -225,7 +225,6 @@ def _origin(images: Path) -> "ReportOrigin":
 def _judged(state: State, options: _Options, paths: Sequence[Path]) -> Iterator[_Judged]:
     """Open what has the embeddings of the pictures, after reading those that are new."""
     from facesim_index.errors import IndexNotFoundError
-    from facesim_index.store.store import Store
 
     with contextlib.ExitStack() as closing:
         own: FaceIndex | None = None
@@ -236,13 +235,9 @@ def _judged(state: State, options: _Options, paths: Sequence[Path]) -> Iterator[
         else:
             index = closing.enter_context(_cache(state, options, own))
             _ingest(state, index, paths)
-        store = closing.enter_context(Store(index.path))
-        calibration = store.calibration()
-        if own is not None and own is not index:
-            mine = closing.enter_context(Store(own.path))
-            if mine.identity.key == store.identity.key:
-                calibration = mine.calibration()
-        yield _Judged(index, store.identity, calibration)
+        identity = index.identity
+        source = own if own is not None and own.identity.key == identity.key else index
+        yield _Judged(index, identity, source.calibration())
 
 
 def _cache(state: State, options: _Options, own: "FaceIndex | None") -> "FaceIndex":

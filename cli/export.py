@@ -83,11 +83,11 @@ def matrix(
     from facesim_index.export.matrix import MatrixOptions
     from facesim_index.utils.progress import ProgressUpdate
 
-    with state.open() as index:
-        ids = _chosen(index, under, face_ids)
+    with state.open() as index, index.moment() as now:
+        ids = _chosen(now, under, face_ids)
         options = MatrixOptions(
             value=value,
-            prior=index.prior(prior) if value == "degree" or min_degree is not None else 0.5,
+            prior=now.prior(prior) if value == "degree" or min_degree is not None else 0.5,
             min_degree=min_degree,
             decimals=decimals,
         )
@@ -96,7 +96,7 @@ def matrix(
             def on_rows(done: int) -> None:
                 progress(ProgressUpdate("writing rows", done, len(ids)))
 
-            index.write_matrix(
+            now.write_matrix(
                 handle, ids, options, layout="wide" if layout == "wide" else "long", on_rows=on_rows
             )
     at_prior = f", degrees at prior {options.prior:.3g}" if value == "degree" else ""
@@ -133,15 +133,15 @@ def matches(
     """
     from facesim_index.utils.progress import ProgressUpdate
 
-    with state.open() as index:
-        n_faces = len(_chosen(index, under, None))
-        given = index.prior(prior)
+    with state.open() as index, index.moment() as now:
+        n_faces = len(_chosen(now, under, None))
+        given = now.prior(prior)
         with progress_bar(quiet=state.quiet) as progress, _output(out) as handle:
 
             def on_rows(done: int) -> None:
                 progress(ProgressUpdate("comparing faces", done, n_faces))
 
-            n_pairs = index.write_matches(
+            n_pairs = now.write_matches(
                 handle,
                 min_degree=min_degree,
                 prior=given,
@@ -174,11 +174,11 @@ def faces(
     from facesim_index.export.face_table import COLUMNS, row
 
     safe = spreadsheet_safe or _to_terminal(out)
-    with state.open() as index:
-        ids = _chosen(index, under, face_ids)
+    with state.open() as index, index.moment(embeddings=False) as now:
+        ids = _chosen(now, under, face_ids)
         with _output(out) as handle:
             handle.write(csv_line(COLUMNS))
-            for record in index.face_records(ids):
+            for record in now.face_records(ids):
                 handle.write(csv_line(row(record), spreadsheet_safe=safe))
     state.say(f"Wrote {_named(out)}: {len(ids)} faces")
 

@@ -173,11 +173,10 @@ def doctor(state: State, as_json: bool) -> None:
 
 def _mend_log(state: State) -> None:
     from facesim_index.config import default_index
-    from facesim_index.upkeep.catalog_repair import mend_engine, mend_log
+    from facesim_index.store.opening import mend_to_open
 
     folder = default_index() if state.index is None else state.index.expanduser()
-    told = mend_log(folder)
-    mend_engine(folder)
+    told = mend_to_open(folder)
     if told:
         click.echo(f"{printable(told)}: goes on from the last commit that is whole")
         state.say("Ingest again what was added last; forget again what was forgotten last.")

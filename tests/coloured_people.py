@@ -10,7 +10,7 @@ from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.store.catalog import calibration_rows
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from tests.builders import FAKE
 
 RED, DARK_RED, GREEN, DARK_GREEN, BLUE = (
@@ -37,7 +37,7 @@ def facesim(index: Path, *words: object) -> Result:
     )
 
 
-def put_curve(store: Store) -> None:
+def put_curve(store: FolderStore) -> None:
     """Let degrees of an index be made with `CURVE`."""
     with store.catalog.write() as transaction:
         calibration_rows.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))

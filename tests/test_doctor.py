@@ -11,8 +11,8 @@ import pytest
 from facesim_index import doctor
 from facesim_index.doctor import OPENCVS, RUNTIMES, Check, check_distributions
 from facesim_index.engine.fake import fake_identity
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.sqlite import row_checks
-from facesim_index.store.store import Store
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_engine_of_the_index_is_told_and_an_old_index_left_as_it_is(tmp_path: Path) -> None:
     assert doctor.check_engine(tmp_path / "none").message.startswith("there is no index")
-    Store.open_or_create(tmp_path / "i", fake_identity("flip"), "fake").close()
+    FolderStore.open_or_create(tmp_path / "i", fake_identity("flip"), "fake").close()
     check = doctor.check_engine(tmp_path / "i")
     assert check.status == "ok"
     assert "was built with fake" in check.message

@@ -15,7 +15,7 @@ from facesim_index.errors import IndexNotFoundError, UsageError
 from facesim_index.export.matrix import MatrixOptions
 from facesim_index.ingest.targets import IngestOptions
 from tests.builders import FAKE
-from tests.pictures import demo_picture, fake_photo
+from tests.example_pictures import demo_picture, fake_photo
 
 # Which pictures of the photo folder show whom; folders name people as well.
 OBAMA = ("obama", "32bit")

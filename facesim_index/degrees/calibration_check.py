@@ -24,7 +24,7 @@ from facesim_index.degrees.impostors import (
 )
 from facesim_index.metrics.grouped_rates import Groups, interval
 from facesim_index.records import BoolArray, Float64Array, Int64Array
-from facesim_index.store.view import View
+from facesim_index.store.protocols import IndexView
 
 FALSE_MATCH_RATES = (1e-1, 1e-2, 1e-3, 1e-4)
 TOLERANCE = 2.0
@@ -135,13 +135,13 @@ class CalibrationCheck:
 
 
 def check_index(
-    view: View, calibration: Calibration, share: float, labelled: LabelledData | None = None
+    view: IndexView, calibration: Calibration, share: float, labelled: LabelledData | None = None
 ) -> CalibrationCheck:
     """Compare a calibration with the pairs of strangers of an index, and with labels.
 
     Parameters
     ----------
-    view : View
+    view : IndexView
     calibration : Calibration
     share : float
         Of genuine pairs among pairs of different pictures, as `gallery_prior` gives it.
@@ -181,8 +181,8 @@ def check_pairs(
     -------
     CalibrationCheck
     """
-    same_photo = _stranger_levels(calibration, found.score, found.image[:, None])
-    levels = _stranger_levels(calibration, across.score, across.people, below=one_person)
+    same_photo = _impostor_levels(calibration, found.score, found.image[:, None])
+    levels = _impostor_levels(calibration, across.score, across.people, below=one_person)
     labels = None if labelled is None else _label_check(calibration, labelled)
     verdict, sentence = _verdict(calibration, same_photo, levels, labels)
     return CalibrationCheck(
@@ -209,7 +209,7 @@ def _reached(calibration: Calibration, log10_lr: float) -> float:
     )
 
 
-def _stranger_levels(
+def _impostor_levels(
     calibration: Calibration, score: Float64Array, names: Int64Array, *, below: float = math.inf
 ) -> tuple[Level, ...]:
     """Count pairs at each rate; those from `below` on are not among them."""
@@ -221,12 +221,12 @@ def _stranger_levels(
         gone = float(false_match_rate(np.array([below]), calibration)[0])
     return tuple(
         _level(rate - gone, at, score >= at, groups, named=rate)
-        for rate, at in _stranger_scores(calibration)
+        for rate, at in _impostor_scores(calibration)
         if rate >= 4.0 * gone
     )
 
 
-def _stranger_scores(calibration: Calibration) -> list[tuple[float, float]]:
+def _impostor_scores(calibration: Calibration) -> list[tuple[float, float]]:
     """Return the rates to look at, and the scores from which the curve says them.
 
     Without false match rates the likelihood ratio itself stands for one: of strangers at most
@@ -297,7 +297,7 @@ def _label_check(calibration: Calibration, labelled: LabelledData) -> LabelCheck
             data=labelled.name,
             n_people=int(scores.people.size),
         ),
-        strangers=_stranger_levels(calibration, scores.impostor, scores.impostor_people),
+        strangers=_impostor_levels(calibration, scores.impostor, scores.impostor_people),
         mates=_mate_levels(calibration, scores.genuine, scores.genuine_person),
     )
 

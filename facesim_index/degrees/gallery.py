@@ -21,9 +21,6 @@ the gallery itself (`label_shift`), given the calibration and its head.
 import hashlib
 import logging
 import math
-import threading
-import weakref
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,12 +28,12 @@ import numpy as np
 from facesim_index.calibration.curve import log10_lr
 from facesim_index.calibration.heads import COSINE, Head
 from facesim_index.calibration.record import Calibration
+from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.errors import IndexDamagedError
 from facesim_index.metrics.label_shift import KnownBefore, credible_interval, most_likely_shares
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 from facesim_index.store.catalog import face_rows, index_state, writing
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
+from facesim_index.store.protocols import IndexStore, IndexView
 
 METHOD_EM = "EM for label shift"
 METHOD_RULE = "rule of thumb 1/(n_faces + 1)"
@@ -119,7 +116,7 @@ class ScoreSample:
 
 
 def estimate_gallery_prior(
-    view: View, calibration: Calibration, *, seed: int = SEED, n_pairs: int | None = None
+    view: IndexView, calibration: Calibration, *, seed: int = SEED, n_pairs: int | None = None
 ) -> GalleryPrior:
     """Estimate the share of genuine pairs among the faces of an index.
 
@@ -127,7 +124,7 @@ def estimate_gallery_prior(
 
     Parameters
     ----------
-    view : View
+    view : IndexView
     calibration : Calibration
         Of the index's engine.
     seed : int, optional
@@ -146,7 +143,7 @@ def estimate_gallery_prior(
 
 
 def sample_scores(
-    view: View, rng: np.random.Generator, *, n_pairs: int = PAIRS, head: Head = COSINE
+    view: IndexView, rng: np.random.Generator, *, n_pairs: int = PAIRS, head: Head = COSINE
 ) -> ScoreSample:
     """Draw faces, and count their scores with every living face of another picture.
 
@@ -154,7 +151,7 @@ def sample_scores(
 
     Parameters
     ----------
-    view : View
+    view : IndexView
     rng : numpy.random.Generator
     n_pairs : int, optional
         About how many pairs to look at; at least 400 faces are drawn all the same.
@@ -164,7 +161,7 @@ def sample_scores(
     -------
     ScoreSample
     """
-    living = _living_faces(view)
+    living = view.living_faces()
     n_faces = len(living)
     n_rows = min(n_faces, max(MIN_ROWS, n_pairs // max(1, n_faces)))
     n_groups = min(n_rows, _GROUPS)
@@ -224,7 +221,25 @@ def prior_of_sample(
     )
 
 
-def gallery_prior(store: Store, view: View, calibration: Calibration) -> GalleryPrior:
+@dataclass(frozen=True, slots=True)
+class _Estimated:
+    """An estimate that nobody stored, of a generation and a calibration."""
+
+    generation: int
+    calibration: str
+    prior: GalleryPrior
+
+    def still_holds(self, view: IndexView, calibration: str) -> bool:
+        """Tell whether it is of this moment, or of nearly the same faces."""
+        if calibration != self.calibration:
+            return False
+        if view.generation == self.generation:
+            return True
+        n_faces = len(view.living_faces())
+        return abs(n_faces - self.prior.n_faces) <= _CHANGED_SHARE * self.prior.n_faces
+
+
+def gallery_prior(view: IndexView, calibration: Calibration) -> GalleryPrior:
     """Return the prior of an index: the stored one if it is of this moment, else estimated.
 
     Nothing is written; what was estimated is remembered as long as the store is open.  While a
@@ -233,9 +248,7 @@ def gallery_prior(store: Store, view: View, calibration: Calibration) -> Gallery
 
     Parameters
     ----------
-    store : Store
-    view : View
-        Of that store.
+    view : IndexView
     calibration : Calibration
         The one that the degrees are made with.
 
@@ -243,30 +256,18 @@ def gallery_prior(store: Store, view: View, calibration: Calibration) -> Gallery
     -------
     GalleryPrior
     """
-    key = (view.generation, _fingerprint(calibration))
     stored = _stored(view, calibration)
     if stored is not None:
         return stored
-    with _estimating:  # many threads may ask at once
-        remembered = _estimated.get(store)
-        if remembered is None or not _still_holds(remembered, key, view):
-            remembered = (key, estimate_gallery_prior(view, calibration))
-        _estimated[store] = (key, remembered[1])
-    return remembered[1]
+    fingerprint = _fingerprint(calibration)
+    return view.memory.recall(
+        _Estimated,
+        lambda known: known.still_holds(view, fingerprint),
+        lambda: _Estimated(view.generation, fingerprint, estimate_gallery_prior(view, calibration)),
+    ).prior
 
 
-def _still_holds(
-    remembered: tuple[tuple[int, str], GalleryPrior], key: tuple[int, str], view: View
-) -> bool:
-    """Tell whether an estimate is of this moment, or of nearly the same faces."""
-    if remembered[0] == key:
-        return True
-    n_faces = len(_living_faces(view))
-    alike = abs(n_faces - remembered[1].n_faces) <= _CHANGED_SHARE * remembered[1].n_faces
-    return remembered[0][1] == key[1] and alike
-
-
-def refresh_gallery_prior(store: Store) -> GalleryPrior | None:
+def refresh_gallery_prior(store: IndexStore) -> GalleryPrior | None:
     """Store the prior of an index as it is now, so that its readers need not estimate it.
 
     For the end of whatever changed the index or its calibration.  The generation stays: this
@@ -274,7 +275,7 @@ def refresh_gallery_prior(store: Store) -> GalleryPrior | None:
 
     Parameters
     ----------
-    store : Store
+    store : IndexStore
         Writable.
 
     Returns
@@ -283,7 +284,8 @@ def refresh_gallery_prior(store: Store) -> GalleryPrior | None:
         None, and nothing is stored, without a calibration, with fewer than two faces, or when
         a segment is damaged (which is for `verify` to tell, and no reason to fail).
     """
-    calibration = store.calibration()
+    with store.read() as rows:
+        calibration = calibration_in_force(rows)
     if calibration is None:
         return None
     try:
@@ -292,13 +294,13 @@ def refresh_gallery_prior(store: Store) -> GalleryPrior | None:
             stored = _stored(view, calibration)
             if stored is not None:
                 return stored
-            if len(_living_faces(view)) < 2:
+            if len(view.living_faces()) < 2:
                 return None
             prior = estimate_gallery_prior(view, calibration)
     except IndexDamagedError as error:
-        logger.warning("the prior of %s was not estimated: %s", store.folder, error)
+        logger.warning("the prior of %s was not estimated: %s", store.location, error)
         return None
-    with store.catalog.write() as transaction:
+    with store.write() as transaction:
         writing.put_prior_estimate(
             transaction,
             index_state.PriorEstimate(
@@ -317,13 +319,7 @@ def refresh_gallery_prior(store: Store) -> GalleryPrior | None:
     return prior
 
 
-_estimating = threading.Lock()
-_estimated: weakref.WeakKeyDictionary[Store, tuple[tuple[int, str], GalleryPrior]] = (
-    weakref.WeakKeyDictionary()
-)
-
-
-def _stored(view: View, calibration: Calibration) -> GalleryPrior | None:
+def _stored(view: IndexView, calibration: Calibration) -> GalleryPrior | None:
     """Return the stored estimate if it is of this generation and this very curve."""
     row = index_state.prior_estimate(view.transaction)
     if row is None or (row.generation, row.curve_sha256) != (
@@ -347,14 +343,8 @@ def _fingerprint(calibration: Calibration) -> str:
     return hashlib.sha256(repr(identity).encode()).hexdigest()
 
 
-def _living_faces(view: View) -> Int64Array:
-    """Return the faces that a search can find, ascending."""
-    held = [np.empty(0, dtype=np.int64), *(segment.face_ids for segment in view.segments)]
-    return np.setdiff1d(np.concatenate(held), view.removed, assume_unique=True)
-
-
 def _count_rows(
-    view: View, rows: Int64Array, group: Int64Array, counts: Int64Array, head: Head
+    view: IndexView, rows: Int64Array, group: Int64Array, counts: Int64Array, head: Head
 ) -> None:
     """Add the scores of some faces with all faces of other pictures to their groups' counts."""
     vectors = head.transform(view.embeddings(rows))
@@ -363,7 +353,7 @@ def _count_rows(
     apart_rows = order[np.searchsorted(rows, row_ids, sorter=order)]
     first = int(group[0])
     spread = ((group - first) * (BINS + 1))[:, None]
-    for ids, block in _blocks(view):
+    for ids, block in view.blocks(_COLUMNS_AT_ONCE):
         place = _bins(head.pair_scores(vectors, head.transform(block)))
         # One bin more than there are, for the pairs that do not count.
         column = np.minimum(np.searchsorted(ids, mate_ids), len(ids) - 1)
@@ -372,17 +362,6 @@ def _count_rows(
         n_groups = int(group[-1]) - first + 1
         found = np.bincount((place + spread).ravel(), minlength=n_groups * (BINS + 1))
         counts[first : first + n_groups] += found.reshape(n_groups, BINS + 1)[:, :BINS]
-
-
-def _blocks(view: View) -> Iterator[tuple[Int64Array, Float32Array]]:
-    """Yield the living faces and their embeddings, some at a time."""
-    for segment in view.segments:
-        for start in range(0, len(segment.face_ids), _COLUMNS_AT_ONCE):
-            ids = segment.face_ids[start : start + _COLUMNS_AT_ONCE]
-            block = segment.vectors[start : start + _COLUMNS_AT_ONCE].astype(np.float32)
-            kept = ~np.isin(ids, view.removed)
-            if kept.any():
-                yield (ids, block) if kept.all() else (ids[kept], block[kept])
 
 
 def _bins(score: Float32Array | Float64Array) -> Int64Array:

@@ -1,4 +1,4 @@
-"""Pairs of strangers for nothing: an index is full of them.
+"""Impostor pairs without labels: an index is full of them.
 
 - **Two faces in one photo** are two people, almost always.  The exceptions (a mirror, a collage,
   one face found twice) are left out as far as they can be told, and the most alike of what
@@ -20,7 +20,7 @@ from facesim_index.calibration.heads import COSINE, Head
 from facesim_index.metrics.linking import linked_people
 from facesim_index.records import Box, FaceRecord, Float64Array, Int64Array
 from facesim_index.store.catalog import face_rows
-from facesim_index.store.view import View
+from facesim_index.store.protocols import IndexView
 
 SAME_FACE_COSINE = 0.8
 SAME_FACE_OVERLAP = 0.3
@@ -82,7 +82,7 @@ class AcrossPairs:
     n_left_out: int
 
 
-def same_image_pairs(view: View, head: Head = COSINE) -> SameImagePairs:
+def same_image_pairs(view: IndexView, head: Head = COSINE) -> SameImagePairs:
     """Return every pair of faces of one picture of an index.
 
     Left out are pairs that may be one face twice: so alike that no strangers are
@@ -90,7 +90,7 @@ def same_image_pairs(view: View, head: Head = COSINE) -> SameImagePairs:
 
     Parameters
     ----------
-    view : View
+    view : IndexView
     head : Head, default=COSINE
 
     Returns
@@ -138,13 +138,13 @@ def same_image_pairs(view: View, head: Head = COSINE) -> SameImagePairs:
 
 
 def across_pairs(
-    view: View, head: Head = COSINE, *, one_person: float, certain: float, seed: int = 0
+    view: IndexView, head: Head = COSINE, *, one_person: float, certain: float, seed: int = 0
 ) -> AcrossPairs:
     """Pair faces of an index, drawn at random, with those of other pictures.
 
     Parameters
     ----------
-    view : View
+    view : IndexView
     head : Head, default=COSINE
     one_person : float
         Score from which a pair is more probably one person than two: left out.
@@ -167,9 +167,9 @@ def across_pairs(
     linked = np.flatnonzero(score >= certain)
     person = linked_people(np.stack((first[linked], second[linked]), axis=1), chosen.size)
     other = image[first] != image[second]
-    strangers = other & (score < one_person)
-    people = np.stack((person[first[strangers]], person[second[strangers]]), axis=1)
-    return AcrossPairs(score[strangers], people, int((other & ~strangers).sum()))
+    impostor = other & (score < one_person)
+    people = np.stack((person[first[impostor]], person[second[impostor]]), axis=1)
+    return AcrossPairs(score[impostor], people, int((other & ~impostor).sum()))
 
 
 def _overlap(faces: list[FaceRecord], a: Int64Array, b: Int64Array) -> Float64Array:

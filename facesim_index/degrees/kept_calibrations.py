@@ -10,10 +10,11 @@ from facesim_index.calibration.document import from_json, to_json
 from facesim_index.calibration.record import Calibration
 from facesim_index.calibration.shipped import shipped_calibration
 from facesim_index.degrees.gallery import refresh_gallery_prior
+from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.errors import CalibrationError, EngineMismatchError, UsageError
 from facesim_index.records import EngineIdentity
 from facesim_index.store.catalog import calibration_rows
-from facesim_index.store.store import Store
+from facesim_index.store.protocols import CatalogView, IndexStore
 
 SHIPPED = "default"
 """The name by which the calibration that comes with the package can always be chosen."""
@@ -37,27 +38,31 @@ class ListedCalibration:
     shipped: bool
 
 
-def listed(store: Store) -> tuple[ListedCalibration, ...]:
+def listed(view: CatalogView) -> tuple[ListedCalibration, ...]:
     """Return every calibration that can be chosen: the shipped one first, then by name.
 
     Parameters
     ----------
-    store : Store
+    view : CatalogView
 
     Returns
     -------
     tuple of ListedCalibration
     """
-    with store.catalog.read() as transaction:
-        kept = calibration_rows.kept(transaction)
-    shipped = shipped_calibration(store.identity.key)
+    kept = calibration_rows.kept(view.transaction)
+    shipped = shipped_calibration(view.identity.key)
     first = [] if shipped is None else [(shipped, not any(row.active for row in kept), True)]
     others = [(from_json(row.document), row.active, False) for row in kept]
     return tuple(ListedCalibration(*entry) for entry in (*first, *others))
 
 
-def named(store: Store, name: str | None = None) -> Calibration:
+def named(view: CatalogView, name: str | None = None) -> Calibration:
     """Return a calibration of an index, or the shipped one; None: the one in force.
+
+    Parameters
+    ----------
+    view : CatalogView
+    name : str, optional
 
     Raises
     ------
@@ -67,30 +72,29 @@ def named(store: Store, name: str | None = None) -> Calibration:
         No name was given, and none is in force.
     """
     if name is None:
-        calibration = store.calibration()
+        calibration = calibration_in_force(view)
         if calibration is None:
             raise CalibrationError(
-                f"there is no calibration for the engine {store.identity}; fit one with "
+                f"there is no calibration for the engine {view.identity}; fit one with "
                 "`facesim calibrate --people FOLDER`"
             )
         return calibration
-    shipped = shipped_calibration(store.identity.key)
+    shipped = shipped_calibration(view.identity.key)
     if shipped is not None and name in (SHIPPED, shipped.name):
         return shipped
-    with store.catalog.read() as transaction:
-        kept = calibration_rows.get(transaction, name)
+    kept = calibration_rows.get(view.transaction, name)
     if kept is None:
-        raise _unknown(store, name)
+        raise _unknown(view, name)
     return from_json(kept.document)
 
 
-def keep(folder: Path, calibration: Calibration, *, use: bool) -> None:
+def keep(store: IndexStore, calibration: Calibration, *, use: bool) -> None:
     """Store a calibration with an index, in the place of one of the same name.
 
     Parameters
     ----------
-    folder : Path
-        The index.
+    store : IndexStore
+        Writable.
     calibration : Calibration
     use : bool
         Make degrees with it from now on.
@@ -102,25 +106,24 @@ def keep(folder: Path, calibration: Calibration, *, use: bool) -> None:
     UsageError
         Its name is that of the shipped calibration.
     """
-    with Store(folder, writable=True) as store:
-        check_engine(calibration, store.identity)
-        check_name(store, calibration.name)
-        with store.catalog.write() as transaction:
-            calibration_rows.put(
-                transaction, calibration.name, calibration.engine_key, to_json(calibration)
-            )
-            if use:
-                calibration_rows.activate(transaction, calibration.name)
-        refresh_gallery_prior(store)
+    check_engine(calibration, store.identity)
+    check_name(store.identity, calibration.name)
+    with store.write() as transaction:
+        calibration_rows.put(
+            transaction, calibration.name, calibration.engine_key, to_json(calibration)
+        )
+        if use:
+            calibration_rows.activate(transaction, calibration.name)
+    refresh_gallery_prior(store)
 
 
-def use(folder: Path, name: str) -> Calibration:
+def use(store: IndexStore, name: str) -> Calibration:
     """Make an index's degrees with a calibration that it keeps, or with the shipped one.
 
     Parameters
     ----------
-    folder : Path
-        The index.
+    store : IndexStore
+        Writable.
     name : str
         `SHIPPED` and its own name choose the shipped one.
 
@@ -133,23 +136,25 @@ def use(folder: Path, name: str) -> Calibration:
     UsageError
         There is none of this name.
     """
-    with Store(folder, writable=True) as store:
-        shipped = shipped_calibration(store.identity.key)
-        chosen = None if shipped and name in (SHIPPED, shipped.name) else name
-        with store.catalog.write() as transaction:
-            if not calibration_rows.activate(transaction, chosen):
-                raise _unknown(store, name)
-        refresh_gallery_prior(store)
-        return named(store)
+    shipped = shipped_calibration(store.identity.key)
+    chosen = None if shipped and name in (SHIPPED, shipped.name) else name
+    with store.write() as transaction:
+        known = calibration_rows.activate(transaction, chosen)
+    if not known:
+        with store.read() as view:
+            raise _unknown(view, name)
+    refresh_gallery_prior(store)
+    with store.read() as view:
+        return named(view)
 
 
-def drop(folder: Path, name: str) -> Calibration | None:
+def drop(store: IndexStore, name: str) -> Calibration | None:
     """Remove a calibration from an index; if it was in force, the shipped one is again.
 
     Parameters
     ----------
-    folder : Path
-        The index.
+    store : IndexStore
+        Writable.
     name : str
 
     Returns
@@ -162,13 +167,15 @@ def drop(folder: Path, name: str) -> Calibration | None:
     UsageError
         There is none of this name, or it comes with the package.
     """
-    with Store(folder, writable=True) as store:
-        check_name(store, name)
-        with store.catalog.write() as transaction:
-            if not calibration_rows.drop(transaction, name):
-                raise _unknown(store, name)
-        refresh_gallery_prior(store)
-        return store.calibration()
+    check_name(store.identity, name)
+    with store.write() as transaction:
+        known = calibration_rows.drop(transaction, name)
+    if not known:
+        with store.read() as view:
+            raise _unknown(view, name)
+    refresh_gallery_prior(store)
+    with store.read() as view:
+        return calibration_in_force(view)
 
 
 def read_calibration(file: Path) -> Calibration:
@@ -203,14 +210,14 @@ def check_engine(calibration: Calibration, identity: EngineIdentity) -> None:
     calibration.head.check_dimension(identity.dimension)
 
 
-def check_name(store: Store, name: str) -> None:
-    """Refuse the names of the calibration that comes with the package.
+def check_name(identity: EngineIdentity, name: str) -> None:
+    """Refuse the names of the calibration that comes with the package for an engine.
 
     Raises
     ------
     UsageError
     """
-    shipped = shipped_calibration(store.identity.key)
+    shipped = shipped_calibration(identity.key)
     if name == SHIPPED or (shipped is not None and name == shipped.name):
         raise UsageError(
             f"{name!r} is the calibration that comes with the package; it can be neither "
@@ -218,6 +225,6 @@ def check_name(store: Store, name: str) -> None:
         )
 
 
-def _unknown(store: Store, name: str) -> UsageError:
-    names = ", ".join(entry.calibration.name for entry in listed(store)) or "none"
-    return UsageError(f"there is no calibration {name!r} in {store.folder}; there are: {names}")
+def _unknown(view: CatalogView, name: str) -> UsageError:
+    names = ", ".join(entry.calibration.name for entry in listed(view)) or "none"
+    return UsageError(f"there is no calibration {name!r} in {view.location}; there are: {names}")

@@ -6,11 +6,10 @@ from typing import Literal
 from facesim_index.calibration.record import Calibration
 from facesim_index.degrees.gallery import gallery_prior
 from facesim_index.errors import CalibrationError
-from facesim_index.records import PriorSource
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
+from facesim_index.store.protocols import IndexView
 
 Prior = float | Literal["gallery"]
+PriorSource = Literal["given", "gallery"]
 
 EVEN_PRIOR = 0.5
 
@@ -34,16 +33,12 @@ class ResolvedPrior:
     high: float | None = None
 
 
-def resolve_prior(
-    store: Store, view: View, calibration: Calibration | None, prior: Prior
-) -> ResolvedPrior:
+def resolve_prior(view: IndexView, calibration: Calibration | None, prior: Prior) -> ResolvedPrior:
     """Return the prior to use.
 
     Parameters
     ----------
-    store : Store
-    view : View
-        Of that store.
+    view : IndexView
     calibration : Calibration or None
         The one in force; without one nothing can be estimated, nor is a prior of any use.
     prior : float or "gallery"
@@ -63,5 +58,5 @@ def resolve_prior(
         return ResolvedPrior(prior, "given")
     if calibration is None:
         return ResolvedPrior(EVEN_PRIOR, "given")
-    estimate = gallery_prior(store, view, calibration)
+    estimate = gallery_prior(view, calibration)
     return ResolvedPrior(estimate.share, "gallery", estimate.low, estimate.high)

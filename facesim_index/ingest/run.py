@@ -26,8 +26,8 @@ from facesim_index.ingest.targets import IngestOptions, Targets
 from facesim_index.pictures.files import hash_file
 from facesim_index.records import Failure, FailureCode, ImageStatus, PictureReading
 from facesim_index.store.catalog import index_state, picture_rows, writing
+from facesim_index.store.protocols import IndexStore
 from facesim_index.store.records import Batch, FileLink
-from facesim_index.store.store import Store
 from facesim_index.utils.notebook_hook import Shown
 from facesim_index.utils.progress import Progress, ProgressUpdate, ignore
 from facesim_index.version import __version__
@@ -86,7 +86,7 @@ class Ingest:
 
     Parameters
     ----------
-    store : Store
+    store : IndexStore
         Writable.
     targets : Targets
     options : IngestOptions
@@ -98,7 +98,7 @@ class Ingest:
 
     def __init__(
         self,
-        store: Store,
+        store: IndexStore,
         targets: Targets,
         options: IngestOptions,
         read_all: ReadAll,
@@ -140,7 +140,7 @@ class Ingest:
             The index cannot be written, or the workers cannot run; what was committed stays.
         """
         started = time.monotonic()
-        with self._store.catalog.write() as transaction:
+        with self._store.write() as transaction:
             run_id = writing.start_run(transaction, __version__, json.dumps(asdict(self._options)))
         found = scan(
             self._store,
@@ -164,12 +164,12 @@ class Ingest:
         summary.interrupted = self._should_stop()
         if not summary.interrupted:
             self._settle_missing(found)
-        with self._store.catalog.read() as transaction:
-            summary.faces_total = index_state.counts(transaction)["faces"]
+        with self._store.read() as view:
+            summary.faces_total = index_state.counts(view.transaction)["faces"]
         summary.elapsed_s = time.monotonic() - started
         summary.images_per_s = summary.images_read / max(summary.elapsed_s, 1e-9)
         if not summary.interrupted:
-            with self._store.catalog.write() as transaction:
+            with self._store.write() as transaction:
                 writing.finish_run(transaction, run_id, json.dumps(asdict(summary)))
         return summary
 
@@ -242,8 +242,10 @@ class Ingest:
         if content_hash in self._pending_hashes:
             return True
         if self._known_at_hand is None:
-            with self._store.catalog.read() as transaction:
-                self._known_at_hand = picture_rows.images_by_hash(transaction, self._hashes_at_hand)
+            with self._store.read() as view:
+                self._known_at_hand = picture_rows.images_by_hash(
+                    view.transaction, self._hashes_at_hand
+                )
         image = self._known_at_hand.get(content_hash)
         if image is None:
             return False
@@ -320,8 +322,8 @@ class Ingest:
         """Record which roots were walked, and what is gone from them."""
         self._summary.files_removed = len(found.gone)
         if self._options.prune and found.gone:
-            self._store.remove_files(found.gone)
-        with self._store.catalog.write() as transaction:
+            self._store.remove(found.gone)
+        with self._store.write() as transaction:
             if not self._options.prune:
                 writing.mark_missing(transaction, found.gone)
             writing.mark_found(transaction, found.returned)

@@ -17,8 +17,8 @@ from facesim_index.pictures.folder_walk import (
 )
 from facesim_index.records import FileStamp, ImageStatus
 from facesim_index.store.catalog import picture_rows
+from facesim_index.store.protocols import IndexStore
 from facesim_index.store.records import KnownFile
-from facesim_index.store.store import Store
 from facesim_index.utils.progress import Progress, ProgressUpdate, ignore
 
 #: No option makes an unchanged file of such content worth another look.
@@ -63,7 +63,7 @@ class Scan:
 
 
 def scan(
-    store: Store | None,
+    store: IndexStore | None,
     targets: Targets,
     options: IngestOptions,
     *,
@@ -74,7 +74,7 @@ def scan(
 
     Parameters
     ----------
-    store : Store or None
+    store : IndexStore or None
         None when there is no index yet.
     targets : Targets
     options : IngestOptions
@@ -111,12 +111,12 @@ def scan(
     return found
 
 
-def candidates(store: Store, targets: Targets, options: IngestOptions) -> Iterator[Candidate]:
+def candidates(store: IndexStore, targets: Targets, options: IngestOptions) -> Iterator[Candidate]:
     """Walk the targets and yield the files worth a look.
 
     Parameters
     ----------
-    store : Store
+    store : IndexStore
     targets : Targets
     options : IngestOptions
 
@@ -137,13 +137,13 @@ def candidates(store: Store, targets: Targets, options: IngestOptions) -> Iterat
                     yield Candidate(str(folder.path), file.name, file.stamp, hashes[file.name])
 
 
-def _known_hashes(store: Store, folder: FoundFolder) -> dict[str, bytes]:
-    with store.catalog.read() as transaction:
-        return picture_rows.folder_hashes(transaction, str(folder.path))
+def _known_hashes(store: IndexStore, folder: FoundFolder) -> dict[str, bytes]:
+    with store.read() as view:
+        return picture_rows.folder_hashes(view.transaction, str(folder.path))
 
 
 def _walk_known(
-    store: Store | None, root: Path, options: IngestOptions, warnings: list[str]
+    store: IndexStore | None, root: Path, options: IngestOptions, warnings: list[str]
 ) -> Iterator[tuple[FoundFolder, dict[str, KnownFile]]]:
     """Walk one target; yield each folder with what the index knows of its files."""
     found: Iterable[FoundFolder | UnreadableFolder]
@@ -157,8 +157,8 @@ def _walk_known(
             continue
         known: dict[str, KnownFile] = {}
         if store is not None:
-            with store.catalog.read() as transaction:
-                known = picture_rows.folder_files(transaction, str(folder.path))
+            with store.read() as view:
+                known = picture_rows.folder_files(view.transaction, str(folder.path))
         yield folder, known
 
 
@@ -194,13 +194,13 @@ def _gone_files(folder: Path, known: dict[str, KnownFile], names: set[str]) -> l
     ]
 
 
-def _gone_folders(store: Store, root: Path, walked: set[str]) -> list[int]:
+def _gone_folders(store: IndexStore, root: Path, walked: set[str]) -> list[int]:
     """Return the known files in folders below a root that were not walked, and really are gone."""
     gone: list[int] = []
-    with store.catalog.read() as transaction:
-        for folder in picture_rows.folders_under(transaction, root):
+    with store.read() as view:
+        for folder in picture_rows.folders_under(view.transaction, root):
             if folder not in walked:
-                known = picture_rows.folder_files(transaction, folder)
+                known = picture_rows.folder_files(view.transaction, folder)
                 gone += _gone_files(Path(folder), known, set())
     return gone
 

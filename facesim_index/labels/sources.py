@@ -16,7 +16,7 @@ from facesim_index.labels.face_pairs import read_face_pairs
 from facesim_index.labels.pair_lists import people_folder, read_pairs
 from facesim_index.metrics.linking import linked_people
 from facesim_index.records import Int64Array
-from facesim_index.store.view import View
+from facesim_index.store.protocols import IndexView
 
 
 def people_data(index: EmbeddingIndex, folder: Path) -> LabelledData:
@@ -113,7 +113,7 @@ def picture_pairs_data(index: EmbeddingIndex, file: Path, images: Path | None) -
     return LabelledData(file.name, faces.scores(COSINE), len(paths), n_without_face, faces=faces)
 
 
-def face_pairs_data(view: View, file: Path) -> LabelledData:
+def face_pairs_data(view: IndexView, file: Path) -> LabelledData:
     """Return the labelled pairs of a list of faces that are in an index.
 
     Who is one person follows from the list alone: faces that are linked by genuine pairs,
@@ -121,7 +121,7 @@ def face_pairs_data(view: View, file: Path) -> LabelledData:
 
     Parameters
     ----------
-    view : View
+    view : IndexView
         Of the index whose face ids the list names.
     file : Path
         CSV with the columns ``face_a,face_b,same``.
@@ -139,8 +139,7 @@ def face_pairs_data(view: View, file: Path) -> LabelledData:
     """
     pairs, same = read_face_pairs(file)
     faces, place = np.unique(pairs, return_inverse=True)
-    living = np.concatenate([np.empty(0, np.int64), *(part.face_ids for part in view.segments)])
-    unknown = faces[~np.isin(faces, np.setdiff1d(living, view.removed))]
+    unknown = faces[~np.isin(faces, view.living_faces())]
     if unknown.size:
         raise UsageError(f"{file}: there is no face {unknown[0]} in the index")
     place = place.reshape(-1, 2).astype(np.int64)

@@ -26,6 +26,10 @@ Evidence = Callable[[Float64Array, Float64Array], Float64Array]
 """Takes mean scores and numbers of pairs, gives the evidence that two groups are one person."""
 
 
+UNASSIGNED = -1
+"""Stands for the person of a face that is nobody's; ids of people are positive."""
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is known of faces before anything is computed.
@@ -33,7 +37,7 @@ class Known:
     Attributes
     ----------
     owner : ndarray of shape (n,), int64
-        Faces of one owner stay together, apart from those of every other; -1: nobody's.
+        Faces of one owner stay together, apart from those of every other; `UNASSIGNED`: nobody's.
     marks : dict of int to set of int
         For a row, marks that no other face of its person may bear.
     """
@@ -82,7 +86,7 @@ def _components(
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    owned = np.flatnonzero(owner >= 0)
+    owned = np.flatnonzero(owner != UNASSIGNED)
     owned = owned[np.argsort(owner[owned], kind="stable")]
     chained = owner[owned[:-1]] == owner[owned[1:]]
     a = np.concatenate([links.a, owned[:-1][chained]])
@@ -136,7 +140,7 @@ class _Groups:
         self.heap = []
         first: dict[int, int] = {}
         for row, owner in enumerate(self.owners):
-            if owner >= 0 and first.setdefault(owner, row) != row:
+            if owner != UNASSIGNED and first.setdefault(owner, row) != row:
                 self._join(first[owner], row)
 
     def merge_all(self) -> None:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.errors import UsageError
 from facesim_index.people.evidence import usable_curve
 from facesim_index.records import FaceRecord, Int64Array
 from facesim_index.store.catalog import face_rows, people_rows
 from facesim_index.store.catalog.people_rows import Change, PersonRow, PersonRows
 from facesim_index.store.catalog.transaction import Transaction
-from facesim_index.store.store import Store
+from facesim_index.store.protocols import CatalogView, IndexStore
 from facesim_index.utils.notebook_hook import Shown
 
 Who = int | str
@@ -55,21 +56,19 @@ def find_person(transaction: Transaction, who: Who) -> PersonRow:
     return found[0]
 
 
-def list_people(store: Store, *, ignored: bool = False, min_faces: int = 1) -> PersonRows:
+def list_people(view: CatalogView, *, ignored: bool = False, min_faces: int = 1) -> PersonRows:
     """Return the people of an index, those with most faces first."""
-    with store.catalog.read() as transaction:
-        rows = people_rows.persons(transaction)
+    rows = people_rows.persons(view.transaction)
     return PersonRows(
         row for row in rows if row.n_faces >= min_faces and (ignored or not row.ignored)
     )
 
 
-def person_faces(store: Store, who: Who) -> tuple[PersonRow, PersonFaces]:
+def person_faces(view: CatalogView, who: Who) -> tuple[PersonRow, PersonFaces]:
     """Return a person and its faces, in the order of their ids."""
-    with store.catalog.read() as transaction:
-        person = find_person(transaction, who)
-        found = people_rows.assignments_of(transaction, [person.person_id])
-        records = face_rows.faces(transaction, found.face_ids)
+    person = find_person(view.transaction, who)
+    found = people_rows.assignments_of(view.transaction, [person.person_id])
+    records = face_rows.faces(view.transaction, found.face_ids)
     faces = PersonFaces(
         PersonFace(record, confirmed)
         for record, confirmed in zip(records, found.confirmed.tolist(), strict=True)
@@ -77,7 +76,7 @@ def person_faces(store: Store, who: Who) -> tuple[PersonRow, PersonFaces]:
     return person, faces
 
 
-def name_person(store: Store, who: Who, name: str | None) -> PersonRow:
+def name_person(store: IndexStore, who: Who, name: str | None) -> PersonRow:
     """Give a person a name, or take it away; return the person.
 
     Raises
@@ -86,7 +85,7 @@ def name_person(store: Store, who: Who, name: str | None) -> PersonRow:
         The name is empty or a number, or another person has it.
     """
     clean = None if name is None else _clean(name)
-    with store.catalog.write() as transaction:
+    with store.write() as transaction:
         person = find_person(transaction, who)
         if clean is not None:
             others = [i for i in people_rows.named(transaction, clean) if i != person.person_id]
@@ -100,16 +99,16 @@ def name_person(store: Store, who: Who, name: str | None) -> PersonRow:
         return people_rows.persons(transaction, [person.person_id])[0]
 
 
-def ignore_person(store: Store, who: Who, *, ignored: bool = True) -> PersonRow:
+def ignore_person(store: IndexStore, who: Who, *, ignored: bool = True) -> PersonRow:
     """Leave a person out of lists, or no longer; return the person."""
-    with store.catalog.write() as transaction:
+    with store.write() as transaction:
         person = find_person(transaction, who)
         change = Change(transaction, "ignore")
         change.describe(person.person_id, name=person.name, ignored=ignored)
         return people_rows.persons(transaction, [person.person_id])[0]
 
 
-def merge_people(store: Store, those: Sequence[Who]) -> PersonRow:
+def merge_people(store: IndexStore, those: Sequence[Who]) -> PersonRow:
     """Say that people are one; return who is left.
 
     The first keeps its id, and its name, or else takes the first name among the others.  All
@@ -120,7 +119,7 @@ def merge_people(store: Store, those: Sequence[Who]) -> PersonRow:
     UsageError
         There are not two, or one is named twice.
     """
-    with store.catalog.write() as transaction:
+    with store.write() as transaction:
         people = [find_person(transaction, who) for who in those]
         ids = [person.person_id for person in people]
         if len(ids) < 2 or len(set(ids)) < len(ids):
@@ -139,7 +138,7 @@ def merge_people(store: Store, those: Sequence[Who]) -> PersonRow:
         return people_rows.persons(transaction, [first.person_id])[0]
 
 
-def split_person(store: Store, who: Who, face_ids: Sequence[int]) -> PersonRow:
+def split_person(store: IndexStore, who: Who, face_ids: Sequence[int]) -> PersonRow:
     """Say that some faces of a person are somebody else's; return that new person.
 
     Both the faces that go and those that stay are confirmed by that.
@@ -149,13 +148,13 @@ def split_person(store: Store, who: Who, face_ids: Sequence[int]) -> PersonRow:
     UsageError
         A face is not the person's, or none would be left.
     """
-    with store.catalog.write() as transaction:
+    with store.write() as transaction:
         person = find_person(transaction, who)
         own = people_rows.assignments_of(transaction, [person.person_id]).face_ids
         going = np.unique(np.asarray(face_ids, dtype=np.int64))
-        strangers = np.setdiff1d(going, own)
-        if len(strangers):
-            raise UsageError(f"face {strangers[0]} is not one of person {person.person_id}")
+        foreign = np.setdiff1d(going, own)
+        if len(foreign):
+            raise UsageError(f"face {foreign[0]} is not one of person {person.person_id}")
         if not 0 < len(going) < len(own):
             raise UsageError("name some of the person's faces, not all, to split them off")
         change = Change(transaction, "split")
@@ -164,7 +163,7 @@ def split_person(store: Store, who: Who, face_ids: Sequence[int]) -> PersonRow:
         return _to_new_person(transaction, change, going)
 
 
-def move_faces(store: Store, face_ids: Sequence[int], who: Who | None) -> PersonRow:
+def move_faces(store: IndexStore, face_ids: Sequence[int], who: Who | None) -> PersonRow:
     """Say whose faces are, None for a new person; return the person.
 
     The other faces of that person, and of those whom they leave, are confirmed by that: one
@@ -176,11 +175,11 @@ def move_faces(store: Store, face_ids: Sequence[int], who: Who | None) -> Person
         There is no such face or person.
     """
     going = np.unique(np.asarray(face_ids, dtype=np.int64))
-    with store.catalog.write() as transaction:
+    with store.write() as transaction:
         unknown = np.setdiff1d(going, face_rows.face_ids(transaction))
         if len(unknown) or not len(going):
             named = unknown[0] if len(unknown) else ""
-            raise UsageError(f"there is no face {named} in {store.folder}")
+            raise UsageError(f"there is no face {named} in {store.location}")
         target = None if who is None else find_person(transaction, who)
         change = Change(transaction, "move")
         touched = set(people_rows.whose(transaction, going.tolist()).values())
@@ -194,7 +193,7 @@ def move_faces(store: Store, face_ids: Sequence[int], who: Who | None) -> Person
         return people_rows.persons(transaction, [target.person_id])[0]
 
 
-def keep_faces(store: Store, face_ids: Sequence[int]) -> None:
+def keep_faces(store: IndexStore, face_ids: Sequence[int]) -> None:
     """Say that faces are those of the people they are with: no grouping moves them any more.
 
     Raises
@@ -203,7 +202,7 @@ def keep_faces(store: Store, face_ids: Sequence[int]) -> None:
         A face is nobody's.
     """
     faces = np.unique(np.asarray(face_ids, dtype=np.int64))
-    with store.catalog.write() as transaction:
+    with store.write() as transaction:
         owners = people_rows.whose(transaction, faces.tolist())
         lone = [face for face in faces.tolist() if face not in owners]
         if lone or not len(faces):
@@ -213,11 +212,11 @@ def keep_faces(store: Store, face_ids: Sequence[int]) -> None:
         change.assign(faces, np.array([owners[face] for face in faces.tolist()]), people_rows.HUMAN)
 
 
-def confirm_faces(store: Store, labels: Mapping[str, Sequence[int]]) -> None:
+def confirm_faces(store: IndexStore, labels: Mapping[str, Sequence[int]]) -> None:
     """Say which faces are those of people by their names; make who is not there yet."""
     if not labels:
         return
-    with store.catalog.write() as transaction:
+    with store.write() as transaction:
         change = Change(transaction, "ingest --people")
         for name, face_ids in labels.items():
             clean = _clean(name)
@@ -228,13 +227,13 @@ def confirm_faces(store: Store, labels: Mapping[str, Sequence[int]]) -> None:
         change.close()
 
 
-def set_people_apart(store: Store, one: Who, other: Who) -> tuple[int, int]:
+def set_people_apart(store: IndexStore, one: Who, other: Who) -> tuple[int, int]:
     """Say that two people are not one; return the two faces by which that is remembered.
 
     They are the two that are most alike: no grouping puts both into one person.
     """
-    curve = usable_curve(store.calibration())
     with store.view() as view:
+        head = usable_curve(calibration_in_force(view)).head
         people = [find_person(view.transaction, who) for who in (one, other)]
         if people[0].person_id == people[1].person_id:
             raise UsageError("name two different people to keep apart")
@@ -242,18 +241,18 @@ def set_people_apart(store: Store, one: Who, other: Who) -> tuple[int, int]:
             people_rows.assignments_of(view.transaction, [person.person_id]).face_ids
             for person in people
         ]
-        left, right = (curve.head.transform(view.embeddings(faces)) for faces in ids)
-        scores = curve.head.pair_scores(left, right)
+        left, right = (head.transform(view.embeddings(faces)) for faces in ids)
+        scores = head.pair_scores(left, right)
     row, column = np.unravel_index(int(scores.argmax()), scores.shape)
     pair = int(ids[0][row]), int(ids[1][column])
-    with store.catalog.write() as transaction:
+    with store.write() as transaction:
         Change(transaction, "apart").set_apart(*pair)
     return pair
 
 
-def undo(store: Store) -> str | None:
+def undo(store: IndexStore) -> str | None:
     """Take back the newest change; return the command that had made it, None if there is none."""
-    with store.catalog.write() as transaction:
+    with store.write() as transaction:
         return people_rows.undo(transaction)
 
 

@@ -15,23 +15,21 @@ from numpy.typing import NDArray
 
 from facesim_index.calibration.degree import cosine_at_degree
 from facesim_index.calibration.record import Calibration
+from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import Prior, resolve_prior
 from facesim_index.errors import UsageError
 from facesim_index.pairs.blocks import load
 from facesim_index.pairs.links import nearest_links
-from facesim_index.people.clustering import Known, cluster
+from facesim_index.people.clustering import UNASSIGNED, Known, cluster
 from facesim_index.people.evidence import MIN_DETECTION, MIN_SIZE_PX, person_log10_lr, usable_curve
 from facesim_index.records import Float64Array, Int64Array
 from facesim_index.store.catalog import people_rows
 from facesim_index.store.catalog.people_rows import Assignments, Change, PersonRow
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
+from facesim_index.store.protocols import IndexStore, IndexView
 from facesim_index.utils.progress import Progress, ProgressUpdate, ignore
 
 LINK_DEGREE = 0.05
 """Groups are compared when two of their faces have at least this degree."""
-
-NOBODY = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +98,13 @@ class _Faces:
 
 
 def cluster_people(
-    store: Store, options: PeopleOptions | None = None, *, progress: Progress = ignore
+    store: IndexStore, options: PeopleOptions | None = None, *, progress: Progress = ignore
 ) -> PeopleSummary:
     """Group the faces of an index into people; it can be undone.
 
     Parameters
     ----------
-    store : Store
+    store : IndexStore
         Writable.
     options : PeopleOptions, optional
     progress : callable, optional
@@ -125,9 +123,9 @@ def cluster_people(
     options = options or PeopleOptions()
     if not 0.0 < options.min_degree < 1.0:
         raise UsageError(f"min_degree must be between 0 and 1, not {options.min_degree}")
-    calibration = usable_curve(store.calibration())
     with store.view() as view:
-        prior = resolve_prior(store, view, calibration, options.prior).value
+        calibration = usable_curve(calibration_in_force(view))
+        prior = resolve_prior(view, calibration, options.prior).value
         before = people_rows.assignments(view.transaction)
         known = people_rows.persons(view.transaction)
         faces = _faces(view, before, options)
@@ -140,9 +138,9 @@ def cluster_people(
     return _store_people(store, faces, after, before, known, prior)
 
 
-def _faces(view: View, before: Assignments, options: PeopleOptions) -> _Faces:
+def _faces(view: IndexView, before: Assignments, options: PeopleOptions) -> _Faces:
     ids, images, bars = people_rows.face_bars(view.transaction)
-    person = np.full(len(ids), NOBODY, dtype=np.int64)
+    person = np.full(len(ids), UNASSIGNED, dtype=np.int64)
     place = np.searchsorted(ids, before.face_ids)
     person[place] = before.person_ids
     bound = np.zeros(len(ids), dtype=np.bool_)
@@ -161,7 +159,7 @@ def _faces(view: View, before: Assignments, options: PeopleOptions) -> _Faces:
 
 
 def _labels(
-    view: View,
+    view: IndexView,
     faces: _Faces,
     calibration: Calibration,
     prior: float,
@@ -177,7 +175,7 @@ def _labels(
         return person_log10_lr(means, n_pairs, calibration)
 
     known = Known(
-        np.where(faces.bound, faces.person, NOBODY),
+        np.where(faces.bound, faces.person, UNASSIGNED),
         _marks(faces, people_rows.faces_apart(view.transaction)),
     )
     enough = math.log10(1.0 - prior) - math.log10(prior)
@@ -199,14 +197,14 @@ def _marks(faces: _Faces, apart: list[tuple[int, int]]) -> dict[int, set[int]]:
 
 
 def _people_of_labels(faces: _Faces, labels: Int64Array, known: list[PersonRow]) -> Int64Array:
-    """Return the person of each face; new people have ids below `NOBODY`."""
+    """Return the person of each face; new people have ids below `UNASSIGNED`."""
     _, group = np.unique(labels, return_inverse=True)
     size = np.bincount(group, minlength=0)
-    owner = np.full(len(size), NOBODY, dtype=np.int64)
+    owner = np.full(len(size), UNASSIGNED, dtype=np.int64)
     owner[group[faces.bound]] = faces.person[faces.bound]
-    taken = set(owner[owner != NOBODY].tolist())
+    taken = set(owner[owner != UNASSIGNED].tolist())
     kept = {row.person_id for row in known if row.name is not None or row.ignored}
-    loose = (faces.person != NOBODY) & ~faces.bound
+    loose = (faces.person != UNASSIGNED) & ~faces.bound
     pairs, counts = np.unique(
         np.stack([group[loose], faces.person[loose]], axis=1), axis=0, return_counts=True
     )
@@ -216,28 +214,28 @@ def _people_of_labels(faces: _Faces, labels: Int64Array, known: list[PersonRow])
     )
     for number, person, _ in claims:
         lone = size[number] < 2 and person not in kept
-        if owner[number] == NOBODY and person not in taken and not lone:
+        if owner[number] == UNASSIGNED and person not in taken and not lone:
             owner[number] = person
             taken.add(person)
-    fresh = np.flatnonzero((owner == NOBODY) & (size > 1))
-    owner[fresh] = NOBODY - 1 - np.arange(len(fresh))
+    fresh = np.flatnonzero((owner == UNASSIGNED) & (size > 1))
+    owner[fresh] = UNASSIGNED - 1 - np.arange(len(fresh))
     return np.asarray(owner[group], dtype=np.int64)
 
 
 def _store_people(
-    store: Store,
+    store: IndexStore,
     faces: _Faces,
     after: Int64Array,
     before: Assignments,
     known: list[PersonRow],
     prior: float,
 ) -> PeopleSummary:
-    released = np.setdiff1d(before.face_ids, faces.ids[after != NOBODY])
-    new_people = np.unique(after[after < NOBODY])[::-1]
-    changed = (after != NOBODY) & (after != faces.person)
+    released = np.setdiff1d(before.face_ids, faces.ids[after != UNASSIGNED])
+    new_people = np.unique(after[after < UNASSIGNED])[::-1]
+    changed = (after != UNASSIGNED) & (after != faces.person)
     people = {row.person_id: row.name for row in known}
     if len(released) or changed.any():
-        with store.catalog.write() as transaction:
+        with store.write() as transaction:
             change = Change(transaction, "cluster")
             made = change.new_people([None] * len(new_people))
             ids = dict(zip(new_people.tolist(), made, strict=True))
@@ -245,14 +243,14 @@ def _store_people(
             change.release(released)
             change.assign(faces.ids[changed], named, people_rows.MACHINE)
             change.close()
-    left = {row.person_id for row in known} & set(after[after > NOBODY].tolist())
+    left = {row.person_id for row in known} & set(after[after > UNASSIGNED].tolist())
     return PeopleSummary(
         people=len(left) + len(new_people),
         people_new=len(new_people),
         faces_joined=int(changed.sum()),
         faces_released=len(released),
-        faces_placed=int((after != NOBODY).sum()),
-        faces_alone=int((after == NOBODY).sum()),
+        faces_placed=int((after != UNASSIGNED).sum()),
+        faces_alone=int((after == UNASSIGNED).sum()),
         faces_waiting=faces.n_waiting,
         names_lost=tuple(sorted(n for i, n in people.items() if n is not None and i not in left)),
         prior=prior,

@@ -10,8 +10,7 @@ from facesim_index.errors import UsageError
 from facesim_index.labels.embeddings import central_face
 from facesim_index.records import FaceRecord
 from facesim_index.store.catalog import face_rows, people_rows
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
+from facesim_index.store.protocols import IndexView
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class FolderLabels:
     n_kept: int
 
 
-def folder_labels(store: Store, folder: Path) -> FolderLabels:
+def folder_labels(view: IndexView, folder: Path) -> FolderLabels:
     """Return which faces the folders below a folder name.
 
     In a picture with one face it is that one.  Among several it is the one most like the faces
@@ -41,7 +40,7 @@ def folder_labels(store: Store, folder: Path) -> FolderLabels:
 
     Parameters
     ----------
-    store : Store
+    view : IndexView
         The pictures must be in it already.
     folder : Path
         Holds one folder for each person; what lies deeper belongs to that person, too.
@@ -59,10 +58,9 @@ def folder_labels(store: Store, folder: Path) -> FolderLabels:
     names = sorted(entry.name for entry in where.iterdir() if entry.is_dir())
     if not names:
         raise UsageError(f"{folder} has no folders; make one for each person, with its name")
-    with store.view() as view:
-        chosen = {name: _faces_of_person(view, where / name) for name in names}
-        known = {row.person_id: row.name for row in people_rows.persons(view.transaction)}
-        found = people_rows.assignments(view.transaction)
+    chosen = {name: _faces_of_person(view, where / name) for name in names}
+    known = {row.person_id: row.name for row in people_rows.persons(view.transaction)}
+    found = people_rows.assignments(view.transaction)
     said = {
         face: known[person]
         for face, person in zip(
@@ -87,7 +85,7 @@ def _same_name(known: str | None, name: str) -> bool:
     return known is not None and known.casefold() == name.casefold()
 
 
-def _faces_of_person(view: View, folder: Path) -> list[int]:
+def _faces_of_person(view: IndexView, folder: Path) -> list[int]:
     """Return the face of each picture of a folder that shows the person."""
     ids = face_rows.face_ids(view.transaction, under=folder)
     pictures: dict[int, list[FaceRecord]] = {}
@@ -105,7 +103,7 @@ def _faces_of_person(view: View, folder: Path) -> list[int]:
     return [*(int(face) for face in alone), *best]
 
 
-def _most_central(view: View, faces: list[FaceRecord]) -> int:
+def _most_central(view: IndexView, faces: list[FaceRecord]) -> int:
     picture = face_rows.picture_faces(view.transaction, Path(faces[0].path))
     width, height = (0, 0) if picture is None else (picture.width_px, picture.height_px)
     return int(faces[central_face(faces, width, height)].face_id)

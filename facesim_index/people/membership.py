@@ -9,7 +9,7 @@ from facesim_index.errors import IndexDamagedError
 from facesim_index.people.evidence import person_degree, summed
 from facesim_index.records import Float32Array, Int64Array
 from facesim_index.store.catalog import people_rows
-from facesim_index.store.view import View
+from facesim_index.store.protocols import IndexView
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ NOBODY = Whose(None, None, None)
 
 
 def whose_faces(
-    view: View,
+    view: IndexView,
     query: Float32Array,
     face_ids: Int64Array,
     own: Int64Array,
@@ -45,7 +45,7 @@ def whose_faces(
 
     Parameters
     ----------
-    view : View
+    view : IndexView
     query : ndarray of shape (dimension,), float32
         Embedding of the query face.
     face_ids : ndarray of int64
@@ -79,7 +79,7 @@ def whose_faces(
 
 
 def _degrees(
-    view: View,
+    view: IndexView,
     query: Float32Array,
     found: people_rows.Assignments,
     own: Int64Array,

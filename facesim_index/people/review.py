@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from facesim_index.calibration.degree import cosine_at_degree
 from facesim_index.calibration.record import Calibration
+from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import Prior, resolve_prior
 from facesim_index.people.evidence import (
     MIN_DETECTION,
@@ -18,8 +19,7 @@ from facesim_index.people.evidence import (
 from facesim_index.records import FaceId, FaceRecord, Float32Array, Float64Array, Int64Array
 from facesim_index.store.catalog import face_rows, people_rows
 from facesim_index.store.catalog.people_rows import Assignments
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
+from facesim_index.store.protocols import IndexView
 from facesim_index.utils.notebook_hook import Shown
 
 _ROWS_AT_ONCE = 512
@@ -130,12 +130,12 @@ class _Groups:
     sums: Float32Array
 
 
-def review_people(store: Store, *, top: int = 20, prior: Prior = "gallery") -> Review:
+def review_people(view: IndexView, *, top: int = 20, prior: Prior = "gallery") -> Review:
     """Return the most doubtful faces and the most likely merges.
 
     Parameters
     ----------
-    store : Store
+    view : IndexView
     top : int, default=20
         Most of each.
     prior : float or "gallery", default="gallery"
@@ -149,24 +149,23 @@ def review_people(store: Store, *, top: int = 20, prior: Prior = "gallery") -> R
     CalibrationError
         There is no calibration that people can be told apart by.
     """
-    calibration = usable_curve(store.calibration())
-    with store.view() as view:
-        value = resolve_prior(store, view, calibration, prior).value
-        found = people_rows.assignments(view.transaction)
-        groups = _groups(view, found, calibration)
-        doubtful = _doubtful(view, found, groups, calibration, value, top)
-        merges = _merges(view, found, groups, calibration, value, top)
+    calibration = usable_curve(calibration_in_force(view))
+    value = resolve_prior(view, calibration, prior).value
+    found = people_rows.assignments(view.transaction)
+    groups = _groups(view, found, calibration)
+    doubtful = _doubtful(view, found, groups, calibration, value, top)
+    merges = _merges(view, found, groups, calibration, value, top)
     return Review(doubtful, merges, value)
 
 
 def doubtful_faces(
-    store: Store, person_id: int, *, prior: Prior = "gallery"
+    view: IndexView, person_id: int, *, prior: Prior = "gallery"
 ) -> list[tuple[FaceId, float]]:
     """Return the faces of a person that nobody confirmed, the least probable first.
 
     Parameters
     ----------
-    store : Store
+    view : IndexView
     person_id : int
     prior : float or "gallery", default="gallery"
 
@@ -181,24 +180,23 @@ def doubtful_faces(
     CalibrationError
         There is no calibration that people can be told apart by.
     """
-    calibration = usable_curve(store.calibration())
-    with store.view() as view:
-        value = resolve_prior(store, view, calibration, prior).value
-        found = people_rows.assignments_of(view.transaction, [person_id])
-        others = np.float64(len(found.face_ids) - 1)
-        asked = found.face_ids[~found.confirmed]
-        if others < 1 or not len(asked):
-            return []
-        total = summed(found.face_ids, view, calibration)
-        parts = [asked[i : i + _FACES_AT_ONCE] for i in range(0, len(asked), _FACES_AT_ONCE)]
-        degrees = np.concatenate(
-            [_support(part, total[None], others, view, calibration, value) for part in parts]
-        )
+    calibration = usable_curve(calibration_in_force(view))
+    value = resolve_prior(view, calibration, prior).value
+    found = people_rows.assignments_of(view.transaction, [person_id])
+    others = np.float64(len(found.face_ids) - 1)
+    asked = found.face_ids[~found.confirmed]
+    if others < 1 or not len(asked):
+        return []
+    total = summed(found.face_ids, view, calibration)
+    parts = [asked[i : i + _FACES_AT_ONCE] for i in range(0, len(asked), _FACES_AT_ONCE)]
+    degrees = np.concatenate(
+        [_support(part, total[None], others, view, calibration, value) for part in parts]
+    )
     order = np.lexsort((asked, degrees))
     return [(FaceId(int(asked[i])), float(degrees[i])) for i in order]
 
 
-def _groups(view: View, found: Assignments, calibration: Calibration) -> _Groups:
+def _groups(view: IndexView, found: Assignments, calibration: Calibration) -> _Groups:
     people, sizes = np.unique(found.person_ids, return_counts=True)
     order = np.argsort(found.person_ids, kind="stable")
     starts = np.searchsorted(found.person_ids[order], people)
@@ -222,7 +220,7 @@ def _groups(view: View, found: Assignments, calibration: Calibration) -> _Groups
 
 
 def _doubtful(
-    view: View,
+    view: IndexView,
     found: Assignments,
     groups: _Groups,
     calibration: Calibration,
@@ -254,7 +252,7 @@ def _support(
     face_ids: Int64Array,
     sums: Float32Array | Float64Array,
     others: Float64Array | np.float64,
-    view: View,
+    view: IndexView,
     calibration: Calibration,
     prior: float,
 ) -> Float64Array:
@@ -268,7 +266,7 @@ def _support(
 
 
 def _merges(
-    view: View,
+    view: IndexView,
     found: Assignments,
     groups: _Groups,
     calibration: Calibration,
@@ -298,7 +296,7 @@ def _merges(
 
 
 def _examples(
-    view: View, found: Assignments, groups: _Groups, places: Int64Array
+    view: IndexView, found: Assignments, groups: _Groups, places: Int64Array
 ) -> dict[int, FaceRecord]:
     """Return a face of each group: that of nobody's, or the first of a person."""
     faces = groups.ids[places].copy()
@@ -340,7 +338,7 @@ def _likely(
     )
 
 
-def _barred(view: View, found: Assignments, groups: _Groups) -> set[tuple[int, int]]:
+def _barred(view: IndexView, found: Assignments, groups: _Groups) -> set[tuple[int, int]]:
     """Return the places of groups that cannot be one: kept apart, or seen in one photo."""
     place = np.searchsorted(groups.ids[: groups.n_people], found.person_ids)
     group_of = dict(zip(found.face_ids.tolist(), place.tolist(), strict=True))

@@ -25,7 +25,7 @@ from PIL import Image
 from facesim_index.errors import StorageError
 from facesim_index.records import Box, FaceRecord, ImageId
 from facesim_index.store.catalog import face_rows, people_rows
-from facesim_index.store.store import Store
+from facesim_index.store.protocols import CatalogView, IndexStore
 from facesim_index.utils.files import atomic_output
 from facesim_index.utils.permissions import make_folder
 
@@ -79,12 +79,12 @@ class Sidecars:
     missing: tuple[str, ...]
 
 
-def write_sidecars(store: Store, folder: Path | None) -> Sidecars:
+def write_sidecars(store: IndexStore, folder: Path | None) -> Sidecars:
     """Write a sidecar for every file of a picture that shows someone with a name.
 
     Parameters
     ----------
-    store : Store
+    store : IndexStore
     folder : Path or None
         Where to, in the tree of the pictures below the folder they share, for the owner alone;
         None: beside them, for those who may read the picture.
@@ -98,7 +98,8 @@ def write_sidecars(store: Store, folder: Path | None) -> Sidecars:
     StorageError
         A file could not be written.
     """
-    pictures, sizes = _named_faces(store)
+    with store.read() as view:
+        pictures, sizes = _named_faces(view)
     names = [path for faces in pictures.values() for path in faces[0][0].paths]
     top = os.path.commonpath([str(Path(name).parent) for name in names]) if names else ""
     written = regions = 0
@@ -191,18 +192,17 @@ def stored_region(box: Box, name: str, width_px: int, height_px: int, orientatio
 
 
 def _named_faces(
-    store: Store,
+    view: CatalogView,
 ) -> tuple[dict[ImageId, list[tuple[FaceRecord, str]]], dict[ImageId, tuple[int, int]]]:
     """Return the faces of people with names, and the upright sizes, by picture."""
-    with store.catalog.read() as transaction:
-        names = {
-            row.person_id: row.name
-            for row in people_rows.persons(transaction)
-            if row.name is not None and not row.ignored
-        }
-        found = people_rows.assignments_of(transaction, names)
-        records = face_rows.faces(transaction, found.face_ids)
-        sizes = people_rows.picture_sizes(transaction, {face.image_id for face in records})
+    names = {
+        row.person_id: row.name
+        for row in people_rows.persons(view.transaction)
+        if row.name is not None and not row.ignored
+    }
+    found = people_rows.assignments_of(view.transaction, names)
+    records = face_rows.faces(view.transaction, found.face_ids)
+    sizes = people_rows.picture_sizes(view.transaction, {face.image_id for face in records})
     pictures: dict[ImageId, list[tuple[FaceRecord, str]]] = {}
     for face, person in zip(records, found.person_ids.tolist(), strict=True):
         pictures.setdefault(face.image_id, []).append((face, names[person]))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from facesim_index.config import CATALOG_NAME, INDEX_SUFFIX, SEGMENTS_NAME
 from facesim_index.errors import UsageError
 from facesim_index.records import FileStamp
 
@@ -25,10 +26,6 @@ PICTURE_SUFFIXES = frozenset(
         *("tif", "tiff", "gif", "heic", "heif", "hif", "avif"),
     )
 )
-
-_INDEX_SUFFIX = ".facesim"
-_INDEX_FILE = "catalog.sqlite3"
-_INDEX_FOLDER = "segments"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,13 +250,13 @@ def _list(folder: _Folder, is_excluded: _Exclusion, follow: bool) -> _Listing | 
             if not is_file and entry.is_symlink() and not (follow and _leads_somewhere(entry)):
                 continue
             if not is_file and entry.is_dir():
-                index_marks += name == _INDEX_FOLDER
-                if not name.endswith(_INDEX_SUFFIX) and not is_excluded(
+                index_marks += name == SEGMENTS_NAME
+                if not name.endswith(INDEX_SUFFIX) and not is_excluded(
                     name, folder.below_root, is_folder=True
                 ):
                     below_root = f"{folder.below_root}{name}/"
                     folders.append(_Folder(entry.path, below_root, entry.is_symlink()))
-            elif name == _INDEX_FILE:
+            elif name == CATALOG_NAME:
                 index_marks += 1
             elif name[name.rfind(".") :].lower() in PICTURE_SUFFIXES:
                 if not is_excluded.nothing and is_excluded(

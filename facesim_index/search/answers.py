@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from facesim_index.records import Box, FaceId, Float32Array, PriorSource
+from facesim_index.degrees.prior import PriorSource
+from facesim_index.records import Box, FaceId, Float32Array
 from facesim_index.utils.notebook_hook import Shown
 
 

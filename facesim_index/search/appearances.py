@@ -1,7 +1,6 @@
 """Every face of an index that shows one person: not the best few, all of them."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -9,8 +8,8 @@ from facesim_index.calibration.curve import log10_lr
 from facesim_index.calibration.degree import degree_from_log10_lr
 from facesim_index.calibration.judgement import judge, no_calibration
 from facesim_index.calibration.record import Calibration
+from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import Prior, ResolvedPrior, resolve_prior
-from facesim_index.engine.base import FaceEngine
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.people.membership import whose_faces
 from facesim_index.records import (
@@ -21,12 +20,11 @@ from facesim_index.records import (
     PictureReading,
 )
 from facesim_index.search.answers import Match
-from facesim_index.search.one_picture import check_face, read_faces
+from facesim_index.search.one_picture import check_face
 from facesim_index.search.queries import face_scores, matches_of
 from facesim_index.store.catalog import face_rows, picture_rows
-from facesim_index.store.segments.neighbours import Neighbours, exact_cosines
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
+from facesim_index.store.protocols import CatalogView, IndexView
+from facesim_index.store.records import Neighbours
 
 _FACES_AT_ONCE = 1 << 14
 
@@ -57,10 +55,22 @@ class Appearances:
     matches: tuple[Match, ...]
 
 
-def find_person(
-    store: Store,
-    engine: FaceEngine,
-    path: Path,
+def check_least_degree(min_degree: float) -> None:
+    """Refuse a least degree by which nobody can be found.
+
+    Raises
+    ------
+    UsageError
+        It is not in (0, 1].
+    """
+    if not 0.0 < min_degree <= 1.0:
+        raise UsageError(f"the least degree must be above 0 and at most 1, not {min_degree}")
+
+
+def find_appearances(
+    view: IndexView,
+    picture: PictureReading,
+    name: str,
     *,
     min_degree: float,
     face: int | None = None,
@@ -72,10 +82,11 @@ def find_person(
 
     Parameters
     ----------
-    store : Store
-    engine : FaceEngine
-        The one the index was built with.
-    path : Path
+    view : IndexView
+    picture : PictureReading
+        By the engine the index was built with; it shows a face.
+    name : str
+        What the picture is called in the answer and in messages.
     min_degree : float
         In (0, 1].
     face : int, optional
@@ -93,54 +104,63 @@ def find_person(
         number; or the degree is out of range.
     CalibrationError
         There is no calibration for the engine, or the prior is not in (0, 1).
-    EngineMismatchError, PictureError, NoFaceError
-        As for a query.
     """
-    if not 0.0 < min_degree <= 1.0:
-        raise UsageError(f"the least degree must be above 0 and at most 1, not {min_degree}")
-    store.check_engine(engine.identity)
-    calibration = store.calibration()
+    check_least_degree(min_degree)
+    calibration = require_calibration(view)
+    number, shown = _person(name, picture, face)
+    resolved = resolve_prior(view, calibration, prior)
+    ids = face_rows.face_ids(view.transaction)
+    cosines, scores = _compared(view, ids, shown.embedding, calibration)
+    degrees = degree_from_log10_lr(log10_lr(scores, calibration), prior=resolved.value)
+    found = np.flatnonzero(degrees >= min_degree)
+    found = found[np.lexsort((ids[found], -scores[found]))]
+    same = picture_rows.image_by_hash(view.transaction, picture.content_hash)
+    own = face_rows.faces_of_images(view.transaction, [same.image_id] if same else [])
+    judged = judge(cosines[found], calibration, prior=resolved.value, scores=scores[found])
+    near = Neighbours(ids[found], cosines[found])
+    whose = whose_faces(view, shown.embedding, near.face_ids, own, calibration, resolved.value)
+    matches = matches_of(view, near, judged, own, len(ids), None, whose)
+    return Appearances(name, number, min_degree, resolved, len(ids), matches)
+
+
+def require_calibration(view: CatalogView) -> Calibration:
+    """Return the calibration in force of an index that must have one.
+
+    Parameters
+    ----------
+    view : CatalogView
+
+    Raises
+    ------
+    CalibrationError
+        There is none for its engine.
+    """
+    calibration = calibration_in_force(view)
     if calibration is None:
-        raise CalibrationError(f"nobody can be found by degree: {no_calibration(store.identity)}")
-    picture = read_faces(engine, path)
-    number, shown = _person(path, picture, face)
-    with store.view() as view:
-        resolved = resolve_prior(store, view, calibration, prior)
-        ids = face_rows.face_ids(view.transaction)
-        cosines, scores = _compared(view, ids, shown.embedding, calibration)
-        degrees = degree_from_log10_lr(log10_lr(scores, calibration), prior=resolved.value)
-        found = np.flatnonzero(degrees >= min_degree)
-        found = found[np.lexsort((ids[found], -scores[found]))]
-        same = picture_rows.image_by_hash(view.transaction, picture.content_hash)
-        own = face_rows.faces_of_images(view.transaction, [same.image_id] if same else [])
-        judged = judge(cosines[found], calibration, prior=resolved.value, scores=scores[found])
-        near = Neighbours(ids[found], cosines[found])
-        whose = whose_faces(view, shown.embedding, near.face_ids, own, calibration, resolved.value)
-        matches = matches_of(view, near, judged, own, len(ids), None, whose)
-    return Appearances(str(path), number, min_degree, resolved, len(ids), matches)
+        raise CalibrationError(f"nobody can be found by degree: {no_calibration(view.identity)}")
+    return calibration
 
 
-def _person(path: Path, picture: PictureReading, face: int | None) -> tuple[int, EmbeddedFace]:
+def _person(name: str, picture: PictureReading, face: int | None) -> tuple[int, EmbeddedFace]:
     """Return which face of a picture is meant; never guess among several."""
     if face is None and len(picture.faces) > 1:
         raise UsageError(
-            f"{path} shows {len(picture.faces)} faces; say which with --face, "
+            f"{name} shows {len(picture.faces)} faces; say which with --face, "
             f"from 0 to {len(picture.faces) - 1}, left to right"
         )
-    number = check_face(str(path), picture, face or 0)
+    number = check_face(name, picture, face or 0)
     return number, picture.faces[number]
 
 
 def _compared(
-    view: View, ids: Int64Array, query: Float32Array, calibration: Calibration
+    view: IndexView, ids: Int64Array, query: Float32Array, calibration: Calibration
 ) -> tuple[Float64Array, Float64Array]:
     """Return the cosines of faces with one, and their scores by the calibration's head."""
     cosines = np.empty(len(ids))
     scores = cosines if not calibration.head.learned else np.empty(len(ids))
     for start in range(0, len(ids), _FACES_AT_ONCE):
         part = slice(start, start + _FACES_AT_ONCE)
-        embeddings = view.embeddings(ids[part])
-        cosines[part] = exact_cosines(embeddings.astype(np.float16), query)
+        cosines[part] = view.cosines(ids[part], query)
         if calibration.head.learned:
-            scores[part] = face_scores(calibration.head, query, embeddings)
+            scores[part] = face_scores(calibration.head, query, view.embeddings(ids[part]))
     return cosines, scores

@@ -7,16 +7,17 @@ import numpy as np
 from facesim_index.calibration.curve import bound_reached
 from facesim_index.calibration.judgement import no_calibration
 from facesim_index.calibration.record import Calibration
+from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import resolve_prior
 from facesim_index.errors import CalibrationError, UsageError
+from facesim_index.people.clustering import UNASSIGNED
 from facesim_index.people.evidence import person_degree, person_log10_lr, summed, usable_curve
 from facesim_index.people.membership import NOBODY, Whose
 from facesim_index.records import FaceRecord, Float64Array, Int64Array
 from facesim_index.search.answers import FaceAnswer, Match, QueryAnswer
 from facesim_index.store.catalog import face_rows, people_rows
 from facesim_index.store.catalog.people_rows import PersonRow
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
+from facesim_index.store.protocols import IndexView
 
 if TYPE_CHECKING:
     from facesim_index.search.queries import QueryOptions
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _SPARE = 16
 
 
-def query_person(store: Store, person: PersonRow, options: "QueryOptions") -> QueryAnswer:
+def query_person(view: IndexView, person: PersonRow, options: "QueryOptions") -> QueryAnswer:
     """Return the faces most likely a person's, those that are known to be among them.
 
     A face is compared with all faces of the person but itself: the cosine of a match is the
@@ -32,7 +33,7 @@ def query_person(store: Store, person: PersonRow, options: "QueryOptions") -> Qu
 
     Parameters
     ----------
-    store : Store
+    view : IndexView
     person : PersonRow
     options : QueryOptions
         `exclude_same_image` leaves out the faces that are already the person's.
@@ -47,30 +48,27 @@ def query_person(store: Store, person: PersonRow, options: "QueryOptions") -> Qu
     CalibrationError
         There is no calibration that people can be told apart by.
     """
-    calibration = store.calibration()
+    calibration = calibration_in_force(view)
     if calibration is None:
-        raise CalibrationError(f"people cannot be looked for: {no_calibration(store.identity)}")
+        raise CalibrationError(f"people cannot be looked for: {no_calibration(view.identity)}")
     usable_curve(calibration)
     if options.top < 1:
         raise UsageError(f"top must be at least 1, not {options.top}")
-    with store.view() as view:
-        own = people_rows.assignments_of(view.transaction, [person.person_id]).face_ids
-        prior = resolve_prior(store, view, calibration, options.prior)
-        total = summed(own, view, calibration)
-        ids, means, n_pairs = _nearest(view, own, total, calibration, options)
-        degrees = person_degree(means, n_pairs, calibration, prior=prior.value)
-        evidence = person_log10_lr(means, n_pairs, calibration)
-        order = np.lexsort((ids, -degrees))[: options.top]
-        if options.min_degree is not None:
-            order = order[degrees[order] >= options.min_degree]
-        matches = _matches(
-            view, ids[order], means[order], degrees[order], evidence[order], calibration
-        )
-        face = _typical(view, own, total, calibration)
-        n_faces = face_rows.n_faces(view.transaction)
+    own = people_rows.assignments_of(view.transaction, [person.person_id]).face_ids
+    prior = resolve_prior(view, calibration, options.prior)
+    total = summed(own, view, calibration)
+    ids, means, n_pairs = _nearest(view, own, total, calibration, options)
+    degrees = person_degree(means, n_pairs, calibration, prior=prior.value)
+    evidence = person_log10_lr(means, n_pairs, calibration)
+    order = np.lexsort((ids, -degrees))[: options.top]
+    if options.min_degree is not None:
+        order = order[degrees[order] >= options.min_degree]
+    matches = _matches(view, ids[order], means[order], degrees[order], evidence[order], calibration)
+    face = _typical(view, own, total, calibration)
+    n_faces = face_rows.n_faces(view.transaction)
     return QueryAnswer(
         query=face.path,
-        engine=str(store.identity),
+        engine=str(view.identity),
         calibration=calibration.name,
         note=None,
         prior=prior.value,
@@ -85,7 +83,7 @@ def query_person(store: Store, person: PersonRow, options: "QueryOptions") -> Qu
 
 
 def _nearest(
-    view: View,
+    view: IndexView,
     own: Int64Array,
     total: Float64Array,
     calibration: Calibration,
@@ -106,7 +104,7 @@ def _nearest(
 
 
 def _matches(
-    view: View,
+    view: IndexView,
     ids: Int64Array,
     means: Float64Array,
     degrees: Float64Array,
@@ -136,12 +134,12 @@ def _matches(
             person=whose.name,
         )
         for number, face in enumerate(records)
-        for whose in (names.get(person_of.get(face.face_id, -1), NOBODY),)
+        for whose in (names.get(person_of.get(face.face_id, UNASSIGNED), NOBODY),)
     )
 
 
 def _typical(
-    view: View, own: Int64Array, total: Float64Array, calibration: Calibration
+    view: IndexView, own: Int64Array, total: Float64Array, calibration: Calibration
 ) -> FaceRecord:
     vectors = calibration.head.transform(view.embeddings(own)).astype(np.float64)
     best = own[[int((vectors @ total).argmax())]]

@@ -1,14 +1,13 @@
 """Query and compare: from a picture to faces, with the degree that they are one person's."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from facesim_index.calibration.heads import COSINE, Head
 from facesim_index.calibration.judgement import Judgement, judge, no_calibration
+from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import Prior, resolve_prior
-from facesim_index.engine.base import FaceEngine
 from facesim_index.errors import CalibrationError, IndexDamagedError, UsageError
 from facesim_index.people.membership import NOBODY, Whose, whose_faces
 from facesim_index.records import (
@@ -21,11 +20,10 @@ from facesim_index.records import (
     PictureReading,
 )
 from facesim_index.search.answers import FaceAnswer, Match, QueryAnswer
-from facesim_index.search.one_picture import check_face, read_faces, require_faces
+from facesim_index.search.one_picture import check_face, require_faces
 from facesim_index.store.catalog import face_rows, picture_rows
-from facesim_index.store.segments.neighbours import Neighbours
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
+from facesim_index.store.protocols import IndexView
+from facesim_index.store.records import Neighbours
 
 CANDIDATES_PER_MATCH = 10
 MIN_CANDIDATES = 200
@@ -72,48 +70,14 @@ class _Query:
     face: EmbeddedFace | FaceRecord
 
 
-def query_picture(
-    store: Store, engine: FaceEngine, path: Path, options: QueryOptions | None = None
-) -> QueryAnswer:
-    """Return the indexed faces most similar to each face of a picture.
-
-    Parameters
-    ----------
-    store : Store
-    engine : FaceEngine
-        The one the index was built with.
-    path : Path
-    options : QueryOptions, optional
-
-    Returns
-    -------
-    QueryAnswer
-
-    Raises
-    ------
-    EngineMismatchError
-        The index was built with other weights.
-    PictureError
-        The picture cannot be read.
-    NoFaceError
-        It has no face.
-    UsageError
-        It has no face of that number, or an option is out of range.
-    CalibrationError
-        `min_degree` was given and there is no calibration, or the prior is not in (0, 1).
-    """
-    store.check_engine(engine.identity)
-    return query_reading(store, read_faces(engine, path), str(path), options)
-
-
 def query_reading(
-    store: Store, picture: PictureReading, name: str, options: QueryOptions | None = None
+    view: IndexView, picture: PictureReading, name: str, options: QueryOptions | None = None
 ) -> QueryAnswer:
     """Return the indexed faces most similar to each face of a picture that was read already.
 
     Parameters
     ----------
-    store : Store
+    view : IndexView
     picture : PictureReading
         By the engine the index was built with.
     name : str
@@ -126,30 +90,37 @@ def query_reading(
 
     Raises
     ------
-    PictureError, NoFaceError, UsageError, CalibrationError
-        As `query_picture`.
+    PictureError
+        The picture could not be read.
+    NoFaceError
+        It has no face.
+    UsageError
+        It has no face of that number, or an option is out of range.
+    CalibrationError
+        `min_degree` was given and there is no calibration, or the prior is not in (0, 1).
     """
     options = options or QueryOptions()
     faces = list(enumerate(require_faces(picture, name).faces))
     if options.face is not None:
         faces = [faces[check_face(name, picture, options.face)]]
     queries = [_Query(number, face.embedding, face) for number, face in faces]
-    with store.view(partial=True) as view:
-        same = picture_rows.image_by_hash(view.transaction, picture.content_hash)
-        own = (
-            np.empty(0, dtype=np.int64)
-            if same is None
-            else face_rows.faces_of_images(view.transaction, [same.image_id])
-        )
-        return _answer(store, view, name, queries, own, None, options)
+    same = picture_rows.image_by_hash(view.transaction, picture.content_hash)
+    own = (
+        np.empty(0, dtype=np.int64)
+        if same is None
+        else face_rows.faces_of_images(view.transaction, [same.image_id])
+    )
+    return _answer(view, name, queries, own, None, options)
 
 
-def query_face(store: Store, face_id: FaceId, options: QueryOptions | None = None) -> QueryAnswer:
+def query_face(
+    view: IndexView, face_id: FaceId, options: QueryOptions | None = None
+) -> QueryAnswer:
     """Return the indexed faces most similar to one that is in the index itself.
 
     Parameters
     ----------
-    store : Store
+    view : IndexView
     face_id : FaceId
     options : QueryOptions, optional
         `face` must be None.
@@ -164,23 +135,21 @@ def query_face(store: Store, face_id: FaceId, options: QueryOptions | None = Non
     UsageError
         There is no such face, or an option is out of range.
     CalibrationError
-        As `query_picture`.
+        As for `query_reading`.
     """
     options = options or QueryOptions()
-    with store.view(partial=True) as view:
-        found = face_rows.faces(view.transaction, np.array([face_id], dtype=np.int64))
-        if not found:
-            raise UsageError(f"there is no face {face_id} in {store.folder}")
-        face = found[0]
-        own = face_rows.faces_of_images(view.transaction, [face.image_id])
-        embedding = view.embeddings(np.array([face_id], dtype=np.int64))[0]
-        query = _Query(face.ordinal, embedding, face)
-        return _answer(store, view, face.path, [query], own, face_id, options)
+    found = face_rows.faces(view.transaction, np.array([face_id], dtype=np.int64))
+    if not found:
+        raise UsageError(f"there is no face {face_id} in {view.location}")
+    face = found[0]
+    own = face_rows.faces_of_images(view.transaction, [face.image_id])
+    embedding = view.embeddings(np.array([face_id], dtype=np.int64))[0]
+    query = _Query(face.ordinal, embedding, face)
+    return _answer(view, face.path, [query], own, face_id, options)
 
 
 def _answer(
-    store: Store,
-    view: View,
+    view: IndexView,
     name: str,
     queries: list[_Query],
     own: Int64Array,
@@ -189,21 +158,21 @@ def _answer(
 ) -> QueryAnswer:
     if options.top < 1:
         raise UsageError(f"top must be at least 1, not {options.top}")
-    calibration = store.calibration(view)
+    calibration = calibration_in_force(view)
     if calibration is None and options.min_degree is not None:
-        raise CalibrationError(f"min_degree cannot be used: {no_calibration(store.identity)}")
+        raise CalibrationError(f"min_degree cannot be used: {no_calibration(view.identity)}")
     hidden = own if options.exclude_same_image else own[own == (itself or 0)]
     embeddings = np.stack([query.embedding for query in queries])
     head = COSINE if calibration is None else calibration.head
     found = _nearest(view, embeddings, options, hidden, head)
-    prior = resolve_prior(store, view, calibration, options.prior)
+    prior = resolve_prior(view, calibration, options.prior)
     n_left_out = view.n_left_out()
     n_faces = face_rows.n_faces(view.transaction) - len(hidden) - n_left_out
     return QueryAnswer(
         query=name,
-        engine=str(store.identity),
+        engine=str(view.identity),
         calibration=calibration.name if calibration else None,
-        note=None if calibration else no_calibration(store.identity),
+        note=None if calibration else no_calibration(view.identity),
         prior=prior.value,
         faces=tuple(
             FaceAnswer(
@@ -235,7 +204,11 @@ def _answer(
 
 
 def _nearest(
-    view: View, embeddings: Float32Array, options: QueryOptions, hidden: Int64Array, head: Head
+    view: IndexView,
+    embeddings: Float32Array,
+    options: QueryOptions,
+    hidden: Int64Array,
+    head: Head,
 ) -> list[tuple[Neighbours, Float64Array]]:
     """Return the faces most alike by a head, and their scores; ties by face id.
 
@@ -262,7 +235,7 @@ def face_scores(head: Head, query: Float32Array, others: Float32Array) -> Float6
 
 
 def matches_of(
-    view: View,
+    view: IndexView,
     neighbours: Neighbours,
     judgements: list[Judgement],
     own: Int64Array,

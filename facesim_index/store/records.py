@@ -9,7 +9,9 @@ from facesim_index.records import (
     Failure,
     FailureCode,
     FileStamp,
+    Float64Array,
     ImageStatus,
+    Int64Array,
     PictureReading,
 )
 
@@ -112,8 +114,112 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """How many faces a commit added and removed."""
+class StoreSize:
+    """How much room an index takes.
 
-    faces_added: int
-    faces_removed: int
+    Attributes
+    ----------
+    embeddings_bytes, catalog_bytes : int
+    """
+
+    embeddings_bytes: int
+    catalog_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The faces nearest to one query, most similar first, ties by face id.
+
+    Attributes
+    ----------
+    face_ids : ndarray of shape (n,), int64
+    cosines : ndarray of shape (n,), float64
+        Exact for the stored embedding, in [-1, 1].
+    """
+
+    face_ids: Int64Array
+    cosines: Float64Array
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as the catalog recorded it.
+
+    Attributes
+    ----------
+    what : str
+        File, table or face ids concerned.
+    message : str
+    """
+
+    what: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `verify` found.
+
+    Attributes
+    ----------
+    problems : tuple of Problem
+        Empty when the index is whole.
+    damaged : tuple of SegmentInfo
+        Segments whose embeddings cannot be trusted.
+    faces_without_embedding : ndarray of int64
+        Living faces whose embedding is lost, ascending.
+    stray_faces : ndarray of int64
+        Ids in sound segments that are neither living nor removed, ascending.
+    """
+
+    problems: tuple[Problem, ...]
+    damaged: tuple[SegmentInfo, ...]
+    faces_without_embedding: Int64Array
+    stray_faces: Int64Array
+
+
+@dataclass(frozen=True, slots=True)
+class MendedRows:
+    """What was done about rows that were not as they were written.
+
+    Attributes
+    ----------
+    n_mended : int
+        Rows that are exactly as they were.
+    taken_out : tuple of str
+        What is not in the index any more, for people.
+    lost_paths : tuple of str
+        Pictures whose rows were taken out; an ingest of them finds them anew.
+    """
+
+    n_mended: int
+    taken_out: tuple[str, ...]
+    lost_paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot that was made, or put back.
+
+    Attributes
+    ----------
+    path : str
+        Where it is, absolute.
+    created_at : str
+        When it was taken, ISO 8601, UTC.
+    generation : int
+        Of the index at that moment.
+    faces : int
+    segments : int
+    linked : int
+        How many of the files are hard links, and take no space of their own.
+    bytes_total : int
+    """
+
+    path: str
+    created_at: str
+    generation: int
+    faces: int
+    segments: int
+    linked: int
+    bytes_total: int

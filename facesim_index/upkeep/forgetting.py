@@ -7,7 +7,7 @@ from pathlib import Path
 from facesim_index.errors import UsageError
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import face_rows, picture_rows
-from facesim_index.store.store import Store
+from facesim_index.store.protocols import IndexStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,13 @@ class Forgotten:
 
 
 def forget(
-    store: Store, paths: Sequence[Path], face_ids: Sequence[FaceId], *, secure: bool = False
+    store: IndexStore, paths: Sequence[Path], face_ids: Sequence[FaceId], *, secure: bool = False
 ) -> Forgotten:
     """Remove pictures, folders and faces.
 
     Parameters
     ----------
-    store : Store
+    store : IndexStore
         Writable.
     paths : sequence of Path
         Files or folders, as given or with links followed; they need not exist any more.
@@ -52,20 +52,20 @@ def forget(
     """
     file_ids: set[int] = set()
     names = [{path.absolute(), path.resolve()} for path in paths]
-    with store.catalog.read() as transaction:
+    with store.read() as view:
         for path, spellings in zip(paths, names, strict=True):
             found = {
                 file_id
                 for spelling in spellings
-                for file_id in picture_rows.files_under(transaction, spelling)
+                for file_id in picture_rows.files_under(view.transaction, spelling)
             }
             if not found:
-                raise UsageError(f"nothing of {path} is in {store.folder}")
+                raise UsageError(f"nothing of {path} is in {store.location}")
             file_ids |= found
-        known = face_rows.face_ids(transaction)
+        known = face_rows.face_ids(view.transaction)
     unknown = [face_id for face_id in face_ids if face_id not in known]
     if unknown:
-        raise UsageError(f"there is no face {unknown[0]} in {store.folder}")
+        raise UsageError(f"there is no face {unknown[0]} in {store.location}")
     roots = list(set().union(*names))
-    faces = store.forget(sorted(file_ids), face_ids, roots=roots, secure=secure)
+    faces = store.remove(sorted(file_ids), face_ids, roots=roots, audited=True, secure=secure)
     return Forgotten(len(file_ids), faces)

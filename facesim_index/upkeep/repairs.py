@@ -1,6 +1,4 @@
-"""Forget, verify and repair.
-
-Verify finds every damage of an index, repair mends what can be mended.
+"""Repair: mend what a check of an index found, from the pictures.
 
 A segment that is missing or not as recorded has lost the embeddings of all its
 faces.  `repair` reads the pictures of exactly those faces again and writes a new
@@ -12,25 +10,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from facesim_index.errors import PictureError
 from facesim_index.pictures.files import hash_file
 from facesim_index.records import (
     Box,
     EmbeddedFace,
     FaceRecord,
-    FailureCode,
     Float32Array,
     ImageId,
     PictureReading,
 )
-from facesim_index.store.catalog import face_rows, index_state, picture_rows, writing
-from facesim_index.store.records import SegmentId
-from facesim_index.store.segments.writer import check_embeddings
-from facesim_index.store.store import Store
-from facesim_index.upkeep.catalog_repair import MendedRows, mend_catalog_rows, rebuild_indexes
-from facesim_index.upkeep.verification import Verdict, verify
+from facesim_index.store.catalog import face_rows, picture_rows
+from facesim_index.store.protocols import IndexStore
+from facesim_index.store.records import MendedRows, Verdict
 
 SAME_FACE_IOU = 0.9  # a face found again by the same engine is where it was
 
@@ -64,12 +56,12 @@ class Repair:
     rows_taken_out: tuple[str, ...] = ()
 
 
-def repair(store: Store, verdict: Verdict, read_pictures: ReadPictures) -> Repair:
+def repair(store: IndexStore, verdict: Verdict, read_pictures: ReadPictures) -> Repair:
     """Mend what `verify` found.
 
     Parameters
     ----------
-    store : Store
+    store : IndexStore
         Writable.
     verdict : Verdict
         Of this index, by the same writer.
@@ -87,12 +79,11 @@ def repair(store: Store, verdict: Verdict, read_pictures: ReadPictures) -> Repai
     """
     rows = MendedRows(0, (), ())
     if any(problem.what in ("catalog", "rows") for problem in verdict.problems):
-        rebuild_indexes(store)
-        rows = mend_catalog_rows(store)
-        verdict = verify(store)
-    with store.catalog.read() as transaction:
-        faces = face_rows.faces(transaction, verdict.faces_without_embedding)
-        hashes = picture_rows.content_hashes(transaction, [face.image_id for face in faces])
+        rows = store.mend_catalog()
+        verdict = store.check()
+    with store.read() as view:
+        faces = face_rows.faces(view.transaction, verdict.faces_without_embedding)
+        hashes = picture_rows.content_hashes(view.transaction, [face.image_id for face in faces])
     by_image: dict[ImageId, list[FaceRecord]] = {}
     for face in faces:
         by_image.setdefault(face.image_id, []).append(face)
@@ -104,8 +95,7 @@ def repair(store: Store, verdict: Verdict, read_pictures: ReadPictures) -> Repai
         if isinstance(outcome, PictureReading) and outcome.content_hash == hashes[image]:
             mended.update(_match_faces(by_image[image], outcome.faces))
     lost = [face for face in faces if face.face_id not in mended]
-    _write(store, verdict, mended, lost)
-    store.write_missing_coarse()
+    store.put_back(verdict, mended, lost)
     paths = sorted({face.path for face in lost})
     return Repair(
         len(mended),
@@ -135,37 +125,6 @@ def _match_faces(
         best = max(found, key=lambda other: _iou(face.box, other.box), default=None)
         if best is not None and _iou(face.box, best.box) >= SAME_FACE_IOU:
             yield face.face_id, best.embedding
-
-
-def _write(
-    store: Store, verdict: Verdict, mended: dict[int, Float32Array], lost: Sequence[FaceRecord]
-) -> None:
-    """Commit the mended embeddings in the place of the damaged segments."""
-    damaged = {info.segment_id for info in verdict.damaged}
-    ids = np.array(sorted(mended), dtype=np.int64)
-    with store.catalog.write() as transaction:
-        next_id = index_state.state(transaction).next_segment_id
-        sound = [
-            info for info in index_state.segments(transaction) if info.segment_id not in damaged
-        ]
-        # One new segment for each gap between sound ones, so that id ranges stay apart.
-        gaps = np.searchsorted([info.first_face_id for info in sound], ids)
-        new = []
-        for gap in np.unique(gaps):
-            chosen = ids[gaps == gap]
-            embeddings = np.stack([mended[face_id] for face_id in chosen.tolist()])
-            check_embeddings(embeddings, store.identity.dimension)
-            new.append(store.write_segment(SegmentId(next_id), chosen, [embeddings]))
-            next_id += 1
-        writing.remove_faces(transaction, [face.face_id for face in lost])
-        writing.replace_segments(transaction, sorted(damaged), new)
-        writing.bury(transaction, verdict.stray_faces.tolist())
-        empty = face_rows.images_without_faces(transaction, [face.image_id for face in lost])
-        writing.mark_lost(
-            transaction, empty, FailureCode.LOST, "its embedding was damaged and its file gone"
-        )
-        writing.advance(transaction, next_segment_id=next_id)
-    store.drop_files(verdict.damaged)
 
 
 def _iou(a: Box, b: Box) -> float:

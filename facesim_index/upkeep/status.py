@@ -1,11 +1,10 @@
 """What is in an index, for a person to read at a glance."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.store.catalog import audit_log, index_state
-from facesim_index.store.layout import SEGMENTS_NAME
-from facesim_index.store.store import Store
+from facesim_index.store.protocols import CatalogView, IndexStore
 from facesim_index.utils.notebook_hook import Shown
 
 
@@ -51,37 +50,34 @@ class IndexStatus(Shown):
     traces_left: bool
 
 
-def index_status(store: Store) -> IndexStatus:
+def index_status(store: IndexStore, view: CatalogView) -> IndexStatus:
     """Return what is in an index.
 
     Parameters
     ----------
-    store : Store
+    store : IndexStore
+    view : CatalogView
+        Of that store.
 
     Returns
     -------
     IndexStatus
     """
-    calibration = store.calibration()
-    with store.catalog.read() as transaction:
-        state = index_state.state(transaction)
-        segments = index_state.segments(transaction)
-        return IndexStatus(
-            path=str(store.folder),
-            generation=state.generation,
-            created_at=state.created_at,
-            engine=str(store.identity),
-            model=store.model,
-            calibration=calibration.name if calibration else None,
-            roots=tuple(index_state.roots(transaction)),
-            counts=index_state.counts(transaction),
-            segments=len(segments),
-            bytes_segments=_size_bytes(store.folder / SEGMENTS_NAME, "*"),
-            bytes_catalog=_size_bytes(store.folder, "catalog.sqlite3*"),
-            interrupted=index_state.unfinished_runs(transaction) > 0,
-            traces_left=audit_log.unfinished(transaction) > 0,
-        )
-
-
-def _size_bytes(folder: Path, pattern: str) -> int:
-    return sum(path.stat().st_size for path in folder.glob(pattern) if path.is_file())
+    calibration = calibration_in_force(view)
+    state = index_state.state(view.transaction)
+    size = store.size()
+    return IndexStatus(
+        path=store.location,
+        generation=state.generation,
+        created_at=state.created_at,
+        engine=str(store.identity),
+        model=store.model,
+        calibration=calibration.name if calibration else None,
+        roots=tuple(index_state.roots(view.transaction)),
+        counts=index_state.counts(view.transaction),
+        segments=len(index_state.segments(view.transaction)),
+        bytes_segments=size.embeddings_bytes,
+        bytes_catalog=size.catalog_bytes,
+        interrupted=index_state.unfinished_runs(view.transaction) > 0,
+        traces_left=audit_log.unfinished(view.transaction) > 0,
+    )

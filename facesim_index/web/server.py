@@ -10,7 +10,7 @@ import uvicorn
 
 from facesim_index.engine.base import EngineSettings
 from facesim_index.errors import StorageError, UsageError
-from facesim_index.store.store import Store
+from facesim_index.store.opening import open_store
 from facesim_index.web.app import create_app
 from facesim_index.web.guard.limits import Limits
 from facesim_index.web.guard.security import loopback_hosts
@@ -59,7 +59,7 @@ def serve(
         There is nothing to serve.
     """
     check_address(host, token)
-    Store(index_path).close()
+    open_store(index_path).close()
     with contextlib.closing(_listening(host, port)) as listener:
         address = _address(host, listener.getsockname()[1])
         names = loopback_hosts((*hosts, host))

@@ -23,7 +23,7 @@ from facesim_index.records import EmbeddedFace, Failure, FailureCode, PictureRea
 from facesim_index.store.catalog import picture_rows
 from facesim_index.workers.pool import ItemFailed, PoolSettings, WorkerPool
 from tests.builders import new_store
-from tests.pictures import fake_photo
+from tests.example_pictures import fake_photo
 
 SLICE = 500
 SOUND = "sound.png"

@@ -25,7 +25,7 @@ import numpy as np
 
 from facesim_index.engine.fake import fake_embedding
 from facesim_index.store.catalog import face_rows, index_state, picture_rows
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.upkeep.forgetting import forget
 from tests.builders import commit_pictures, new_store, picture
 
@@ -67,7 +67,7 @@ def _write_once(folder: Path, number: int) -> None:
 
 
 def _read_once(folder: Path, number: int) -> None:
-    with Store(folder) as store, store.view() as view:
+    with FolderStore(folder) as store, store.view() as view:
         living = face_rows.face_ids(view.transaction)
         records = face_rows.faces(view.transaction, living)
         assert len(living) == index_state.counts(view.transaction)["faces"]

@@ -33,20 +33,20 @@ from facesim_index.degrees.gallery import refresh_gallery_prior
 from facesim_index.errors import FacesimError, IndexDamagedError
 from facesim_index.export.matrix import MatrixOptions
 from facesim_index.index import FaceIndex
-from facesim_index.people.edits import move_faces, name_person, person_faces, set_people_apart
+from facesim_index.people.edits import move_faces, name_person, set_people_apart
 from facesim_index.people.grouping import PeopleOptions, cluster_people
 from facesim_index.records import FaceId
 from facesim_index.search.answers import QueryAnswer
 from facesim_index.store.catalog import calibration_rows, face_rows, people_rows
+from facesim_index.store.folder.mending import mend_engine, mend_log
+from facesim_index.store.folder.snapshots import restore_snapshot, take_snapshot
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.segments import coarse
-from facesim_index.store.store import Store
-from facesim_index.upkeep.catalog_repair import mend_engine, mend_log
 from facesim_index.upkeep.forgetting import forget
 from facesim_index.upkeep.repairs import repair
-from facesim_index.upkeep.snapshots import restore_snapshot, take_snapshot
-from facesim_index.upkeep.verification import verify
+from tests.asking import person_faces, verify
 from tests.builders import FAKE, ingest, new_store, read_here
-from tests.pictures import fake_photo
+from tests.example_pictures import fake_photo
 
 COARSE_ROWS = 64  # so that this small index has coarse codes too
 ASKED = (1, 30, 77)
@@ -205,7 +205,7 @@ class Grounds:
         twin = self.folder / f"{state}-twin"
         shutil.copytree(folder, twin)
         snapshot = self.folder / f"{state}-snapshot"
-        with Store(twin) as store:
+        with FolderStore(twin) as store:
             assert not verify(store).problems
         take_snapshot(twin, snapshot, copy=True)
         shutil.copyfile(twin / "SNAPSHOTS", folder / "SNAPSHOTS")
@@ -219,7 +219,7 @@ class Grounds:
                 for face_id in ASKED
             }
             matrix = _matrix(index)
-        with Store(twin) as store:
+        with FolderStore(twin) as store:
             content = _content(store)
         return Known(folder, snapshot, _dump(twin), content, answers, everything, matrix)
 
@@ -244,7 +244,7 @@ def make_index(folder: str, photos: str, state: str) -> None:
         store.close()
 
 
-def _make_people(store: Store) -> None:
+def _make_people(store: FolderStore) -> None:
     """Group the faces, and say something of every kind about them."""
     cluster_people(store, PeopleOptions(prior=0.01))
     name_person(store, 1, "Ada Lovelace")
@@ -296,7 +296,7 @@ def _matrix(index: FaceIndex) -> bytes:
     return out.getvalue()
 
 
-def _content(store: Store) -> dict[int, tuple[str, bytes]]:
+def _content(store: FolderStore) -> dict[int, tuple[str, bytes]]:
     with store.view() as view:
         ids = face_rows.face_ids(view.transaction)
         vectors = view.embeddings(ids)
@@ -360,13 +360,13 @@ def _ask(folder: Path, known: Known) -> tuple[str, str]:
 
 def _verify(folder: Path, known: Known) -> tuple[str, str]:
     try:
-        with Store(folder) as store:
+        with FolderStore(folder) as store:
             problems = verify(store).problems
         if problems:
             return "found", f"{problems[0].what}: {problems[0].message}"
         if _dump(folder) != known.dump:
             return "missed", "a row has changed"
-        with Store(folder) as store:
+        with FolderStore(folder) as store:
             same = _content(store) == known.content
     except FacesimError as error:
         return "found", str(error)
@@ -381,7 +381,7 @@ def _mend(folder: Path, known: Known) -> tuple[str, str]:
         try:
             shorter = mend_log(folder)
             mend_engine(folder)
-            with Store(folder, writable=True) as store:
+            with FolderStore(folder, writable=True) as store:
                 done = repair(store, verify(store), read_here)
         except IndexDamagedError as error:
             if "restore" not in str(error):
@@ -392,7 +392,7 @@ def _mend(folder: Path, known: Known) -> tuple[str, str]:
             how = "as before"
             if done.rows_taken_out or done.faces_lost or done.lost_paths:
                 how = "with losses told"
-        with Store(folder, writable=True) as store:
+        with FolderStore(folder, writable=True) as store:
             problems = verify(store).problems
             if problems:
                 return "failed", f"{how}, then {problems[0].what}: {problems[0].message}"

@@ -18,8 +18,8 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before FAISS: a fork must not inherit threads
 
-from facesim_index.store.store import Store
-from facesim_index.upkeep.verification import verify
+from facesim_index.store.folder.store import FolderStore
+from tests.asking import verify
 from tests.reliability.children import done, in_child
 from tests.reliability.fault_points import PROTOCOL, Reached, arm
 from tests.reliability.scenarios import SCENARIOS, Content, content, copy_folder, make_small
@@ -134,7 +134,7 @@ class Stage:
 
     def check_whole(self, codes_may_lack: bool) -> None:
         """Check that the index opens without repair, is sound and has no face twice."""
-        with Store(self.index) as store:
+        with FolderStore(self.index) as store:
             problems = [
                 problem
                 for problem in verify(store).problems
@@ -148,7 +148,7 @@ class Stage:
 
     def leftovers(self) -> set[str]:
         """Return the files of the index that nothing names."""
-        with Store(self.index) as store, store.view() as view:
+        with FolderStore(self.index) as store, store.view() as view:
             named = {f"{Path(str(segment._path)).stem}" for segment in view.segments}
         return {
             path.name for path in (self.index / "segments").iterdir() if path.stem not in named

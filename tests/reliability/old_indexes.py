@@ -15,9 +15,10 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
+from facesim_index.config import CATALOG_NAME
 from facesim_index.records import FaceId, Failure, FailureCode
 from facesim_index.store.sqlite import row_checks
-from facesim_index.store.sqlite.connection import APPLICATION_ID, CATALOG_NAME
+from facesim_index.store.sqlite.connection import APPLICATION_ID
 from tests.builders import commit_pictures, failed, new_store, picture, unit_vectors
 
 FOLDER = Path(__file__).parent / "old"
@@ -45,7 +46,7 @@ def make(folder: Path, revision: str) -> None:
             },
         )
         commit_pictures(store, {"/other/d.jpg": picture("d", vectors[7:])})
-        store.remove_faces([FaceId(4)])
+        store.remove([], face_ids=[FaceId(4)])
     old_schema(folder, revision)
     for path in folder.iterdir():
         if path.name.startswith("LOCK"):

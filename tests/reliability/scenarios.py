@@ -10,18 +10,19 @@ import numpy as np
 
 import facesim_index.ingest.run
 from facesim_index.calibration.record import Calibration, Evidence
-from facesim_index.degrees import gallery, kept_calibrations
+from facesim_index.degrees import gallery
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.people import edits
 from facesim_index.people.grouping import PeopleOptions, cluster_people
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import face_rows, picture_rows
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.segments import coarse
 from facesim_index.store.segments.segment import Segment
-from facesim_index.store.store import Store
 from facesim_index.upkeep import forgetting
+from tests import asking
 from tests.builders import ingest, new_store
-from tests.pictures import fake_photo
+from tests.example_pictures import fake_photo
 from tests.reliability.old_indexes import old_schema
 
 CURVE = Calibration(
@@ -66,8 +67,8 @@ def _nothing(index: Path, photos: Path) -> None:
 def _base(index: Path, photos: Path) -> None:
     make_photos(photos, 27)
     _ingest(index, photos)
-    with Store(index, writable=True) as store:
-        store.remove_faces([FaceId(1), FaceId(5)])
+    with FolderStore(index, writable=True) as store:
+        store.remove([], face_ids=[FaceId(1), FaceId(5)])
 
 
 def _changed(index: Path, photos: Path) -> None:
@@ -79,7 +80,7 @@ def _changed(index: Path, photos: Path) -> None:
 
 def _calibrated(index: Path, photos: Path) -> None:
     _base(index, photos)
-    kept_calibrations.keep(index, CURVE, use=False)
+    asking.keep(index, CURVE, use=False)
 
 
 def _old(index: Path, photos: Path) -> None:
@@ -94,7 +95,7 @@ def _ingest(index: Path, photos: Path) -> None:
 
 
 def _forget(index: Path, photos: Path) -> None:
-    with Store(index, writable=True) as store, store.catalog.read() as transaction:
+    with FolderStore(index, writable=True) as store, store.catalog.read() as transaction:
         paths = [
             photos / name
             for name in ("006.png", "007.png")
@@ -102,27 +103,27 @@ def _forget(index: Path, photos: Path) -> None:
         ]
         known = set(face_rows.face_ids(transaction).tolist())
     faces = [FaceId(n) for n in (20, 21) if n in known]
-    with Store(index, writable=True) as store:
+    with FolderStore(index, writable=True) as store:
         forgetting.forget(store, paths, faces)
 
 
 def _compact(index: Path, photos: Path) -> None:
-    with Store(index, writable=True) as store:
+    with FolderStore(index, writable=True) as store:
         store.compact()
         gallery.refresh_gallery_prior(store)
 
 
 def _calibrate(index: Path, photos: Path) -> None:
-    kept_calibrations.keep(index, CURVE, use=True)
+    asking.keep(index, CURVE, use=True)
 
 
 def _use(index: Path, photos: Path) -> None:
-    kept_calibrations.use(index, CURVE.name)
+    asking.use(index, CURVE.name)
 
 
 def _grouped(index: Path, photos: Path) -> None:
     _base(index, photos)
-    kept_calibrations.keep(index, CURVE, use=True)
+    asking.keep(index, CURVE, use=True)
     _cluster(index, photos)
 
 
@@ -134,7 +135,7 @@ def _merged(index: Path, photos: Path) -> None:
 def _to_group(index: Path, photos: Path) -> None:
     """Prepare a grouping that renames, releases and keeps: some are named, others are new."""
     _grouped(index, photos)
-    with Store(index, writable=True) as store:
+    with FolderStore(index, writable=True) as store:
         edits.name_person(store, 1, "Ann")
         edits.move_faces(store, [2], None)
     make_photos(photos, 9, first=40)
@@ -142,25 +143,25 @@ def _to_group(index: Path, photos: Path) -> None:
 
 
 def _cluster(index: Path, photos: Path) -> None:
-    with Store(index, writable=True) as store:
+    with FolderStore(index, writable=True) as store:
         cluster_people(store, PeopleOptions(full=True, prior=0.1))
 
 
 def _merge(index: Path, photos: Path) -> None:
-    with Store(index, writable=True) as store:
-        if {row.person_id for row in edits.list_people(store)} >= {1, 2}:
+    with FolderStore(index, writable=True) as store:
+        if {row.person_id for row in asking.list_people(store)} >= {1, 2}:
             edits.merge_people(store, [2, 1])
 
 
 def _undo(index: Path, photos: Path) -> None:
-    with Store(index, writable=True) as store:
-        if {row.person_id for row in edits.list_people(store)} >= {1, 2}:
+    with FolderStore(index, writable=True) as store:
+        if {row.person_id for row in asking.list_people(store)} >= {1, 2}:
             return  # a run before took the merge back
         edits.undo(store)
 
 
 def _upgrade(index: Path, photos: Path) -> None:
-    Store(index, writable=True).close()
+    FolderStore(index, writable=True).close()
 
 
 SCENARIOS = {

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from facesim_index.errors import IndexLockedError
-from facesim_index.store.compaction import MERGE_FAN
+from facesim_index.store.folder.compaction import MERGE_FAN
+from facesim_index.store.folder.segment_folder import SegmentFolder
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.segments import coarse
-from facesim_index.store.store import Store
-from facesim_index.upkeep.verification import verify
+from tests.asking import verify
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
@@ -43,13 +44,13 @@ def test_merged_segments_have_their_codes_when_the_commit_is_made(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Store, "drop_files", die)  # what comes first after a merge's commit
+    monkeypatch.setattr(SegmentFolder, "drop_files", die)  # what comes first after a merge's commit
     with new_store(tmp_path / "i") as store:
         for n in range(MERGE_FAN - 1):
             commit_pictures(store, {f"/p/{n}": picture(f"{n}", vectors[2 * n : 2 * n + 2])})
         with pytest.raises(KeyboardInterrupt):
             commit_pictures(store, {"/p/last": picture("last", vectors[-2:])})
-    with Store(tmp_path / "i") as store:
+    with FolderStore(tmp_path / "i") as store:
         assert verify(store).problems == ()
 
 
@@ -72,16 +73,16 @@ def test_a_holder_that_died_is_not_named_though_its_process_id_is_used_again(
         holder = tmp_path / "i" / "LOCK.holder"
         told = json.loads(holder.read_text())
         with pytest.raises(IndexLockedError, match=f"process {os.getpid()} on .* since "):
-            Store(store.folder, writable=True)
+            FolderStore(store.folder, writable=True)
         # As it is between a new writer's taking of the lock and its writing of its name.
         holder.write_text(json.dumps({**told, "started": "1"}))
         with pytest.raises(IndexLockedError, match="written by another process"):
-            Store(store.folder, writable=True)
+            FolderStore(store.folder, writable=True)
 
 
 def test_the_file_of_a_dead_holder_keeps_nobody_out(tmp_path: Path) -> None:
     new_store(tmp_path / "i").close()
     left = {"pid": os.getpid(), "host": "here", "started": "1", "command": "x", "since": "then"}
     (tmp_path / "i" / "LOCK.holder").write_text(json.dumps(left))
-    with Store(tmp_path / "i", writable=True):
+    with FolderStore(tmp_path / "i", writable=True):
         assert json.loads((tmp_path / "i" / "LOCK.holder").read_text())["started"] != "1"

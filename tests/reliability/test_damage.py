@@ -19,20 +19,20 @@ from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.errors import DamagedSegmentError, IndexDamagedError
 from facesim_index.index import FaceIndex
-from facesim_index.people.edits import confirm_faces, list_people, move_faces, person_faces, undo
+from facesim_index.people.edits import confirm_faces, move_faces, undo
 from facesim_index.people.grouping import PeopleOptions, cluster_people
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import calibration_rows, face_rows, index_state, people_rows
+from facesim_index.store.folder.mending import mend_log
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.segments.row_checksums import row_sums
 from facesim_index.store.sqlite import row_checks
 from facesim_index.store.sqlite.row_checks import Value, row_check
 from facesim_index.store.sqlite.row_repair import former_values
 from facesim_index.store.sqlite.wal import check_log
-from facesim_index.store.store import Store
-from facesim_index.upkeep.catalog_repair import mend_log
 from facesim_index.upkeep.forgetting import forget
 from facesim_index.upkeep.repairs import repair
-from facesim_index.upkeep.verification import verify
+from tests.asking import list_people, person_faces, verify
 from tests.builders import (
     FAKE,
     commit_pictures,
@@ -42,7 +42,7 @@ from tests.builders import (
     read_here,
     unit_vectors,
 )
-from tests.pictures import fake_photo
+from tests.example_pictures import fake_photo
 from tests.reliability.damage import (
     ASKED,
     Case,
@@ -201,7 +201,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderStore]:
     """Twelve faces in three segments."""
     monkeypatch.setattr("facesim_index.ingest.run.COMMIT_PICTURES", 2)
     with new_store(tmp_path / "i.facesim") as opened:
@@ -209,7 +209,7 @@ def store(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield opened
 
 
-def spoil(store: Store, statement: str) -> None:
+def spoil(store: FolderStore, statement: str) -> None:
     """Change the catalog behind the back of its checksums."""
     store.catalog.close()
     with closing(sqlite3.connect(store.folder / "catalog.sqlite3")) as database:
@@ -246,7 +246,7 @@ def flip(path: Path, at: int | None = None) -> None:
     ],
 )
 def test_rows_beyond_mending_are_taken_out_and_come_back(
-    store: Store, photos: Path, statement: str
+    store: FolderStore, photos: Path, statement: str
 ) -> None:
     before = paths_and_vectors(store)
     spoil(store, statement)
@@ -275,7 +275,7 @@ class People:
     apart: list[tuple[int, int]]
 
 
-def people_of(store: Store) -> People:
+def people_of(store: FolderStore) -> People:
     with store.catalog.read() as transaction:
         found = people_rows.assignments(transaction)
         names = {row.person_id: row.name for row in people_rows.persons(transaction)}
@@ -289,7 +289,7 @@ def people_of(store: Store) -> People:
 
 
 @pytest.fixture
-def grouped(store: Store) -> Store:
+def grouped(store: FolderStore) -> FolderStore:
     """Ann (1) and Bo (2) by a human; a face of Ann's and a person without a name by the machine."""
     with store.catalog.write() as transaction:
         calibration_rows.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
@@ -345,7 +345,7 @@ WHOLE = People(
     ],
 )
 def test_people_keep_what_a_human_said_where_it_is_sound(
-    grouped: Store, photos: Path, statement: str, left: People
+    grouped: FolderStore, photos: Path, statement: str, left: People
 ) -> None:
     assert people_of(grouped) == WHOLE
     spoil(grouped, statement)
@@ -379,7 +379,7 @@ def test_people_keep_what_a_human_said_where_it_is_sound(
     ],
 )
 def test_nothing_is_told_or_done_by_damaged_rows_of_people(
-    grouped: Store, statement: str, ask: Callable[[Store], object]
+    grouped: FolderStore, statement: str, ask: Callable[[FolderStore], object]
 ) -> None:
     spoil(grouped, statement)
     before = rows_of_people(grouped)
@@ -391,7 +391,7 @@ def test_nothing_is_told_or_done_by_damaged_rows_of_people(
     assert people_of(grouped) == WHOLE
 
 
-def rows_of_people(store: Store) -> list[tuple[object, ...]]:
+def rows_of_people(store: FolderStore) -> list[tuple[object, ...]]:
     with store.catalog.read() as transaction:
         return [
             tuple(row)
@@ -400,7 +400,7 @@ def rows_of_people(store: Store) -> list[tuple[object, ...]]:
         ]
 
 
-def test_a_vacuum_keeps_the_rows_that_checksums_are_of(grouped: Store) -> None:
+def test_a_vacuum_keeps_the_rows_that_checksums_are_of(grouped: FolderStore) -> None:
     """SQLite promises that only of tables whose rows have numbers of their own."""
     forget(grouped, [], [FaceId(2)])
     move_faces(grouped, [6], 2)
@@ -414,7 +414,7 @@ def test_a_vacuum_keeps_the_rows_that_checksums_are_of(grouped: Store) -> None:
     assert not verify(grouped).problems
 
 
-def paths_and_vectors(store: Store) -> set[tuple[str, bytes]]:
+def paths_and_vectors(store: FolderStore) -> set[tuple[str, bytes]]:
     with store.view() as view:
         ids = face_rows.face_ids(view.transaction)
         records = face_rows.faces(view.transaction, ids)
@@ -424,7 +424,7 @@ def paths_and_vectors(store: Store) -> set[tuple[str, bytes]]:
     }
 
 
-def test_a_changed_row_stays_damaged_whatever_is_written_to_it(store: Store) -> None:
+def test_a_changed_row_stays_damaged_whatever_is_written_to_it(store: FolderStore) -> None:
     spoil(store, "UPDATE file SET size_bytes = size_bytes + 1 WHERE id = 1")
     with store.catalog.write() as transaction:
         transaction.exec_driver_sql("UPDATE file SET missing_since = 'now' WHERE id = 1")
@@ -433,7 +433,7 @@ def test_a_changed_row_stays_damaged_whatever_is_written_to_it(store: Store) -> 
     assert [(row.table, row.row_id) for row in wrong] == [("file", 1)]
 
 
-def test_a_merge_does_not_give_damage_a_hash_of_its_own(store: Store) -> None:
+def test_a_merge_does_not_give_damage_a_hash_of_its_own(store: FolderStore) -> None:
     """Once, compacting read a segment without looking at its hash, and `verify` found nothing."""
     flip(store.folder / "segments" / "000002.faiss")
     with pytest.raises(IndexDamagedError, match=r"000002.faiss has other content"):
@@ -444,17 +444,17 @@ def test_a_merge_does_not_give_damage_a_hash_of_its_own(store: Store) -> None:
     assert not verify(store).problems
 
 
-def test_a_query_does_not_answer_from_changed_embeddings(store: Store) -> None:
+def test_a_query_does_not_answer_from_changed_embeddings(store: FolderStore) -> None:
     """Once, a flipped byte of an embedding was searched like any other."""
     flip(store.folder / "segments" / "000002.faiss")
-    with Store(store.folder) as reader:
+    with FolderStore(store.folder) as reader:
         with reader.view() as view, pytest.raises(DamagedSegmentError, match=r"000002\.faiss"):
             view.search(unit_vectors(1, 1), 3)
         with reader.view() as view, pytest.raises(DamagedSegmentError, match=r"000002\.faiss"):
             view.embeddings(np.array([5]))
 
 
-def test_a_query_leaves_out_a_damaged_segment_and_says_so(store: Store, photos: Path) -> None:
+def test_a_query_leaves_out_a_damaged_segment_and_says_so(store: FolderStore, photos: Path) -> None:
     flip(store.folder / "segments" / "000002.faiss")
     for output in ("json", "table"):
         result = CliRunner().invoke(
@@ -491,13 +491,13 @@ def test_a_row_of_a_large_segment_is_checked_when_it_is_read(
     vectors = unit_vectors(600, 4)
     with new_store(tmp_path / "i") as store:
         commit_pictures(store, {"/p/a.jpg": picture("a", vectors)})
-        store.write_missing_coarse()
+        store.segments.write_missing_coarse()
         [segment] = (tmp_path / "i" / "segments").glob("*.faiss")
     data = bytearray(segment.read_bytes())
     at = data.find(vectors[41].astype(np.float16).tobytes())
     data[at + 7] ^= 1
     segment.write_bytes(data)
-    with Store(tmp_path / "i") as reader, reader.view() as view:
+    with FolderStore(tmp_path / "i") as reader, reader.view() as view:
         [found] = view.search(vectors[300:301], 1)
         assert found.face_ids.tolist() == [301], "other rows are not touched by it"
         with pytest.raises(DamagedSegmentError, match="other embeddings than were written"):
@@ -505,7 +505,7 @@ def test_a_row_of_a_large_segment_is_checked_when_it_is_read(
         with pytest.raises(DamagedSegmentError):
             view.embeddings(np.array([42]))
     with (
-        Store(tmp_path / "i") as reader,
+        FolderStore(tmp_path / "i") as reader,
         reader.view() as view,
         pytest.raises(DamagedSegmentError, match="SHA-256"),
     ):
@@ -525,23 +525,25 @@ def test_sums_of_rows_see_every_bit() -> None:
     np.testing.assert_array_equal(row_sums(ids[3:], vectors[3:]), before[3:])
 
 
-def test_an_ingest_does_not_bury_an_index_whose_catalog_is_gone(store: Store, photos: Path) -> None:
+def test_an_ingest_does_not_bury_an_index_whose_catalog_is_gone(
+    store: FolderStore, photos: Path
+) -> None:
     """Once, a new catalog was made in the folder, and the segments were removed as leftovers."""
     store.close()
     before = sorted(path.name for path in (store.folder / "segments").iterdir())
     (store.folder / "catalog.sqlite3").unlink()
-    for open_it in (new_store, Store):
+    for open_it in (new_store, FolderStore):
         with pytest.raises(IndexDamagedError, match=r"catalog\.sqlite3 is missing"):
             open_it(store.folder)
     assert sorted(path.name for path in (store.folder / "segments").iterdir()) == before
 
 
-def test_segments_are_not_removed_while_their_names_are_damaged(store: Store) -> None:
+def test_segments_are_not_removed_while_their_names_are_damaged(store: FolderStore) -> None:
     """Once, a changed letter in a segment's row made the next writer remove its file."""
     spoil(store, "UPDATE segment SET name = '000009.faiss' WHERE id = 2")
-    Store(store.folder).close()
+    FolderStore(store.folder).close()
     store.close()
-    with Store(store.folder, writable=True) as writer:
+    with FolderStore(store.folder, writable=True) as writer:
         assert (store.folder / "segments" / "000002.faiss").exists()
         done = repair(writer, verify(writer), read_here)
         assert (done.rows_mended, done.faces_lost) == (1, 0)
@@ -582,7 +584,7 @@ def test_a_log_that_a_crash_cut_short_is_no_damage(tmp_path: Path) -> None:
     with log.open("ab") as out:  # the beginning of a commit that did not come to its end
         out.write(log.read_bytes()[32:56] + b"half a page")
     assert check_log(catalog) is None
-    with Store(tmp_path / "i", writable=True) as store:
+    with FolderStore(tmp_path / "i", writable=True) as store:
         assert not verify(store).problems
         with store.catalog.read() as transaction:
             assert face_rows.n_faces(transaction) == 6
@@ -597,14 +599,14 @@ def test_a_damaged_log_is_refused_and_goes_on_from_the_last_whole_commit(tmp_pat
     log.write_bytes(data)
     for writable in (False, True):
         with pytest.raises(IndexDamagedError, match=r"-wal is damaged at page .*verify --repair"):
-            Store(tmp_path / "i", writable=writable)
+            FolderStore(tmp_path / "i", writable=writable)
     assert log.read_bytes() == data, "the evidence is kept"
     result = CliRunner().invoke(
         main, ["--index", str(tmp_path / "i"), "verify", "--repair"], obj=State(engine=FAKE)
     )
     assert result.exit_code == 0, result.output
     assert "goes on from the last commit that is whole" in result.stdout
-    with Store(tmp_path / "i") as store:
+    with FolderStore(tmp_path / "i") as store:
         assert not verify(store).problems
         with store.catalog.read() as transaction:
             assert face_rows.n_faces(transaction) == 4
@@ -622,7 +624,7 @@ def test_a_damaged_log_is_refused_and_goes_on_from_the_last_whole_commit(tmp_pat
     ],
 )
 def test_a_catalog_that_cannot_be_read_leads_to_the_last_snapshot(
-    store: Store, tmp_path: Path, damage: Callable[[Path], object]
+    store: FolderStore, tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
     store.close()
     with FaceIndex.open(store.folder, engine=FAKE) as index:
@@ -649,7 +651,7 @@ def test_an_older_index_without_sums_of_rows_is_checked_whole(grounds: Grounds) 
     assert set(ASKED) <= set(grounds.known["closed"].content)
     folder = grounds.folder / "without sums"
     shutil.copytree(grounds.known["closed"].folder, folder)
-    with Store(folder) as store, store.catalog.read() as transaction:
+    with FolderStore(folder) as store, store.catalog.read() as transaction:
         first = index_state.segments(transaction)[0]
     from facesim_index.store.segments.coarse import coarse_path, read_coarse
 
@@ -663,7 +665,7 @@ def test_an_older_index_without_sums_of_rows_is_checked_whole(grounds: Grounds) 
             row[0] for row in grounds.known["closed"].answers[1]
         ]
         index.compact()
-    with Store(folder) as store, store.catalog.read() as transaction:
+    with FolderStore(folder) as store, store.catalog.read() as transaction:
         first = index_state.segments(transaction)[0]
     assert read_coarse(folder / "segments" / first.name, first.sha256).sums is not None
 

@@ -26,6 +26,7 @@ from facesim_index.calibration.document import to_json
 from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
+from facesim_index.config import SEGMENTS_NAME
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.errors import IndexDamagedError
 from facesim_index.index import FaceIndex
@@ -33,12 +34,11 @@ from facesim_index.ingest.targets import IngestOptions
 from facesim_index.people.edits import confirm_faces
 from facesim_index.records import FailureCode
 from facesim_index.store.catalog import calibration_rows, face_rows, index_state, picture_rows
-from facesim_index.store.layout import SEGMENTS_NAME
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.sqlite import row_checks
-from facesim_index.store.store import Store
 from facesim_index.utils.text import csv_line, json_text, original_text, printable, spreadsheet_text
 from tests.builders import FAKE, ingest, new_store
-from tests.pictures import fake_photo
+from tests.example_pictures import fake_photo
 
 RED, GREEN, BLUE = (200, 20, 20), (20, 200, 20), (20, 20, 200)
 CURVE = Calibration(
@@ -113,7 +113,7 @@ def shared_people(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The index with a calibration and two people of such names: one has all faces but five."""
     folder = tmp_path_factory.mktemp("people") / index.name
     shutil.copytree(index, folder)
-    with Store(folder, writable=True) as store:
+    with FolderStore(folder, writable=True) as store:
         with store.catalog.write() as transaction:
             calibration_rows.put(transaction, CURVE.name, CURVE.engine_key, to_json(CURVE))
             calibration_rows.activate(transaction, CURVE.name)
@@ -411,7 +411,7 @@ def test_a_damaged_index_is_described_harmlessly(own_index: Path) -> None:
 
 
 def test_the_name_of_a_calibration_is_shown_harmlessly(own_index: Path, tmp_path: Path) -> None:
-    from tests.test_cli_calibrate import N_PEOPLE, shade
+    from tests.cli.test_calibrate import N_PEOPLE, shade
 
     people = tmp_path / f"people{NOT_UTF8}{STEERING}"
     for person in range(N_PEOPLE):
@@ -515,7 +515,7 @@ def test_csv_gives_the_very_bytes(index: Path, photos: Path) -> None:
 def test_bytes_survive_the_round_trip_through_the_catalog(
     own_index: Path, own_photos: Path
 ) -> None:
-    with Store(own_index) as store, store.catalog.read() as transaction:
+    with FolderStore(own_index) as store, store.catalog.read() as transaction:
         known = picture_rows.folder_files(transaction, str(own_photos))
         assert set(known) == {path.name for path in own_photos.iterdir()}
         assert index_state.roots(transaction)[0][0] == str(own_photos)
@@ -606,7 +606,7 @@ def test_a_catalog_cannot_name_files_outside_the_index(own_index: Path, tmp_path
             assert result.exit_code == 1, (name, words, result.stdout, result.stderr)
             assert_harmless(result.stdout + result.stderr)
         with pytest.raises(IndexDamagedError, match="outside"):
-            Store(own_index, writable=True)
+            FolderStore(own_index, writable=True)
     assert outside.read_bytes() == before
 
 

@@ -27,10 +27,10 @@ from facesim_index.pictures.files import MAX_FILE_BYTES, hash_file
 from facesim_index.pictures.formats import is_cut_off
 from facesim_index.records import Failure, FailureCode, PictureReading
 from facesim_index.store.catalog import picture_rows
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.workers.pool import ItemFailed
 from tests.builders import FAKE, ingest, new_store, read_here
-from tests.pictures import fake_photo
+from tests.example_pictures import fake_photo
 from tests.reliability import campaign, hostile_files
 from tests.reliability.campaign import Outcomes, ingest_all, make_mortal_reader
 from tests.reliability.mutations import mutated, seed_pictures, with_right_checksums
@@ -42,7 +42,7 @@ needs_posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX files")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(tmp_path: Path) -> Iterator[FolderStore]:
     with new_store(tmp_path / "i.facesim") as opened:
         yield opened
 
@@ -211,7 +211,7 @@ sys.addaudithook(_note_opens)
 
 @needs_posix
 def test_fifos_sockets_and_devices_are_never_opened(
-    store: Store, photos: Path, opened_paths: list[str]
+    store: FolderStore, photos: Path, opened_paths: list[str]
 ) -> None:
     os.mkfifo(photos / "fifo.jpg")
     (photos / "endless.jpg").symlink_to("/dev/zero")
@@ -242,7 +242,7 @@ def test_a_fifo_that_is_named_is_refused_without_waiting(
     assert "not a regular file" in result.stderr
 
 
-def test_a_file_that_grows_all_the_time_is_given_up(store: Store, photos: Path) -> None:
+def test_a_file_that_grows_all_the_time_is_given_up(store: FolderStore, photos: Path) -> None:
     (photos / "log.png").write_bytes(bytes(30_000_000))
     stop = threading.Event()
 
@@ -275,7 +275,7 @@ def test_a_file_that_grows_all_the_time_is_given_up(store: Store, photos: Path) 
     ],
 )
 def test_a_file_that_changes_before_it_is_read(
-    store: Store, photos: Path, change: str, code: FailureCode
+    store: FolderStore, photos: Path, change: str, code: FailureCode
 ) -> None:
     file = photos / "a.png"
     file.write_bytes(fake_photo([(20, 200, 20)]))
@@ -301,7 +301,7 @@ def test_a_file_that_changes_before_it_is_read(
     assert codes(store) == {"a.png": code}
 
 
-def test_a_sparse_file_of_a_terabyte_is_not_read(store: Store, photos: Path) -> None:
+def test_a_sparse_file_of_a_terabyte_is_not_read(store: FolderStore, photos: Path) -> None:
     with (photos / "sparse.jpg").open("wb") as handle:
         try:
             handle.truncate(1 << 40)
@@ -328,6 +328,6 @@ def test_a_file_that_outgrows_the_limit_while_it_is_hashed(
     assert MAX_FILE_BYTES > 1 << 20
 
 
-def codes(store: Store) -> dict[str, FailureCode]:
+def codes(store: FolderStore) -> dict[str, FailureCode]:
     with store.catalog.read() as transaction:
         return {Path(f.path).name: f.code for f in picture_rows.failed_files(transaction)}

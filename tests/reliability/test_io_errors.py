@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from facesim_index.errors import StorageError
-from facesim_index.store.store import Store
-from facesim_index.upkeep.verification import verify
+from facesim_index.store.folder.store import FolderStore
+from tests.asking import verify
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and mounts")
@@ -50,18 +50,18 @@ def remount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
 
 
-def commit_number(store: Store, number: int) -> None:
+def commit_number(store: FolderStore, number: int) -> None:
     vectors = unit_vectors(40, number)
     commit_pictures(store, {f"/p/{number}.jpg": picture(f"{number}", vectors)})
 
 
 def n_files(folder: Path) -> int:
-    with Store(folder) as store:
+    with FolderStore(folder) as store:
         assert verify(store).problems == ()
         return store_files(store)
 
 
-def store_files(store: Store) -> int:
+def store_files(store: FolderStore) -> int:
     with store.catalog.read() as transaction:
         return int(transaction.exec_driver_sql("SELECT count(*) FROM file").scalar_one())
 
@@ -75,7 +75,7 @@ def test_a_full_disk_keeps_what_was_committed(small_disk: Path) -> None:
     assert 1 <= done < 100
     assert n_files(folder) in (done, done + 1)  # a merge after the commit may be what failed
     remount(small_disk, "size=64m")
-    with Store(folder, writable=True) as store:
+    with FolderStore(folder, writable=True) as store:
         commit_number(store, done)
         commit_number(store, done + 1)
     assert n_files(folder) == done + 2
@@ -87,10 +87,10 @@ def test_a_disk_that_becomes_read_only_is_named(small_disk: Path) -> None:
         commit_number(store, 1)
     remount(small_disk, "ro")
     with pytest.raises(StorageError, match=str(folder)):
-        Store(folder, writable=True)
+        FolderStore(folder, writable=True)
     assert n_files(folder) == 1
     remount(small_disk, "rw")
-    with Store(folder, writable=True) as store:
+    with FolderStore(folder, writable=True) as store:
         commit_number(store, 2)
     assert n_files(folder) == 2
 
@@ -125,4 +125,4 @@ def test_an_error_of_the_disk_does_not_make_an_index_unknown(
         lambda *rest, **named: real(*rest, factory=Connection, **named),
     )
     with pytest.raises(StorageError, match=r"catalog\.sqlite3: disk I/O error"):
-        Store(tmp_path / "i")
+        FolderStore(tmp_path / "i")

@@ -45,7 +45,6 @@ from facesim_index.records import (
     PictureReading,
     Quality,
 )
-from facesim_index.search.appearances import find_person
 from facesim_index.store.catalog import (
     audit_log,
     calibration_rows,
@@ -54,15 +53,15 @@ from facesim_index.store.catalog import (
     people_rows,
     writing,
 )
+from facesim_index.store.folder.snapshots import take_snapshot
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.segments.coarse import write_coarse
-from facesim_index.store.store import Store
 from facesim_index.upkeep.forgetting import forget
 from facesim_index.upkeep.repairs import repair
-from facesim_index.upkeep.snapshots import take_snapshot
-from facesim_index.upkeep.verification import verify
 from facesim_index.utils.permissions import open_to_others
+from tests.asking import find_person, verify
 from tests.builders import FAKE, commit_pictures, ingest, new_store, unit_vectors
-from tests.pictures import demo_picture, fake_photo, pixels
+from tests.example_pictures import demo_picture, fake_photo, pixels
 
 ROOT = Path(__file__).resolve().parents[2]
 RED, DARK_RED, GREEN, BLUE = (200, 20, 20), (203, 22, 25), (20, 200, 20), (20, 20, 200)
@@ -142,16 +141,16 @@ def test_every_file_is_private_whatever_the_umask(
     with umask(mask), new_store(index) as store:
         ingest(store, photos)
         commit_pictures(store, {"/p/many.jpg": person(0, 12).reading})
-        store.remove_faces([FaceId(1)])
+        store.remove([], face_ids=[FaceId(1)])
         store.compact()
-        with Store(index) as reader, reader.view():
+        with FolderStore(index) as reader, reader.view():
             names = modes(index)
             assert_private(index)
     assert {"catalog.sqlite3-wal", "catalog.sqlite3-shm", "LOCK", "LOCK.holder"} <= names.keys()
     assert any(name.endswith(".coarse") for name in names)
     assert temporary
     assert set(temporary) == {0o600}
-    with umask(mask), Store(index, writable=True):
+    with umask(mask), FolderStore(index, writable=True):
         assert_private(index)
     assert_private(index)
 
@@ -178,18 +177,18 @@ def test_an_index_that_is_open_to_others_is_told_and_closed_by_the_next_writer(
     for path in (index, *index.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o777 if path.is_dir() else 0o664)
-    Store(index).close()
+    FolderStore(index).close()
     assert modes(index)["catalog.sqlite3"] == 0o664, "a reader changes nothing"
     told = check_privacy(index)
     assert told.status == "warning"
     assert f"chmod -R go= {index}" in told.mend
-    Store(index, writable=True).close()
+    FolderStore(index, writable=True).close()
     assert_private(index)
     assert f"{index} could be read by others" in caplog.text
     assert stat.S_IMODE(outside.stat().st_mode) == 0o644, "links are not followed"
     assert check_privacy(index).status == "ok"
     caplog.clear()
-    Store(index, writable=True).close()
+    FolderStore(index, writable=True).close()
     assert "could be read" not in caplog.text
 
 
@@ -205,7 +204,7 @@ def test_a_writer_who_may_not_close_the_index_is_told(
         raise PermissionError(1, "Operation not permitted", str(path))
 
     monkeypatch.setattr(Path, "chmod", refuse)
-    Store(tmp_path / "i", writable=True).close()
+    FolderStore(tmp_path / "i", writable=True).close()
     assert "catalog.sqlite3 can be read by others" in caplog.text
 
 
@@ -229,8 +228,8 @@ def test_a_disk_that_knows_no_rights_can_hold_an_index(
         ingest(store, photos)
         commit_pictures(store, {"/p/many.jpg": person(0, 12).reading})
     chmod(tmp_path / "i" / "catalog.sqlite3", 0o777)
-    with Store(tmp_path / "i", writable=True) as store:
-        store.remove_faces([FaceId(1)])
+    with FolderStore(tmp_path / "i", writable=True) as store:
+        store.remove([], face_ids=[FaceId(1)])
         store.compact()
         assert not verify(store).problems
     assert "catalog.sqlite3 can be read by others, and the system does not let" in caplog.text
@@ -496,7 +495,7 @@ FORGOTTEN = person(1, 2)
 OTHERS = [person(seed, 3) for seed in range(2, 8)]
 
 
-def remember(folder: Path) -> Store:
+def remember(folder: Path) -> FolderStore:
     """Make an index with the person to forget and others, told about in every table."""
     store = new_store(folder)
     for who in (*OTHERS[:3], FORGOTTEN, *OTHERS[3:]):
@@ -515,7 +514,7 @@ def remember(folder: Path) -> Store:
 
 
 @pytest.fixture
-def told(tmp_path: Path, small_coarse: None) -> Iterator[Store]:
+def told(tmp_path: Path, small_coarse: None) -> Iterator[FolderStore]:
     """`remember`, open for writing."""
     with remember(tmp_path / "i.facesim") as store:
         yield store
@@ -524,7 +523,7 @@ def told(tmp_path: Path, small_coarse: None) -> Iterator[Store]:
 def assert_only_the_others(index: Path) -> None:
     """Every trace of the forgotten is gone, and nobody else is harmed."""
     assert traces(index, {**FORGOTTEN.needles, **absent_forms(FORGOTTEN)}) == {}
-    with Store(index) as store, store.view() as view:
+    with FolderStore(index) as store, store.view() as view:
         assert not verify(store).problems
         ids = face_rows.face_ids(view.transaction)
         records = face_rows.faces(view.transaction, ids)
@@ -538,7 +537,7 @@ def assert_only_the_others(index: Path) -> None:
         assert len(traces(index, who.needles)) == len(who.needles)
 
 
-def test_a_secure_forget_leaves_no_trace(told: Store, tmp_path: Path) -> None:
+def test_a_secure_forget_leaves_no_trace(told: FolderStore, tmp_path: Path) -> None:
     index = told.folder
     before = traces(index, FORGOTTEN.needles)
     assert set(before) == set(FORGOTTEN.needles), "all of it can be found before"
@@ -552,7 +551,7 @@ def test_a_secure_forget_leaves_no_trace(told: Store, tmp_path: Path) -> None:
     assert not (index / "segments" / old).exists()
     told.close()
     assert_only_the_others(index)
-    with Store(index) as store, store.catalog.read() as transaction:
+    with FolderStore(index) as store, store.catalog.read() as transaction:
         [line] = audit_log.lines(transaction)
         summaries = transaction.exec_driver_sql("SELECT options, summary FROM ingest_run").all()
     assert (line.files, line.faces, line.secure, line.finished) == (1, 2, True, True)
@@ -562,7 +561,7 @@ def test_a_secure_forget_leaves_no_trace(told: Store, tmp_path: Path) -> None:
 NAMES = ("Xanthippe Unmistakable", "Xanthippe Before", "Xanthippe Ümläut", "Quetzal Someoneelse")
 
 
-def remember_people(store: Store) -> dict[str, bytes]:
+def remember_people(store: FolderStore) -> dict[str, bytes]:
     """Say who everybody is, in every table that can hold a name; return the names to search for.
 
     The faces 10 and 11 are those to forget.
@@ -584,7 +583,7 @@ def remember_people(store: Store) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("by", ["picture", "faces"])
-def test_a_secure_forget_leaves_no_name_of_whom_nothing_is_left(told: Store, by: str) -> None:
+def test_a_secure_forget_leaves_no_name_of_whom_nothing_is_left(told: FolderStore, by: str) -> None:
     index, names = told.folder, remember_people(told)
     assert set(traces(index, names)) == set(NAMES), "all of it can be found before"
     whole = {"other": b"Ordinary Other", "third": b"Third"}
@@ -608,7 +607,7 @@ def test_a_secure_forget_leaves_no_name_of_whom_nothing_is_left(told: Store, by:
             assert not {face for row in rows for face in row} & {10, 11}, table
         people_left = database.execute("SELECT name FROM person ORDER BY id").fetchall()
     assert people_left == [("Ordinary Other",), ("Third",)]
-    with Store(index, writable=True) as store:
+    with FolderStore(index, writable=True) as store:
         assert not verify(store).problems
         while undo(store):
             pass
@@ -616,7 +615,7 @@ def test_a_secure_forget_leaves_no_name_of_whom_nothing_is_left(told: Store, by:
     assert traces(index, names) == {}
 
 
-def test_a_name_stays_as_long_as_a_face_of_the_person_does(told: Store) -> None:
+def test_a_name_stays_as_long_as_a_face_of_the_person_does(told: FolderStore) -> None:
     names = remember_people(told)
     forget(told, [], [FaceId(11)], secure=True)
     left = traces(told.folder, names)
@@ -627,7 +626,7 @@ def test_a_name_stays_as_long_as_a_face_of_the_person_does(told: Store) -> None:
 
 
 def test_a_secure_forget_removes_a_kept_log_and_names_the_snapshots(
-    told: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    told: FolderStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     take_snapshot(told.folder, tmp_path / "before")
     aside = told.folder / "catalog.sqlite3-wal.damaged"
@@ -640,7 +639,7 @@ def test_a_secure_forget_removes_a_kept_log_and_names_the_snapshots(
     assert open_to_others(told.folder) == []
 
 
-def test_coarse_codes_are_those_of_the_others_alone(told: Store, tmp_path: Path) -> None:
+def test_coarse_codes_are_those_of_the_others_alone(told: FolderStore, tmp_path: Path) -> None:
     """Codes of one face are spread over a block, so they are compared as a whole."""
     forget(told, [Path(FORGOTTEN.path)], [], secure=True)
     with told.view() as view:
@@ -653,19 +652,19 @@ def test_coarse_codes_are_those_of_the_others_alone(told: Store, tmp_path: Path)
     assert kept.read_bytes() == again.read_bytes()
 
 
-def test_a_plain_forget_hides_at_once_and_compact_erases_the_embeddings(told: Store) -> None:
+def test_a_plain_forget_hides_at_once_and_compact_erases_the_embeddings(told: FolderStore) -> None:
     vectors = {name: needle for name, needle in FORGOTTEN.needles.items() if "fp16" in name}
     forget(told, [Path(FORGOTTEN.path)], [])
     assert set(traces(told.folder, vectors)) == set(vectors), "a plain forget is quick"
     told.compact()
     told.close()
     assert traces(told.folder, vectors) == {}
-    with Store(told.folder) as store, store.catalog.read() as transaction:
+    with FolderStore(told.folder) as store, store.catalog.read() as transaction:
         [line] = audit_log.lines(transaction)
     assert (line.secure, line.finished) == (False, True)
 
 
-def test_a_securely_forgotten_face_leaves_its_picture(told: Store) -> None:
+def test_a_securely_forgotten_face_leaves_its_picture(told: FolderStore) -> None:
     """The picture stays known, or the next ingest would find the face again."""
     forget(told, [], [FaceId(10)], secure=True)
     told.close()
@@ -674,7 +673,7 @@ def test_a_securely_forgotten_face_leaves_its_picture(told: Store) -> None:
     assert {"path", "name", "content hash", "x of face 1", "fp16 of face 1"} <= set(left)
 
 
-def test_what_was_forgotten_plainly_before_is_erased_too(told: Store) -> None:
+def test_what_was_forgotten_plainly_before_is_erased_too(told: FolderStore) -> None:
     forget(told, [Path(FORGOTTEN.path)], [])
     forget(told, [Path(OTHERS[0].path)], [], secure=True)
     told.close()
@@ -682,7 +681,7 @@ def test_what_was_forgotten_plainly_before_is_erased_too(told: Store) -> None:
     assert traces(told.folder, OTHERS[0].needles) == {}
 
 
-def test_a_copy_keeps_the_picture_but_not_the_forgotten_path(told: Store) -> None:
+def test_a_copy_keeps_the_picture_but_not_the_forgotten_path(told: FolderStore) -> None:
     copy = "/elsewhere/copy.jpg"
     commit_pictures(told, {copy: FORGOTTEN.reading})
     done = forget(told, [Path(FORGOTTEN.path)], [], secure=True)
@@ -694,7 +693,7 @@ def test_a_copy_keeps_the_picture_but_not_the_forgotten_path(told: Store) -> Non
     assert "fp16 of face 0" in left
 
 
-def test_pages_are_written_anew(told: Store) -> None:
+def test_pages_are_written_anew(told: FolderStore) -> None:
     """What was deleted by something that did not overwrite it, as SQLite does by itself."""
     needle = {"deleted": b"deleted long ago by somebody else"}
     other = sqlite3.connect(told.folder / "catalog.sqlite3", isolation_level=None)
@@ -710,7 +709,7 @@ def test_pages_are_written_anew(told: Store) -> None:
 
 
 def test_faces_and_files_are_forgotten_in_one_commit(
-    told: Store, monkeypatch: pytest.MonkeyPatch
+    told: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object) -> int:
         raise StorageError("the disk is full")
@@ -724,19 +723,20 @@ def test_faces_and_files_are_forgotten_in_one_commit(
 
 
 def test_foreign_files_in_the_index_are_named(
-    told: Store, caplog: pytest.LogCaptureFixture
+    told: FolderStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     (told.folder / "old copy.sqlite3").write_bytes(b"who knows")
     forget(told, [Path(FORGOTTEN.path)], [], secure=True)
     assert "old copy.sqlite3 is no part of the index" in caplog.text
 
 
+SEGMENT_FOLDER = "facesim_index.store.folder.segment_folder.SegmentFolder"
 CRASHES: dict[str, str] = {
     "after the rows are gone": "facesim_index.store.catalog.audit_log.clear_histories",
     "before a new segment": "facesim_index.store.segments.writer.write_segment",
-    "before old files go": "facesim_index.store.store.Store.drop_files",
+    "before old files go": f"{SEGMENT_FOLDER}.drop_files",
     "before the vacuum": "facesim_index.store.sqlite.connection.Catalog.shrink",
-    "before the new coarse codes": "facesim_index.store.store.Store._write_coarse",
+    "before the new coarse codes": f"{SEGMENT_FOLDER}._write_coarse",
     "before the log is cut": "facesim_index.store.sqlite.connection.Catalog.empty_log",
     "before it is on record": "facesim_index.store.catalog.audit_log.finish",
 }
@@ -744,7 +744,7 @@ CRASHES: dict[str, str] = {
 KILLED = """
 import os, pkgutil, signal, sys
 from pathlib import Path
-import facesim_index.store.store
+from facesim_index.store.folder import segment_folder
 from facesim_index.store.segments import coarse
 coarse.COARSE_MIN_ROWS = 10
 index, path, target = sys.argv[1:]
@@ -752,10 +752,11 @@ def die(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)
 owner, name = target.rsplit(".", 1)
 setattr(pkgutil.resolve_name(owner), name, die)
-if hasattr(facesim_index.store.store, name):
-    setattr(facesim_index.store.store, name, die)
-from facesim_index.upkeep.repairs import forget
-forget(facesim_index.store.store.Store(Path(index), writable=True), [Path(path)], [], secure=True)
+if hasattr(segment_folder, name):
+    setattr(segment_folder, name, die)
+from facesim_index.upkeep.forgetting import forget
+from facesim_index.store.opening import open_store
+forget(open_store(Path(index), writable=True), [Path(path)], [], secure=True)
 """
 
 
@@ -780,7 +781,7 @@ def test_the_next_writer_finishes_a_secure_forget_that_was_killed(
     [line] = json.loads(facesim(index, "audit", "--format", "json").stdout)
     assert (line["secure"], line["finished"]) == (True, False)
 
-    Store(index, writable=True).close()
+    FolderStore(index, writable=True).close()
 
     assert "erased what an interrupted `facesim forget --secure` had left" in caplog.text
     assert_only_the_others(index)
@@ -794,9 +795,9 @@ def test_a_reader_that_needs_the_old_state_delays_it(
     monkeypatch.setattr("facesim_index.store.sqlite.connection.BUSY_TIMEOUT_MS", 50)
     index = tmp_path / "i.facesim"
     remember(index).close()
-    with Store(index) as reader, reader.view() as view:
+    with FolderStore(index) as reader, reader.view() as view:
         with (
-            Store(index, writable=True) as writer,
+            FolderStore(index, writable=True) as writer,
             pytest.raises(StorageError, match=r"a reader still uses .* run `facesim compact`"),
         ):
             forget(writer, [Path(FORGOTTEN.path)], [], secure=True)
@@ -810,8 +811,8 @@ def test_a_reader_that_needs_the_old_state_delays_it(
     assert_only_the_others(index)
 
 
-def test_a_reader_that_only_has_files_open_delays_nothing(told: Store) -> None:
-    with Store(told.folder) as reader:
+def test_a_reader_that_only_has_files_open_delays_nothing(told: FolderStore) -> None:
+    with FolderStore(told.folder) as reader:
         with reader.view() as view:
             assert len(view.segments) == 1
         forget(told, [Path(FORGOTTEN.path)], [], secure=True)
@@ -822,7 +823,7 @@ def test_a_reader_that_only_has_files_open_delays_nothing(told: Store) -> None:
 
 
 def test_an_old_segment_that_cannot_be_removed_is_told(
-    told: Store, monkeypatch: pytest.MonkeyPatch
+    told: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on Windows, while a reader has it mapped."""
     unlink = Path.unlink
@@ -839,23 +840,23 @@ def test_an_old_segment_that_cannot_be_removed_is_told(
     with told.catalog.read() as transaction:
         assert audit_log.unfinished(transaction) == 1
     told.close()
-    Store(told.folder, writable=True).close()
+    FolderStore(told.folder, writable=True).close()
     assert_only_the_others(told.folder)
 
 
-def test_a_damaged_segment_is_told_and_repair_is_not_in_the_way(told: Store) -> None:
+def test_a_damaged_segment_is_told_and_repair_is_not_in_the_way(told: FolderStore) -> None:
     index = told.folder
     [segment] = (index / "segments").glob("*.faiss")
     told.close()
     segment.write_bytes(segment.read_bytes()[:-5000])
     with (
-        Store(index, writable=True) as store,
+        FolderStore(index, writable=True) as store,
         pytest.raises(IndexDamagedError, match="verify --repair"),
     ):
         forget(store, [Path(FORGOTTEN.path)], [], secure=True)
-    with Store(index, writable=True) as store:  # cannot finish, but opens
+    with FolderStore(index, writable=True) as store:  # cannot finish, but opens
         repair(store, verify(store), lambda paths: iter(()))
-    Store(index, writable=True).close()
+    FolderStore(index, writable=True).close()
     assert traces(index, FORGOTTEN.needles) == {}
     [line] = json.loads(facesim(index, "audit", "--format", "json").stdout)
     assert line["finished"]
@@ -894,7 +895,7 @@ def portrait(tmp_path: Path) -> Path:
 
 
 def living(index: Path) -> dict[int, str]:
-    with Store(index) as store, store.catalog.read() as transaction:
+    with FolderStore(index) as store, store.catalog.read() as transaction:
         ids = face_rows.face_ids(transaction)
         return {face.face_id: Path(face.path).name for face in face_rows.faces(transaction, ids)}
 
@@ -1026,7 +1027,7 @@ def test_every_appearance_is_found_not_only_the_first_few(tmp_path: Path) -> Non
                 who.reading.content_hash, FileStamp(1, 1), who.reading.info, faces, None
             )
             commit_pictures(store, {who.path: reading_})
-        store.remove_faces([FaceId(n) for n in range(1, 50)])
+        store.remove([], face_ids=[FaceId(n) for n in range(1, 50)])
         found = find_person(store, engine, path, min_degree=0.5, prior=0.5)
     stored = near.astype(np.float16).astype(np.float64)
     cosines = stored @ shown.embedding.astype(np.float64)

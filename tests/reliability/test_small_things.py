@@ -22,10 +22,10 @@ from facesim_index.pictures.files import hash_file
 from facesim_index.pictures.folder_walk import FoundFolder, WalkOptions, walk
 from facesim_index.records import Failure, FailureCode, FileStamp, PictureReading
 from facesim_index.store.catalog import face_rows, index_state, writing
-from facesim_index.store.store import Store
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.workers.pool import ItemFailed
 from tests.builders import FAKE, ingest, new_store, read_here
-from tests.pictures import fake_photo
+from tests.example_pictures import fake_photo
 
 RED, GREEN, BLUE = (200, 20, 20), (20, 200, 20), (20, 20, 200)
 
@@ -33,7 +33,7 @@ needs_posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(tmp_path: Path) -> Iterator[FolderStore]:
     with new_store(tmp_path / "i.facesim") as opened:
         yield opened
 
@@ -47,7 +47,7 @@ def photos(tmp_path: Path) -> Path:
     return folder.resolve()
 
 
-def paths_of_faces(store: Store) -> dict[tuple[str, ...], int]:
+def paths_of_faces(store: FolderStore) -> dict[tuple[str, ...], int]:
     """Return the files of each picture that has faces, with how many."""
     with store.catalog.read() as transaction:
         records = face_rows.faces(transaction, face_rows.face_ids(transaction))
@@ -77,7 +77,7 @@ def test_a_crowded_folder_takes_little_memory_for_each_file(tmp_path: Path) -> N
     assert peak / n_files < 450
 
 
-def test_a_crowded_folder_of_one_content(store: Store, photos: Path) -> None:
+def test_a_crowded_folder_of_one_content(store: FolderStore, photos: Path) -> None:
     """More files than a commit holds; the picture is embedded once."""
     data = fake_photo([BLUE])
     for number in range(5000):
@@ -117,7 +117,7 @@ def deep(tmp_path: Path) -> Iterator[Path]:
 
 
 @needs_posix
-def test_what_lies_too_deep_is_told_and_the_rest_is_indexed(store: Store, deep: Path) -> None:
+def test_what_lies_too_deep_is_told_and_the_rest_is_indexed(store: FolderStore, deep: Path) -> None:
     for _ in range(2):
         summary = ingest(store, deep, prune=True)
         assert summary.faces_total == 2
@@ -130,7 +130,7 @@ def test_what_lies_too_deep_is_told_and_the_rest_is_indexed(store: Store, deep: 
 
 @needs_posix
 def test_a_root_in_the_depth_can_be_reached_by_a_shorter_name(
-    store: Store, deep: Path, tmp_path: Path
+    store: FolderStore, deep: Path, tmp_path: Path
 ) -> None:
     """The advice of the manual: mount or move it; a part that fits is a root like any other."""
     part = deep
@@ -152,7 +152,7 @@ def test_a_root_whose_path_is_too_long_is_wrong_usage(tmp_path: Path) -> None:
 
 
 def test_a_root_by_every_name_it_has(
-    store: Store, photos: Path, monkeypatch: pytest.MonkeyPatch
+    store: FolderStore, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(photos.parent)
     (photos.parent / "link").symlink_to(photos)
@@ -252,7 +252,7 @@ except Exception as error:
     assert snapshot(photos) == before
 
 
-def test_an_ingest_leaves_the_photos_as_they_are(store: Store, photos: Path) -> None:
+def test_an_ingest_leaves_the_photos_as_they_are(store: FolderStore, photos: Path) -> None:
     """Not even a time changes, where the system lets a reader choose."""
     (photos / "deeper").mkdir()
     (photos / "deeper" / "broken.jpg").write_bytes(b"x")
@@ -276,7 +276,7 @@ TIMES_S = (-2_147_483_648, -1, 0, 2_147_483_648, 9_223_372_036, 9_223_372_037, 1
 
 
 @pytest.mark.parametrize("time_s", TIMES_S)
-def test_files_of_any_time(store: Store, photos: Path, time_s: int) -> None:
+def test_files_of_any_time(store: FolderStore, photos: Path, time_s: int) -> None:
     """Found on the way: a time beyond 2262 was no integer of SQLite's, and ended the run."""
     file = photos / "red.png"
     os.utime(file, ns=(0, 0))
@@ -309,7 +309,7 @@ def test_stamps_fit_into_the_catalog_and_stay_different() -> None:
 
 
 def test_a_system_clock_that_goes_back(
-    store: Store, photos: Path, monkeypatch: pytest.MonkeyPatch
+    store: FolderStore, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for year in (2031, 2001, 1971):
         monkeypatch.setattr(writing, "now", lambda year=year: f"{year}-01-01T00:00:00+00:00")
@@ -326,7 +326,7 @@ def test_a_system_clock_that_goes_back(
 
 
 def test_an_interrupted_run_is_known_though_the_clock_goes_back(
-    store: Store, photos: Path, monkeypatch: pytest.MonkeyPatch
+    store: FolderStore, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(paths: Iterable[Path]) -> Iterator[PictureReading | Failure | ItemFailed]:
         yield from read_here([next(iter(paths))])
@@ -361,7 +361,7 @@ def same_size(*contents: bytes) -> list[bytes]:
     return [data.ljust(longest, b"\0") for data in contents]
 
 
-def test_a_replaced_file_is_found_by_checksum_alone(store: Store, photos: Path) -> None:
+def test_a_replaced_file_is_found_by_checksum_alone(store: FolderStore, photos: Path) -> None:
     first, second = same_size(fake_photo([RED]), fake_photo([BLUE, GREEN]))
     (photos / "red.png").write_bytes(first)
     ingest(store, photos)
@@ -381,7 +381,7 @@ def test_a_replaced_file_is_found_by_checksum_alone(store: Store, photos: Path) 
     assert (settled.files_unchanged, settled.images_read, settled.warnings) == (2, 0, [])
 
 
-def test_a_file_replaced_by_a_copy_or_by_damage(store: Store, photos: Path) -> None:
+def test_a_file_replaced_by_a_copy_or_by_damage(store: FolderStore, photos: Path) -> None:
     red, green = same_size(fake_photo([RED]), fake_photo([GREEN]))
     (photos / "red.png").write_bytes(red)
     (photos / "green.png").write_bytes(green)
@@ -399,7 +399,7 @@ def test_a_file_replaced_by_a_copy_or_by_damage(store: Store, photos: Path) -> N
 
 
 def test_a_file_that_cannot_be_compared_keeps_what_is_known_of_it(
-    store: Store, photos: Path, monkeypatch: pytest.MonkeyPatch
+    store: FolderStore, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path) -> bytes:
         if path.name == "red.png":
@@ -415,7 +415,9 @@ def test_a_file_that_cannot_be_compared_keeps_what_is_known_of_it(
     ]
 
 
-def test_a_file_that_was_away_is_back_after_its_comparison(store: Store, photos: Path) -> None:
+def test_a_file_that_was_away_is_back_after_its_comparison(
+    store: FolderStore, photos: Path
+) -> None:
     ingest(store, photos)
     (photos / "red.png").rename(photos.parent / "red.png")
     assert ingest(store, photos).files_removed == 1
@@ -425,7 +427,7 @@ def test_a_file_that_was_away_is_back_after_its_comparison(store: Store, photos:
         assert index_state.counts(transaction)["files_missing"] == 0
 
 
-def test_a_dry_run_counts_what_would_be_compared(store: Store, photos: Path) -> None:
+def test_a_dry_run_counts_what_would_be_compared(store: FolderStore, photos: Path) -> None:
     ingest(store, photos)
     targets = resolve_targets([photos])
     assert scan(store, targets, IngestOptions()).to_read == 0

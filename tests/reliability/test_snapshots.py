@@ -25,11 +25,11 @@ from facesim_index.errors import (
 from facesim_index.index import FaceIndex
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import face_rows, index_state
+from facesim_index.store.folder import snapshots
+from facesim_index.store.folder.snapshots import restore_snapshot, take_snapshot
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.snapshot_list import known_snapshots, newest_snapshot
-from facesim_index.store.store import Store
-from facesim_index.upkeep import snapshots
-from facesim_index.upkeep.snapshots import restore_snapshot, take_snapshot
-from facesim_index.upkeep.verification import verify
+from tests.asking import verify
 from tests.builders import FAKE, commit_pictures, new_store, picture, unit_vectors
 
 VECTORS = unit_vectors(60, 9)
@@ -41,7 +41,7 @@ def index(tmp_path: Path) -> Path:
     with new_store(tmp_path / "i") as store:
         for n in range(5):
             commit_pictures(store, {f"/p/{n}.jpg": picture(str(n), VECTORS[6 * n : 6 * n + 6])})
-        store.remove_faces([FaceId(8)])
+        store.remove([], face_ids=[FaceId(8)])
     return tmp_path / "i"
 
 
@@ -68,8 +68,8 @@ def test_restoring_gives_identical_answers(index: Path, tmp_path: Path, copy: bo
     assert [path.samefile(index / "segments" / path.name) for path in segments(tmp_path / "s")] == [
         not copy
     ] * 5
-    with Store(index, writable=True) as store:
-        store.remove_faces([FaceId(face_id) for face_id in range(1, 20)])
+    with FolderStore(index, writable=True) as store:
+        store.remove([], face_ids=[FaceId(face_id) for face_id in range(1, 20)])
         store.compact()
         commit_pictures(store, {"/p/new.jpg": picture("new", VECTORS[40:44])})
     changed = answers(index)
@@ -80,11 +80,11 @@ def test_restoring_gives_identical_answers(index: Path, tmp_path: Path, copy: bo
     restore_snapshot(tmp_path / "s", index, force=True, copy=copy)
     assert answers(index) == before
     assert not list(tmp_path.glob(".*"))
-    with Store(index, writable=True) as store:
+    with FolderStore(index, writable=True) as store:
         commit_pictures(store, {"/p/more.jpg": picture("more", VECTORS[50:51])})
         store.compact()
         assert not verify(store).problems
-    with Store(tmp_path / "s") as store:
+    with FolderStore(tmp_path / "s") as store:
         assert not verify(store).problems
     assert len(segments(tmp_path / "s")) == 5
 
@@ -119,9 +119,9 @@ def test_a_snapshot_keeps_people_and_what_can_be_taken_back(
 WRITER = """
 import sys
 from pathlib import Path
-from facesim_index.store import Store
+from facesim_index.store.folder.store import FolderStore
 from tests.builders import commit_pictures, picture, unit_vectors
-store = Store(Path(sys.argv[1]), writable=True)
+store = FolderStore(Path(sys.argv[1]), writable=True)
 print("writing", flush=True)
 for n in range(10_000):
     commit_pictures(store, {f"/w/{n}.jpg": picture(f"w{n}", unit_vectors(2, n))})
@@ -155,7 +155,7 @@ def test_snapshots_taken_while_a_writer_runs_are_each_of_one_moment(
     assert len(set(generations)) > 2, "the writer went on meanwhile"
     for number, snapshot in enumerate(taken):
         folder = tmp_path / f"s{number}"
-        with Store(folder) as store, store.view() as view:
+        with FolderStore(folder) as store, store.view() as view:
             assert view.generation == snapshot.generation
             assert not verify(store).problems
             ids = face_rows.face_ids(view.transaction)
@@ -209,7 +209,10 @@ def test_restoring_replaces_an_index_only_by_force_and_nothing_else_ever(
 
 def test_a_writer_is_not_pulled_the_index_from_under(index: Path, tmp_path: Path) -> None:
     take_snapshot(index, tmp_path / "s")
-    with Store(index, writable=True), pytest.raises(IndexLockedError, match="is being written"):
+    with (
+        FolderStore(index, writable=True),
+        pytest.raises(IndexLockedError, match="is being written"),
+    ):
         restore_snapshot(tmp_path / "s", index, force=True)
     assert len(answers(index)) == 29
 
@@ -235,8 +238,8 @@ def test_the_old_index_is_put_back_when_the_new_one_cannot_be(
     index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take_snapshot(index, tmp_path / "s")
-    with Store(index, writable=True) as store:
-        store.remove_faces([FaceId(1)])
+    with FolderStore(index, writable=True) as store:
+        store.remove([], face_ids=[FaceId(1)])
     before = answers(index)
 
     def refuse(*_: object) -> None:

@@ -24,9 +24,9 @@ from facesim_index.engine.runtimes.onnx_graph import read_graph
 from facesim_index.errors import IndexDamagedError, ModelError
 from facesim_index.models.resolution import ModelFiles, resolve
 from facesim_index.records import FaceId
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.segments.coarse import coarse_path, read_coarse
 from facesim_index.store.segments.segment import Segment
-from facesim_index.store.store import Store
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 from tools import check_dependencies
 
@@ -223,7 +223,7 @@ def test_a_catalog_cannot_lead_out_of_the_index(tmp_path: Path) -> None:
         commit_pictures(store, {"/p/a.jpg": picture("a", unit_vectors(2, 1))})
         with store.catalog.write() as transaction:
             transaction.exec_driver_sql("UPDATE segment SET name = '../../precious.faiss'")
-        store.remove_faces([FaceId(1)])
+        store.remove([], face_ids=[FaceId(1)])
         for attempt in (store.compact, lambda: store.view().__enter__()):
             with pytest.raises(IndexDamagedError, match="would lie outside"):
                 attempt()
@@ -231,7 +231,7 @@ def test_a_catalog_cannot_lead_out_of_the_index(tmp_path: Path) -> None:
 
 
 def test_a_catalog_cannot_load_an_extension(tmp_path: Path) -> None:
-    with new_store(tmp_path / "i") as writer, Store(tmp_path / "i") as reader:
+    with new_store(tmp_path / "i") as writer, FolderStore(tmp_path / "i") as reader:
         for store in (writer, reader):
             with (
                 store.catalog.read() as transaction,

@@ -15,13 +15,13 @@ from sqlalchemy import Engine, event
 
 from facesim_index.engine.base import EngineSettings
 from facesim_index.index import FaceIndex
-from facesim_index.people.edits import confirm_faces, list_people, undo
+from facesim_index.people.edits import confirm_faces, undo
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import face_rows
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.sqlite.connection import SCHEMA_REVISION, needs_upgrade, upgrade_catalog
-from facesim_index.store.store import Store
 from facesim_index.upkeep.forgetting import forget
-from facesim_index.upkeep.verification import verify
+from tests.asking import list_people, verify
 from tests.builders import commit_pictures, picture, unit_vectors
 from tests.reliability.old_indexes import ASKED, EXPECTED_NAME, FOLDER, RELEASED, make
 
@@ -81,7 +81,7 @@ def test_an_index_of_each_released_schema_opens_and_answers_the_same(old: Path) 
         elif table != "alembic_version":
             assert after[table] == found
     assert segment_bytes(old) == files
-    with Store(old, writable=True) as store:
+    with FolderStore(old, writable=True) as store:
         commit_pictures(store, {"/new.jpg": picture("new", unit_vectors(2, 5))})
         assert not verify(store).problems
         with store.catalog.read() as transaction:
@@ -99,7 +99,7 @@ def test_the_old_indexes_are_what_their_script_makes(old: Path, tmp_path: Path) 
 
 
 def test_an_upgraded_index_can_be_grouped_into_people(old: Path) -> None:
-    with Store(old, writable=True) as store:
+    with FolderStore(old, writable=True) as store:
         assert list_people(store) == []
         confirm_faces(store, {"Ann": [2, 9], "Bo": [5]})
         assert [(row.name, row.n_faces) for row in list_people(store)] == [("Ann", 2), ("Bo", 1)]
@@ -205,6 +205,6 @@ def test_a_damaged_old_index_is_not_upgraded(old: Path) -> None:
     from facesim_index.errors import IndexDamagedError
 
     with pytest.raises(IndexDamagedError, match="is not upgraded"):
-        Store(old)
+        FolderStore(old)
     assert (old / CATALOG).read_bytes() == data
     assert SCHEMA_REVISION not in str(rows(old)["alembic_version"])

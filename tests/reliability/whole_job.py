@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from tests.builders import FAKE
-from tests.pictures import demo_picture, fake_photo
+from tests.example_pictures import demo_picture, fake_photo
 
 
 def real(folder: Path) -> list[list[str]]:

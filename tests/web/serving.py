@@ -17,7 +17,7 @@ from facesim_index.web.guard.security import loopback_hosts
 from facesim_index.web.service.service import Service
 from tests.builders import FAKE, ingest, new_store
 from tests.coloured_people import BLUE, DARK_GREEN, DARK_RED, GREEN, RED, facesim, put_curve
-from tests.pictures import fake_photo
+from tests.example_pictures import fake_photo
 
 with warnings.catch_warnings():  # it would rather use another HTTP client than ours
     warnings.filterwarnings("ignore", message="Using `httpx` with")

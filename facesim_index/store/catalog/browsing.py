@@ -21,8 +21,8 @@ from facesim_index.store.catalog.schema import (
     Person,
 )
 from facesim_index.store.catalog.statements import among, joined
+from facesim_index.store.catalog.transaction import require_whole
 from facesim_index.store.records import FailedFile
-from facesim_index.store.sqlite import row_checks
 
 _SHARP_ENOUGH_PX = 200.0
 
@@ -84,7 +84,7 @@ def picture(connection: Connection, image_id: ImageId) -> IndexedPicture | None:
     IndexDamagedError
         A row of it is not as it was written.
     """
-    row_checks.require_whole(connection, "image", [image_id])
+    require_whole(connection, "image", [image_id])
     row = connection.execute(
         select(*Image.__table__.columns).where(Image.id == image_id)
     ).one_or_none()

@@ -7,10 +7,9 @@ ships for the index's engine.
 from dataclasses import dataclass, fields
 
 from sqlalchemy import Connection, RowMapping, delete, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from facesim_index.store.catalog.schema import CalibrationRow
-from facesim_index.store.catalog.transaction import now
+from facesim_index.store.catalog.transaction import dialect_of, now
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +39,8 @@ class KeptCalibration:
 def put(connection: Connection, name: str, engine_key: str, document: str) -> None:
     """Store a calibration, or replace the one of this name; which one is active stays."""
     values = {"engine_key": engine_key, "document": document, "created_at": now()}
-    connection.execute(
-        upsert(CalibrationRow)
-        .values(name=name, active=False, **values)
-        .on_conflict_do_update(index_elements=[CalibrationRow.name], set_=values)
-    )
+    put = dialect_of(connection).upsert(CalibrationRow, ("name",), tuple(values))
+    connection.execute(put, {"name": name, "active": False, **values})
 
 
 def kept(connection: Connection) -> tuple[KeptCalibration, ...]:

@@ -19,7 +19,7 @@ from facesim_index.records import (
 from facesim_index.store.catalog.picture_rows import paths_of_images
 from facesim_index.store.catalog.schema import Face, File, Folder, Image
 from facesim_index.store.catalog.statements import among, among_listed, at_or_below, listed
-from facesim_index.store.sqlite import row_checks
+from facesim_index.store.catalog.transaction import require_whole
 
 
 def faces_of_images(connection: Connection, image_ids: Sequence[ImageId]) -> Int64Array:
@@ -49,7 +49,7 @@ def faces(connection: Connection, ids: Int64Array) -> list[FaceRecord]:
     IndexDamagedError
         A row of one of them, or of its files, is not as it was written.
     """
-    row_checks.require_whole(connection, "face", ids.tolist())
+    require_whole(connection, "face", ids.tolist())
     rows = {row.id: row for row in connection.execute(_FACES, listed(ids.tolist()))}
     paths = paths_of_images(connection, sorted({row.image_id for row in rows.values()}))
     return [

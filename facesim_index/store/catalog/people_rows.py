@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Executable, delete, exists, func, insert, or_, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from facesim_index.records import ImageId, Int64Array
 from facesim_index.store.catalog.schema import (
@@ -29,8 +28,7 @@ from facesim_index.store.catalog.schema import (
     Person,
 )
 from facesim_index.store.catalog.statements import among, among_listed, listed
-from facesim_index.store.catalog.transaction import now
-from facesim_index.store.sqlite import row_checks
+from facesim_index.store.catalog.transaction import dialect_of, now, require_whole
 from facesim_index.utils.notebook_hook import Shown
 
 HUMAN, MACHINE = "human", "machine"
@@ -90,7 +88,7 @@ def persons(connection: Connection, person_ids: Iterable[int] | None = None) -> 
         A row of one of them is not as it was written.
     """
     wanted = None if person_ids is None else [int(person_id) for person_id in person_ids]
-    row_checks.require_whole(connection, "person", wanted)
+    require_whole(connection, "person", wanted)
     query = (
         select(
             Person.id,
@@ -124,28 +122,28 @@ def assignments(connection: Connection) -> Assignments:
     IndexDamagedError
         One of the rows that say so is not as it was written.
     """
-    row_checks.require_whole(connection, "face_person")
+    require_whole(connection, "face_person")
     return _assignments(connection, _BY_FACE)
 
 
 def assignments_of(connection: Connection, person_ids: Iterable[int]) -> Assignments:
     """Return the faces of some people."""
     found = _assignments(connection, _ASSIGNMENTS_OF, person_ids)
-    row_checks.require_whole(connection, "face_person", found.face_ids.tolist())
+    require_whole(connection, "face_person", found.face_ids.tolist())
     return found
 
 
 def assignments_among(connection: Connection, face_ids: Iterable[int]) -> Assignments:
     """Return whose some faces are; those that are nobody's are left out."""
     wanted = [int(face_id) for face_id in face_ids]
-    row_checks.require_whole(connection, "face_person", wanted)
+    require_whole(connection, "face_person", wanted)
     return _assignments(connection, _ASSIGNMENTS_AMONG, wanted)
 
 
 def names(connection: Connection, person_ids: Iterable[int]) -> dict[int, str | None]:
     """Return the names of people; None for one without."""
     wanted = list(person_ids)
-    row_checks.require_whole(connection, "person", wanted)
+    require_whole(connection, "person", wanted)
     rows = connection.execute(_NAMES, listed(wanted))
     return {person_id: name for person_id, name in rows}  # noqa: C416 - rows are no pairs
 
@@ -153,14 +151,14 @@ def names(connection: Connection, person_ids: Iterable[int]) -> dict[int, str | 
 def whose(connection: Connection, face_ids: Iterable[int]) -> dict[int, int]:
     """Return the person of each of some faces that has one."""
     wanted = [int(face_id) for face_id in face_ids]
-    row_checks.require_whole(connection, "face_person", wanted)
+    require_whole(connection, "face_person", wanted)
     rows = connection.execute(_WHOSE, listed(wanted))
     return {face_id: person_id for face_id, person_id in rows}  # noqa: C416 - rows are no pairs
 
 
 def faces_apart(connection: Connection) -> list[tuple[int, int]]:
     """Return the pairs of faces that a human said are not one person's."""
-    row_checks.require_whole(connection, "faces_apart")
+    require_whole(connection, "faces_apart")
     rows = connection.execute(
         select(FacesApart.face_a, FacesApart.face_b).order_by(FacesApart.face_a, FacesApart.face_b)
     )
@@ -200,6 +198,7 @@ class Change:
 
     def __init__(self, connection: Connection, action: str) -> None:
         self._connection = connection
+        self._dialect = dialect_of(connection)
         statement = insert(PeopleChange).values(action=action, made_at=now())
         self._id = connection.execute(statement.returning(PeopleChange.id)).scalar_one()
         oldest = self._id - KEPT_CHANGES
@@ -213,10 +212,8 @@ class Change:
         """Make people without faces; return their ids."""
         if not names:
             return []
-        last = self._connection.exec_driver_sql(
-            "SELECT seq FROM sqlite_sequence WHERE name = 'person'"
-        ).scalar()
-        ids = [int(last or 0) + 1 + number for number in range(len(names))]
+        first = self._dialect.next_id(self._connection, "person")
+        ids = [first + number for number in range(len(names))]
         made = {"ignored": False, "created_at": now()}
         people = [{"id": i, "name": name, **made} for i, name in zip(ids, names, strict=True)]
         self._connection.execute(insert(Person), people)
@@ -235,17 +232,13 @@ class Change:
     def assign(self, face_ids: Int64Array, person_ids: Int64Array, source: str) -> None:
         """Say whose faces are."""
         self._remember_faces(face_ids)
-        statement = upsert(FacePerson)
-        replaced = {name: statement.excluded[name] for name in ("person_id", "source")}
         rows = [
             {"face_id": face_id, "person_id": person_id, "source": source}
             for face_id, person_id in zip(face_ids.tolist(), person_ids.tolist(), strict=True)
         ]
         if rows:
-            self._connection.execute(
-                statement.on_conflict_do_update(index_elements=[FacePerson.face_id], set_=replaced),
-                rows,
-            )
+            put = self._dialect.upsert(FacePerson, ("face_id",), ("person_id", "source"))
+            self._connection.execute(put, rows)
 
     def release(self, face_ids: Int64Array) -> None:
         """Let faces be nobody's."""
@@ -259,9 +252,8 @@ class Change:
         query = select(func.count()).select_from(FacesApart).where(pair)
         before = bool(self._connection.execute(query).scalar_one())
         self._connection.execute(
-            upsert(PeopleChangeApart)
-            .values(change_id=self._id, face_a=low, face_b=high, were_apart=before)
-            .on_conflict_do_nothing()
+            self._dialect.upsert(PeopleChangeApart, ("change_id", "face_a", "face_b"), ()),
+            {"change_id": self._id, "face_a": low, "face_b": high, "were_apart": before},
         )
         _put_apart(self._connection, low, high, apart=apart)
 
@@ -279,16 +271,10 @@ class Change:
 
     def _remember_person(self, person_id: int, before: tuple[str | None, bool, str] | None) -> None:
         name, ignored, created_at = before or (None, None, None)
+        values = {"name": name, "ignored": ignored, "created_at": created_at}
         self._connection.execute(
-            upsert(PeopleChangePerson)
-            .values(
-                change_id=self._id,
-                person_id=person_id,
-                name=name,
-                ignored=ignored,
-                created_at=created_at,
-            )
-            .on_conflict_do_nothing()
+            self._dialect.upsert(PeopleChangePerson, ("change_id", "person_id"), ()),
+            {"change_id": self._id, "person_id": person_id, **values},
         )
 
     def _remember_faces(self, face_ids: Int64Array) -> None:
@@ -308,7 +294,8 @@ class Change:
             for face_id in face_ids.tolist()
         ]
         if rows:
-            self._connection.execute(upsert(PeopleChangeFace).on_conflict_do_nothing(), rows)
+            remember = self._dialect.upsert(PeopleChangeFace, ("change_id", "face_id"), ())
+            self._connection.execute(remember, rows)
 
 
 def undo(connection: Connection) -> str | None:
@@ -327,11 +314,8 @@ def undo(connection: Connection) -> str | None:
     for row in people:
         if row.created_at is not None:
             values = {"name": row.name, "ignored": row.ignored, "created_at": row.created_at}
-            connection.execute(
-                upsert(Person)
-                .values(id=row.person_id, **values)
-                .on_conflict_do_update(index_elements=[Person.id], set_=values)
-            )
+            put = dialect_of(connection).upsert(Person, ("id",), tuple(values))
+            connection.execute(put, {"id": row.person_id, **values})
     _restore_faces(connection, newest.id)
     apart = select(*PeopleChangeApart.__table__.columns).where(
         PeopleChangeApart.change_id == newest.id
@@ -421,11 +405,8 @@ def _assignments(connection: Connection, query: Executable, ids: Iterable[int] =
 def _require_whole_change(connection: Connection, change_id: int) -> None:
     """Refuse to take back by rows of the log that are not as they were written."""
     for table in ("people_change_face", "people_change_person", "people_change_apart"):
-        rows = connection.exec_driver_sql(
-            f"SELECT rowid FROM {table} WHERE change_id = ?", (change_id,)
-        )
-        row_checks.require_whole(connection, table, rows.scalars().all())
-    row_checks.require_whole(connection, "people_change", [change_id])
+        dialect_of(connection).require_whole_where(connection, table, "change_id", change_id)
+    require_whole(connection, "people_change", [change_id])
 
 
 def _without_faces(connection: Connection) -> Sequence[int]:
@@ -454,8 +435,8 @@ def _restore_faces(connection: Connection, change_id: int) -> None:
 
 def _put_apart(connection: Connection, face_a: int, face_b: int, *, apart: bool) -> None:
     if apart:
-        statement = upsert(FacesApart).values(face_a=face_a, face_b=face_b)
-        connection.execute(statement.on_conflict_do_nothing())
+        put = dialect_of(connection).upsert(FacesApart, ("face_a", "face_b"), ())
+        connection.execute(put, {"face_a": face_a, "face_b": face_b})
     else:
         connection.execute(
             delete(FacesApart).where(FacesApart.face_a == face_a, FacesApart.face_b == face_b)

@@ -14,8 +14,8 @@ from sqlalchemy.sql.functions import coalesce
 from facesim_index.records import FailureCode, FileStamp, ImageId, ImageStatus
 from facesim_index.store.catalog.schema import File, Folder, Image
 from facesim_index.store.catalog.statements import among, among_listed, at_or_below, joined, listed
+from facesim_index.store.catalog.transaction import require_whole
 from facesim_index.store.records import FailedFile, KnownFile
-from facesim_index.store.sqlite import row_checks
 
 # Failures that do not lie in the bytes of a picture: worth another try at every run.
 PASSING_FAILURES = frozenset({FailureCode.UNREADABLE, FailureCode.CHANGING, FailureCode.LOST})
@@ -142,8 +142,8 @@ def paths_of_images(
 ) -> dict[int | None, tuple[str, ...]]:
     """Return the files of images; those that were there at the last ingest first."""
     rows = connection.execute(_PATHS_OF_IMAGES, listed(image_ids)).all()
-    row_checks.require_whole(connection, "file", {row[3] for row in rows})
-    row_checks.require_whole(connection, "folder", {row[4] for row in rows})
+    require_whole(connection, "file", {row[3] for row in rows})
+    require_whole(connection, "folder", {row[4] for row in rows})
     paths: dict[int | None, list[str]] = {}
     for image_id, folder, name, *_ in rows:
         paths.setdefault(image_id, []).append(joined(folder, name))

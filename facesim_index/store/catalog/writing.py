@@ -10,14 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, literal, select, update
-from sqlalchemy.dialects.sqlite import Insert
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from facesim_index.records import EmbeddedFace, FaceId, ImageId, ImageStatus, PictureReading
 from facesim_index.store.catalog.index_state import PriorEstimate
 from facesim_index.store.catalog.people_rows import drop_traces
 from facesim_index.store.catalog.schema import (
-    Base,
     Face,
     File,
     Folder,
@@ -30,31 +27,19 @@ from facesim_index.store.catalog.schema import (
     Tombstone,
 )
 from facesim_index.store.catalog.statements import among, at_or_below
-from facesim_index.store.catalog.transaction import now
+from facesim_index.store.catalog.transaction import dialect_of, now
 from facesim_index.store.records import FileLink, SegmentId, SegmentInfo
 
-
-def _put(table: type[Base], keys: Sequence[str], values: Sequence[str]) -> Insert:
-    """Return the statement that inserts a row, or replaces the values of the one with its keys."""
-    statement = upsert(table)
-    replaced = {name: statement.excluded[name] for name in values}
-    return statement.on_conflict_do_update(index_elements=list(keys), set_=replaced)
-
+_VALUES_OF_IMAGE = (
+    *("size_bytes", "status", "failure_code", "failure_message"),
+    *("width_px", "height_px", "format", "taken_at"),
+)
+_VALUES_OF_FILE = (
+    *("size_bytes", "mtime_ns", "image_id"),
+    *("failure_code", "failure_message", "missing_since"),
+)
 
 # The statements of every picture, made once: making one takes longer than running it.
-_PUT_IMAGE = _put(
-    Image,
-    ["content_hash"],
-    [
-        *("size_bytes", "status", "failure_code", "failure_message"),
-        *("width_px", "height_px", "format", "taken_at"),
-    ],
-).returning(Image.id)
-_PUT_FILE = _put(
-    File,
-    ["folder_id", "name"],
-    ["size_bytes", "mtime_ns", "image_id", "failure_code", "failure_message", "missing_since"],
-)
 _IMAGE_OF_FILE = select(File.image_id).where(
     File.folder_id == bindparam("folder_id"), File.name == bindparam("name")
 )
@@ -90,7 +75,8 @@ def put_image(connection: Connection, reading: PictureReading) -> ImageId:
         "format": info.format if info else None,
         "taken_at": info.taken_at if info else None,
     }
-    return ImageId(connection.execute(_PUT_IMAGE, values).scalar_one())
+    put = dialect_of(connection).upsert(Image, ("content_hash",), _VALUES_OF_IMAGE, returning="id")
+    return ImageId(connection.execute(put, values).scalar_one())
 
 
 def insert_faces(
@@ -129,6 +115,7 @@ def link_files(connection: Connection, links: Sequence[FileLink]) -> int:
     """
     orphans: set[int] = set()
     folders: dict[str, int] = {}
+    put = dialect_of(connection).upsert(File, ("folder_id", "name"), _VALUES_OF_FILE)
     for link in links:
         if link.folder not in folders:
             folders[link.folder] = _folder_id(connection, link.folder)
@@ -146,7 +133,7 @@ def link_files(connection: Connection, links: Sequence[FileLink]) -> int:
             "failure_message": _storable(link.failure.message) if link.failure else None,
             "missing_since": None,
         }
-        connection.execute(_PUT_FILE, {**where, **values})
+        connection.execute(put, {**where, **values})
         if before is not None and before != image_id:
             orphans.add(before)
     return _remove_orphans(connection, orphans)
@@ -188,9 +175,9 @@ def remove_faces(connection: Connection, face_ids: Iterable[int]) -> int:
 
 def bury(connection: Connection, face_ids: Sequence[int]) -> None:
     """Put tombstones for vectors that belong to no face."""
+    put = dialect_of(connection).upsert(Tombstone, ("face_id",), ())
     for face_id in face_ids:
-        statement = upsert(Tombstone).values(face_id=face_id, deleted_at=now())
-        connection.execute(statement.on_conflict_do_nothing())
+        connection.execute(put, {"face_id": face_id, "deleted_at": now()})
 
 
 def mark_lost(
@@ -238,10 +225,8 @@ def add_segment(connection: Connection, segment: SegmentInfo) -> None:
 
 def put_root(connection: Connection, path: str) -> None:
     """Record that a path was given to ingest."""
-    statement = upsert(Root).values(path=path, last_ingest_at=now())
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=[Root.path], set_={"last_ingest_at": now()})
-    )
+    put = dialect_of(connection).upsert(Root, ("path",), ("last_ingest_at",))
+    connection.execute(put, {"path": path, "last_ingest_at": now()})
 
 
 def remove_roots(connection: Connection, path: Path) -> None:
@@ -269,11 +254,8 @@ def finish_run(connection: Connection, run_id: int, summary: str) -> None:
 def put_prior_estimate(connection: Connection, estimate: PriorEstimate) -> None:
     """Store the estimate of the share of genuine pairs in the place of an older one."""
     values = {**asdict(estimate), "created_at": now()}
-    connection.execute(
-        upsert(PriorEstimateRow)
-        .values(id=1, **values)
-        .on_conflict_do_update(index_elements=[PriorEstimateRow.id], set_=values)
-    )
+    put = dialect_of(connection).upsert(PriorEstimateRow, ("id",), tuple(values))
+    connection.execute(put, {"id": 1, **values})
 
 
 def _folder_id(connection: Connection, path: str) -> int:

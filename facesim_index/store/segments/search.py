@@ -18,8 +18,9 @@ import faiss
 import numpy as np
 
 from facesim_index.records import Float32Array, Int64Array
+from facesim_index.store.records import Neighbours
 from facesim_index.store.segments.coarse import CoarseCodes
-from facesim_index.store.segments.neighbours import Neighbours, exact_cosines
+from facesim_index.store.segments.neighbours import exact_cosines
 from facesim_index.store.segments.segment import Segment
 from facesim_index.utils.half_precision import widened
 

@@ -21,16 +21,17 @@ from facesim_index.errors import (
 )
 from facesim_index.records import EngineIdentity
 from facesim_index.store.catalog.schema import EngineRow, IndexState
-from facesim_index.store.catalog.transaction import Transaction, now
+from facesim_index.store.catalog.transaction import DIALECT_OPTION, Transaction, now
 from facesim_index.store.snapshot_list import LIST_NAME, advice
 from facesim_index.store.sqlite import row_checks
+from facesim_index.store.sqlite.dialect import SqliteDialect
+from facesim_index.store.sqlite.wal import log_path
 from facesim_index.utils.files import sync_folder
 from facesim_index.utils.permissions import make_file
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-CATALOG_NAME = "catalog.sqlite3"
 SCHEMA_REVISION = "0007"
 APPLICATION_ID = 0x46534958  # "FSIX", so that `file` and we can tell our catalogs
 BUSY_TIMEOUT_MS = 30_000
@@ -266,7 +267,12 @@ def _connect(path: Path, mode: str) -> Engine:
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
 
-    engine = create_engine("sqlite+pysqlite://", creator=connect, poolclass=QueuePool)
+    engine = create_engine(
+        "sqlite+pysqlite://",
+        creator=connect,
+        poolclass=QueuePool,
+        execution_options={DIALECT_OPTION: SqliteDialect()},
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
@@ -287,7 +293,7 @@ def _is_frozen(path: Path) -> bool:
     """
     if os.access(path.parent, os.W_OK):
         return False
-    log = path.with_name(path.name + "-wal")
+    log = log_path(path)
     return not log.exists() or log.stat().st_size == 0
 
 

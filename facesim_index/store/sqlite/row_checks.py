@@ -118,16 +118,6 @@ def schema_is_whole(connection: Connection) -> bool:
     return list(rows) == [_schema_check(connection)]
 
 
-def forget_table(connection: Connection, table: str) -> None:
-    """Drop a table's triggers and checksums; a migration calls it before it changes the table.
-
-    `install` then makes them anew of what the table has become.
-    """
-    for event in ("insert", "update", "delete"):
-        connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS check_{table}_{event}")
-    connection.exec_driver_sql(f"DELETE FROM {TABLE} WHERE table_name = ?", (table,))
-
-
 def wrong_rows(
     connection: Connection, table: str, row_ids: Iterable[int] | None = None
 ) -> Iterator[WrongRow]:

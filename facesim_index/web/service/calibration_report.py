@@ -12,6 +12,7 @@ from facesim_index.calibration.judgement import no_calibration
 from facesim_index.calibration.record import Calibration
 from facesim_index.degrees.calibration_check import CalibrationCheck, check_index
 from facesim_index.degrees.gallery import gallery_prior
+from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.errors import CalibrationError
 from facesim_index.evaluation import plots
 from facesim_index.metrics import curves
@@ -19,8 +20,7 @@ from facesim_index.metrics.curves import Reliability
 from facesim_index.metrics.verification import BoolArray
 from facesim_index.records import Float64Array, Int64Array
 from facesim_index.store.catalog import people_rows
-from facesim_index.store.store import Store
-from facesim_index.store.view import View
+from facesim_index.store.protocols import IndexStore, IndexView
 from facesim_index.web.guard.problems import ProblemError
 
 LEAST_PAIRS = 20
@@ -91,7 +91,7 @@ class CalibrationPages:
         self._lock = threading.Lock()  # of what is kept, and of matplotlib's settings
         self._kept: tuple[str, CalibrationPage] | None = None
 
-    def page(self, store: Store) -> CalibrationPage:
+    def page(self, store: IndexStore) -> CalibrationPage:
         """Return how well the calibration fits.
 
         Raises
@@ -100,17 +100,17 @@ class CalibrationPages:
             There is none.
         """
         with self._lock, store.view() as view:
-            calibration = store.calibration(view)
+            calibration = calibration_in_force(view)
             if calibration is None:
-                raise CalibrationError(no_calibration(store.identity))
+                raise CalibrationError(no_calibration(view.identity))
             found = people_rows.assignments(view.transaction)
             confirmed = found.face_ids[found.confirmed], found.person_ids[found.confirmed]
             labels = [part.tobytes() for part in confirmed]
             key = repr(
-                (store.catalog.path, view.generation, calibration.name, calibration.knots, *labels)
+                (view.location, view.generation, calibration.name, calibration.knots, *labels)
             )
             if self._kept is None or self._kept[0] != key:
-                prior = gallery_prior(store, view, calibration)
+                prior = gallery_prior(view, calibration)
                 page = CalibrationPage(
                     check_index(view, calibration, prior.share),
                     prior.share,
@@ -123,7 +123,7 @@ class CalibrationPages:
 
 
 def _confirmed_pairs(
-    view: View, calibration: Calibration, face_ids: Int64Array, person_ids: Int64Array
+    view: IndexView, calibration: Calibration, face_ids: Int64Array, person_ids: Int64Array
 ) -> ConfirmedPairs | None:
     if len(face_ids) < 2:
         return None

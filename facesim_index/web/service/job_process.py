@@ -13,7 +13,7 @@ from pathlib import Path
 from facesim_index.errors import FacesimError
 from facesim_index.export.documents import grouping_document
 from facesim_index.people.grouping import PeopleOptions, cluster_people
-from facesim_index.store.store import Store
+from facesim_index.store.opening import open_store
 from facesim_index.utils.progress import ProgressUpdate
 
 _NICENESS = 10
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def _cluster(folder: Path, *, full: bool) -> dict[str, object]:
-    with Store(folder, writable=True) as store:
+    with open_store(folder, writable=True) as store:
         return grouping_document(
             cluster_people(store, PeopleOptions(full=full), progress=_tell_progress)
         )

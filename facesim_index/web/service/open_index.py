@@ -1,23 +1,22 @@
 """The index that a server answers from: opened once, and anew when another takes its place."""
 
 import contextlib
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from facesim_index.errors import IndexDamagedError, IndexVersionError, StorageError
-from facesim_index.store.sqlite.connection import CATALOG_NAME, SCHEMA_REVISION
-from facesim_index.store.store import Store
+from facesim_index.store.opening import index_stamp, open_store
+from facesim_index.store.protocols import IndexStore
 
-_FileId = tuple[int, int]
+_Stamp = tuple[int, int]
 
 
 @dataclass(slots=True, eq=False)
 class _Handle:
-    store: Store
-    file: _FileId
+    store: IndexStore
+    file: _Stamp
     users: int = 0
 
 
@@ -38,7 +37,7 @@ class OpenIndex:
         self._handle: _Handle | None = None
 
     @contextlib.contextmanager
-    def store(self) -> Iterator[Store]:
+    def store(self) -> Iterator[IndexStore]:
         """Give the index as it is there now for the length of the block.
 
         Raises
@@ -64,12 +63,12 @@ class OpenIndex:
 
     def _take(self) -> _Handle:
         with self._lock:
-            file = _file_id(self.folder)
+            file = index_stamp(self.folder)
             if self._handle is not None and self._handle.file != file:
                 self._retire()
             if self._handle is None:
                 # The file that was there before: if another has come since, the next one sees it.
-                self._handle = _Handle(Store(self.folder), file or (0, 0))
+                self._handle = _Handle(open_store(self.folder), file or (0, 0))
             self._handle.users += 1
             return self._handle
 
@@ -85,20 +84,12 @@ class OpenIndex:
             handle.store.close()
 
 
-def _file_id(folder: Path) -> _FileId | None:
-    try:
-        found = os.stat(folder / CATALOG_NAME)  # noqa: PTH116 - asked at every request
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _refuse_newer(store: Store, error: Exception) -> None:
+def _refuse_newer(store: IndexStore, error: Exception) -> None:
     """Tell of a catalog that a newer facesim has upgraded: it looks damaged to us."""
     with contextlib.suppress(IndexDamagedError, StorageError):
-        revision = store.catalog.schema_revision()
-        if revision != SCHEMA_REVISION:
+        newer = store.newer_schema()
+        if newer is not None:
             raise IndexVersionError(
-                f"{store.folder} was upgraded by a newer facesim (schema {revision}, this one "
-                f"knows {SCHEMA_REVISION}); start the server with that version"
+                f"{store.location} was upgraded by a newer facesim ({newer}); start the server "
+                "with that version"
             ) from error

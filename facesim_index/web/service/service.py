@@ -7,23 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
+from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import Prior
 from facesim_index.engine.base import EngineSettings
 from facesim_index.errors import CalibrationError, UsageError
-from facesim_index.people.book import PeopleBook
 from facesim_index.people.review import doubtful_faces, review_people
 from facesim_index.records import FaceId, FaceRecord, ImageId
-from facesim_index.search import comparison as comparison_
-from facesim_index.search import queries
+from facesim_index.search import comparison, queries
 from facesim_index.search.answers import QueryAnswer
 from facesim_index.search.person import query_person
 from facesim_index.search.queries import QueryOptions
+from facesim_index.session.people_book import PeopleBook
 from facesim_index.store.catalog import browsing, face_rows, index_state, people_rows, picture_rows
 from facesim_index.store.catalog.people_rows import PersonRow
 from facesim_index.store.catalog.transaction import Transaction
-from facesim_index.store.lock import is_held
-from facesim_index.store.segments.search import one_thread
-from facesim_index.store.store import Store
+from facesim_index.store.opening import one_thread, open_store
+from facesim_index.store.protocols import IndexStore
 from facesim_index.upkeep.status import index_status
 from facesim_index.utils.threads import usable_cores
 from facesim_index.web.guard.limits import Limits
@@ -110,10 +109,11 @@ class Service:
     def status(self) -> ServerStatus:
         """Return what is in the index, and what goes on."""
         with self._index.store() as store:
-            status = index_status(store)
-            with store.catalog.read() as transaction:
-                confirmed = browsing.n_confirmed(transaction)
-                undo = browsing.newest_change(transaction)
+            writing = store.is_being_written()
+            with store.read() as rows:
+                status = index_status(store, rows)
+                confirmed = browsing.n_confirmed(rows.transaction)
+                undo = browsing.newest_change(rows.transaction)
         counted = status.counts
         counts = {
             "people": counted["people"] - counted["people_ignored"],
@@ -122,7 +122,7 @@ class Service:
             "faces": counted["faces_of_people"],
             "confirmed": confirmed,
         }
-        return ServerStatus(status, self.edit, is_held(self.folder), counts, undo)
+        return ServerStatus(status, self.edit, writing, counts, undo)
 
     def n_faces(self) -> int:
         """Return how many faces there are."""
@@ -152,7 +152,8 @@ class Service:
         found = self._uploads.read(data, pictures=pictures)
         with self._searching() as store:
             self._uploads.check(store)
-            answer = queries.query_reading(store, found.reading, "the picture", options)
+            with store.view(partial=True) as view:
+                answer = queries.query_reading(view, found.reading, "the picture", options)
         crops = {face.face: found.crops[face.face] for face in answer.faces if found.crops}
         return UploadAnswer(answer, found.preview, crops)
 
@@ -170,15 +171,17 @@ class Service:
         a, b = (self._uploads.read(data, pictures=pictures) for data in (data_a, data_b))
         with self._index.store() as store:
             self._uploads.check(store)
-            comparison = comparison_.compare_readings(
+            with store.read() as rows:
+                calibration = calibration_in_force(rows)
+            compared = comparison.compare_readings(
                 store.identity,
                 (a.reading, b.reading),
                 ("picture a", "picture b"),
-                store.calibration(),
+                calibration,
                 faces=(face_a, face_b),
                 prior=prior,
             )
-        return UploadComparison(comparison, a.preview, b.preview)
+        return UploadComparison(compared, a.preview, b.preview)
 
     def face(self, face_id: int) -> FaceCard:
         """Return a face, and whose it is."""
@@ -187,12 +190,11 @@ class Service:
 
     def face_matches(self, face_id: int, options: QueryOptions | None = None) -> QueryAnswer:
         """Return the faces most similar to one of the index."""
-        with self._searching() as store:
+        with self._searching() as store, store.view(partial=True) as view:
             try:
-                return queries.query_face(store, FaceId(face_id), options)
+                return queries.query_face(view, FaceId(face_id), options)
             except UsageError:
-                with store.catalog.read() as transaction:
-                    self._face(transaction, face_id)  # is it that there is none?
+                self._face(view.transaction, face_id)  # is it that there is none?
                 raise
 
     def face_crop(self, face_id: int, side_px: int = 160) -> Jpeg:
@@ -282,15 +284,14 @@ class Service:
 
         Those that a human confirmed are not among them; without a usable calibration none is.
         """
-        with self._searching() as store:
+        with self._searching() as store, store.view() as view:
             try:
-                found = doubtful_faces(store, person_id)
+                found = doubtful_faces(view, person_id)
             except CalibrationError:
                 return []
             degrees = {face_id: degree for face_id, degree in found if degree < below}
-            with store.catalog.read() as transaction:
-                records = face_rows.faces(transaction, np.array(list(degrees), dtype=np.int64))
-                cards = self._cards(transaction, records)
+            records = face_rows.faces(view.transaction, np.array(list(degrees), dtype=np.int64))
+            cards = self._cards(view.transaction, records)
         return [(card, degrees[card.face.face_id]) for card in cards]
 
     def some_faces_of(self, person_id: int, most: int) -> tuple[int, ...]:
@@ -301,15 +302,14 @@ class Service:
 
     def person_matches(self, person_id: int, options: QueryOptions | None = None) -> QueryAnswer:
         """Return the faces that are most likely a person's, those it has among them."""
-        with self._searching() as store:
-            with store.catalog.read() as transaction:
-                row = self._person(transaction, person_id)
-            return query_person(store, row, options or QueryOptions())
+        with self._searching() as store, store.view() as view:
+            row = self._person(view.transaction, person_id)
+            return query_person(view, row, options or QueryOptions())
 
     def review(self, *, top: int = 20, prior: Prior = "gallery") -> ReviewPage:
         """Return the most doubtful faces and the most likely merges."""
-        with self._studying() as store:
-            found = review_people(store, top=top, prior=prior)
+        with self._studying() as store, store.view() as view:
+            found = review_people(view, top=top, prior=prior)
             asked = {item.person_id for item in found.doubtful}
             asked |= {
                 side.person_id
@@ -317,8 +317,7 @@ class Service:
                 for side in (item.a, item.b)
                 if side.person_id is not None
             }
-            with store.catalog.read() as transaction:
-                return ReviewPage(found, browsing.covers(transaction, asked))
+            return ReviewPage(found, browsing.covers(view.transaction, asked))
 
     def errors(self, *, limit: int = 100, after: tuple[str, str] | None = None) -> ErrorsPage:
         """Return some of the files that could not be used, by path.
@@ -396,17 +395,17 @@ class Service:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Transaction]:
-        with self._index.store() as store, store.catalog.read() as transaction:
-            yield transaction
+        with self._index.store() as store, store.read() as rows:
+            yield rows.transaction
 
     @contextlib.contextmanager
-    def _searching(self) -> Iterator[Store]:
+    def _searching(self) -> Iterator[IndexStore]:
         """Give the store to as many threads as there are cores: more would only wait inside."""
         with self._turns.turn(), self._index.store() as store, one_thread():
             yield store
 
     @contextlib.contextmanager
-    def _studying(self) -> Iterator[Store]:
+    def _studying(self) -> Iterator[IndexStore]:
         """Give the store for what looks at every face: one at a time, beside the searches."""
         with self._studies, self._index.store() as store:
             yield store
@@ -415,10 +414,10 @@ class Service:
     def _editing(self, *person_ids: int) -> Iterator[PeopleBook]:
         self.require_edit()
         with self._edits, self._index.store() as store:
-            with store.catalog.read() as transaction:
+            with store.read() as rows:
                 for person_id in person_ids:
-                    self._person(transaction, person_id)
-            yield PeopleBook(self.folder, lambda: store)
+                    self._person(rows.transaction, person_id)
+            yield PeopleBook(lambda: store, lambda: open_store(self.folder, writable=True))
 
     def _face(self, transaction: Transaction, face_id: int) -> FaceRecord:
         found = face_rows.faces(transaction, np.array([face_id], dtype=np.int64))

@@ -7,7 +7,7 @@ from facesim_index.engine.loading import engine_identity
 from facesim_index.engine.local_reader import settings_for
 from facesim_index.errors import PictureError
 from facesim_index.records import EngineIdentity, FailureCode
-from facesim_index.store.store import Store
+from facesim_index.store.protocols import IndexStore
 from facesim_index.utils.threads import usable_cores
 from facesim_index.web.guard.limits import Limits
 from facesim_index.web.service.open_index import OpenIndex
@@ -62,7 +62,7 @@ class Uploads:
             )
         return self._started().run(UploadTask(data, pictures))
 
-    def check(self, store: Store) -> None:
+    def check(self, store: IndexStore) -> None:
         """Refuse an index that was replaced by one of another engine meanwhile.
 
         Raises
@@ -93,7 +93,7 @@ class Uploads:
             assert self._workers is not None
             return self._workers
 
-    def _settings(self, store: Store) -> EngineSettings:
+    def _settings(self, store: IndexStore) -> EngineSettings:
         if self._engine is not None:
             return self._engine
         identity = store.identity
