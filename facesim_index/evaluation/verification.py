@@ -17,12 +17,10 @@ from facesim_index.calibration.heads import COSINE, Head
 from facesim_index.calibration.record import Calibration
 from facesim_index.errors import CalibrationError
 from facesim_index.labels.embeddings import EmbeddingIndex, embeddings_of
-from facesim_index.labels.pair_lists import PairList
+from facesim_index.labels.pair_lists import PairList, listed_people
 from facesim_index.metrics import scoring
 from facesim_index.metrics.bootstrap import pairs_drawn_anew, percentile_intervals
-from facesim_index.metrics.linking import linked_people
 from facesim_index.metrics.verification import (
-    BoolArray,
     FoldAccuracy,
     ScoredPairs,
     accuracy,
@@ -166,19 +164,8 @@ def score_pairs(
     CalibrationError
         All pairs are of one kind, or the labels contradict each other.
     """
-    paths = listed.paths
-    place = {path: number for number, path in enumerate(paths)}
-    rows = np.array(
-        [(place[pair.path_a], place[pair.path_b]) for pair in listed.pairs], dtype=np.int64
-    )
-    same = np.array([pair.same for pair in listed.pairs], dtype=np.bool_)
-    people = _people(paths, rows, same)[rows]
-    if (wrong := np.flatnonzero(~same & (people[:, 0] == people[:, 1]))).size:
-        a, b = (paths[number] for number in rows[wrong[0]])
-        raise CalibrationError(
-            f"{name}: {a} and {b} are said to be two people, but other lines link them as one; "
-            "correct the labels"
-        )
+    paths, people = listed.paths, listed_people(listed, name)
+    rows = people.rows
     found = embeddings_of(index, paths)
     made = head.transform(found.embeddings)
     score = np.clip(head.listed_scores(made[rows[:, 0]], made[rows[:, 1]]), -1.0, 1.0)
@@ -186,9 +173,8 @@ def score_pairs(
     fold = None
     if listed.n_folds:
         fold = np.array([pair.fold for pair in listed.pairs], dtype=np.int64)
-    return LabelledPictures(
-        name, ScoredPairs(score, same, people, fold), paths, rows, found.face_ids
-    )
+    pairs = ScoredPairs(score, people.same, people.person[rows], fold)
+    return LabelledPictures(name, pairs, paths, rows, found.face_ids)
 
 
 def evaluate_pairs(
@@ -314,18 +300,6 @@ class _Judge:
         if self.calibration is None:
             raise CalibrationError("there is no calibration that says where the degree is 0.5")
         return float(np.clip(cosine_at_degree(0.5, self.calibration), -1.0, 1.0))
-
-
-def _people(paths: tuple[Path, ...], rows: Int64Array, same: BoolArray) -> Int64Array:
-    """Return the person of each picture: by its folder where every label agrees with that.
-
-    Else whom labels link, directly or over others, is one person.
-    """
-    _, person = np.unique([str(path.parent) for path in paths], return_inverse=True)
-    person = person.astype(np.int64).ravel()
-    if np.array_equal(person[rows[:, 0]] == person[rows[:, 1]], same):
-        return person
-    return linked_people(rows[same], len(paths))
 
 
 def _drawn_figures(
