@@ -1,12 +1,12 @@
 """The share of genuine pairs among unlabelled ones, from their likelihood ratios alone.
 
-Each pair is genuine with an unknown probability, the share, and its likelihood ratio says how
-much more its score fits a genuine pair than an impostor pair.  The share that makes all scores
-most likely is the fixed point of "the mean posterior at this share is this share": EM for
-label shift [1]_.  Arrays in, numbers out.
+Each pair is genuine with an unknown probability, the share.  Its likelihood ratio says how much
+more likely its score is for a genuine pair than for an impostor pair.  At the share that makes all
+scores most likely, the mean posterior probability of a genuine pair equals the share itself.  The
+EM algorithm for label shift finds this fixed point [1]_; here it is found by bisection.
 
-A few pairs may be added to those observed, as many as what was known before is worth.  They
-keep the share off 0 and 1, and are forgotten as soon as there are many pairs.
+What was known before is expressed as a few pairs that are added to those observed.  They keep the
+share away from 0 and 1, and no longer matter once there are many pairs.
 
 References
 ----------
@@ -31,17 +31,17 @@ _NEGLIGIBLE = 25.0  # in nats below the highest posterior
 
 @dataclass(frozen=True, slots=True)
 class KnownBefore:
-    """What was known of the share before looking, in pairs; a Beta distribution.
+    """What was known of the share before looking: a Beta distribution.
 
     Attributes
     ----------
-    genuine, impostor : float
-        Positive.
+    genuine, impostor : float, default=0.5
+        The parameters of the distribution, as numbers of pairs; positive.
 
     Raises
     ------
     CalibrationError
-        One is not positive.
+        A number is not positive.
     """
 
     genuine: float = 0.5

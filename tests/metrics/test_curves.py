@@ -21,11 +21,10 @@ from facesim_index.metrics.curves import (
     equal_error_point,
     error_band,
     histogram,
-    identification_errors,
-    match_characteristic,
     reliability,
     tippett,
 )
+from facesim_index.metrics.identification import identification_errors, match_characteristic
 from facesim_index.metrics.verification import BoolArray, ScoredPairs, error_rates
 from facesim_index.records import Float64Array
 
