@@ -12,8 +12,8 @@ from facesim_index.metrics import scoring
 from facesim_index.metrics.bootstrap import pairs_drawn_anew
 from facesim_index.metrics.odds import LN_2, LN_10, logistic
 from facesim_index.metrics.scoring import ECE_BINS
-from facesim_index.metrics.verification import BoolArray, ErrorRates, ScoredPairs
-from facesim_index.records import Float64Array, Int64Array
+from facesim_index.metrics.verification import ErrorRates, ScoredPairs
+from facesim_index.records import BoolArray, Float64Array, Int64Array
 
 COSINE_STEP = 0.02
 """Width of the bars in histograms of cosines."""

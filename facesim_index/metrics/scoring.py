@@ -1,8 +1,8 @@
-"""How good are scores of labelled pairs: error rates, Cllr, calibration error, and PAV.
+"""Figures of the scores of labelled pairs: error rates, Cllr, calibration error, and PAV.
 
-Arrays in, numbers out.  Genuine pairs show one person, impostor pairs two.  The two classes
-always have equal weight, however many pairs each has, so that no figure depends on how many
-pairs of either class happened to be in the data.
+Genuine pairs show one person, impostor pairs two.  The two classes have equal weight, however many
+pairs each has, so that no figure depends on how many pairs of either class happened to be in the
+data.
 """
 
 import numpy as np
@@ -16,10 +16,10 @@ ECE_BINS = 15
 
 
 def cllr(genuine_log10_lr: Float64Array, impostor_log10_lr: Float64Array) -> float:
-    """Return the cost of log-likelihood ratios, averaged over all priors [1]_.
+    """Return the log-likelihood-ratio cost: that of wrong decisions, averaged over all priors [1]_.
 
-    It is 0 for perfect ratios and 1 for ratios that always say "I do not know" (LR 1);
-    above 1 the ratios do harm.
+    It is 0 for perfect likelihood ratios and 1 for ratios that are always 1, which say nothing.
+    Above 1 it would be better not to use the ratios.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def cllr(genuine_log10_lr: Float64Array, impostor_log10_lr: Float64Array) -> flo
     Returns
     -------
     float
-        In bits, >= 0.
+        In bits, at least 0.
 
     Raises
     ------
@@ -40,6 +40,13 @@ def cllr(genuine_log10_lr: Float64Array, impostor_log10_lr: Float64Array) -> flo
     ----------
     .. [1] N. Brümmer and J. du Preez, "Application-independent evaluation of
        speaker detection", Computer Speech & Language, 2006.
+
+    Examples
+    --------
+    >>> cllr(np.zeros(3), np.zeros(5))
+    1.0
+    >>> round(cllr(np.array([3.0, 2.0]), np.array([-2.0, -3.0])), 4)
+    0.0079
     """
     _require_pairs(genuine_log10_lr, impostor_log10_lr)
     missed = np.logaddexp(0.0, -LN_10 * genuine_log10_lr).mean()
@@ -50,8 +57,8 @@ def cllr(genuine_log10_lr: Float64Array, impostor_log10_lr: Float64Array) -> flo
 def min_cllr(genuine: Float32Array | Float64Array, impostor: Float32Array | Float64Array) -> float:
     """Return the lowest `cllr` that any non-decreasing function of the scores can reach [1]_.
 
-    The best function is found on these very pairs by PAV, so this is what the order of the
-    scores is worth; `cllr` less this is what the calibration costs.
+    The best function is found on these very pairs by `pool_adjacent_violators`, so this figure only
+    depends on the order of the scores.  `cllr` minus this figure is the cost of the calibration.
 
     Parameters
     ----------
@@ -98,22 +105,34 @@ def min_cllr(genuine: Float32Array | Float64Array, impostor: Float32Array | Floa
 def pool_adjacent_violators(
     genuine_count: Int64Array | Float64Array, impostor_count: Int64Array | Float64Array
 ) -> Int64Array:
-    """Return where the blocks of the best non-decreasing likelihood ratio begin.
+    """Return where the blocks of the best non-decreasing likelihood ratio begin (PAV) [1]_.
 
-    Within a block the likelihood ratio is the block's share of all genuine pairs over its
-    share of all impostor pairs; it increases from block to block.  Of all non-decreasing
-    functions this one has the least `cllr` (and the least Brier cost).
+    The likelihood ratio of a block is its share of all genuine pairs, divided by its share of all
+    impostor pairs.  It increases from block to block.  Of all non-decreasing functions of the
+    score this one has the lowest `cllr`, and the lowest Brier score.
 
     Parameters
     ----------
     genuine_count, impostor_count : ndarray of shape (n_values,), int64 or float64
         Pairs, or their weights, at each value of the score, in ascending order of the score.
-        No value without a pair.
+        There must be a pair at every value.
 
     Returns
     -------
     starts : ndarray of shape (n_blocks,), int64
-        Index of each block's first value; the first is 0.
+        Index of the first value of each block; the first index is 0.
+
+    References
+    ----------
+    .. [1] N. Brümmer and J. du Preez, "The PAV algorithm optimizes binary proper scoring rules",
+       2009.
+
+    Examples
+    --------
+    The shares of genuine pairs decrease from the second value to the third:
+
+    >>> pool_adjacent_violators(np.array([0, 2, 1, 3]), np.array([3, 1, 1, 0]))
+    array([0, 1, 3])
     """
     from scipy.optimize import isotonic_regression
 
@@ -193,7 +212,7 @@ def expected_calibration_error(
 def equal_error_rate(
     genuine: Float32Array | Float64Array, impostor: Float32Array | Float64Array
 ) -> float:
-    """Return the error rate where as large a share of genuine as of impostor pairs is wrong.
+    """Return the error rate at the threshold where both classes have the same error rate.
 
     Parameters
     ----------
@@ -209,6 +228,11 @@ def equal_error_rate(
     ------
     CalibrationError
         A class has no pair.
+
+    Examples
+    --------
+    >>> equal_error_rate(np.array([0.9, 0.8, 0.4, 0.7]), np.array([0.5, 0.2, 0.1, 0.3]))
+    0.25
     """
     _require_pairs(genuine, impostor)
     thresholds = np.append(np.unique(np.concatenate((genuine, impostor))), np.inf)
@@ -221,14 +245,16 @@ def equal_error_rate(
 def true_match_rate(
     genuine: Float32Array | Float64Array, impostor: Float32Array | Float64Array, *, fmr: float
 ) -> float:
-    """Return the share of genuine pairs above the lowest threshold of a false match rate.
+    """Return the share of genuine pairs that are accepted at a false match rate.
+
+    The threshold is the lowest one at which no more impostor pairs are accepted.
 
     Parameters
     ----------
     genuine, impostor : ndarray of shape (n_pairs,)
         Scores, higher for more similar.
     fmr : float
-        Highest share of impostor pairs that may be above the threshold, in [0, 1).
+        Highest share of impostor pairs that may be accepted, in [0, 1).
 
     Returns
     -------
@@ -239,6 +265,13 @@ def true_match_rate(
     ------
     CalibrationError
         A class has no pair.
+
+    Examples
+    --------
+    >>> true_match_rate(np.array([0.9, 0.3]), np.array([0.5, 0.2, 0.1, 0.0]), fmr=0.25)
+    1.0
+    >>> true_match_rate(np.array([0.9, 0.3]), np.array([0.5, 0.2, 0.1, 0.0]), fmr=0.0)
+    0.5
     """
     _require_pairs(genuine, impostor)
     n_allowed = int(np.floor(fmr * impostor.size))
@@ -258,7 +291,7 @@ def _sums_below(values: Float64Array) -> Float64Array:
 
 
 def _bits(genuine: Float64Array, impostor: Float64Array) -> float:
-    """Return what is not known of the class of pairs, in bits, from the masses in each block."""
+    """Return the sum of both classes' costs in bits, from their masses in each block of PAV."""
     bits = 0.0
     for mass in (genuine, impostor):
         some = mass > 0.0

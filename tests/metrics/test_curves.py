@@ -25,8 +25,8 @@ from facesim_index.metrics.curves import (
     tippett,
 )
 from facesim_index.metrics.identification import identification_errors, match_characteristic
-from facesim_index.metrics.verification import BoolArray, ScoredPairs, error_rates
-from facesim_index.records import Float64Array
+from facesim_index.metrics.verification import ScoredPairs, error_rates
+from facesim_index.records import BoolArray, Float64Array
 
 NAN = math.nan
 
