@@ -1,8 +1,8 @@
-"""Fit a calibration on labelled pairs.
+"""Fitting a calibration to labelled pairs.
 
-Which method fits best is for people to tell whom it was not fitted on: pairs are parted into
-folds by person, and each fold is judged by a curve that saw nobody of it.  So it is with heads:
-a learned one is taken only when it is better than the plain cosine on people left out.
+Methods are compared on people they were not fitted on: people are divided into folds, and the pairs
+of each fold are judged by a curve that is fitted without its people.  Heads are compared in
+the same way: a learned head is only taken when it is better than the plain cosine on people left out.
 """
 
 import datetime
@@ -42,26 +42,28 @@ METHOD_WORDS: dict[Method, str] = {
 
 @dataclass(frozen=True, slots=True)
 class CalibrationFit:
-    """A fitted calibration, next to its rivals on people that none of them was fitted on.
+    """A fitted calibration, and how it compares with others on people left out of the fit.
 
     Attributes
     ----------
     calibration : Calibration
     method : {"logistic", "isotonic", "beta"}
+        Of the curve.
     chosen : bool
-        Whether the method was chosen by `cllr`, not given.
+        Whether the method was chosen by `cllr`; otherwise it was given.
     cllr : dict of method to float
-        Cross-validated, of each method that was tried on the cosines; in bits.
+        Cross-validated Cllr in bits, of each method that was tried on the cosines.
     in_force : str or None
-        Name of the calibration that was in force, on the same pairs:
+        Name of the calibration that was in force before; None when there was none.
     in_force_cllr : float or None
-        Too good when it was itself fitted on them.
+        Cllr of that calibration on the same pairs.  It is too low when that calibration was fitted
+        on these people.
     min_cllr : float
-        What the best non-decreasing curve, fitted on these very pairs, would reach.
+        Cllr of the best non-decreasing curve, which is fitted on these very pairs.
     notes : tuple of str
-        What was left out, and why.
+        Which labels were left out, and why.
     trials : tuple of HeadTrial
-        The learned heads that were tried.
+        Of the learned heads that were tried.
     """
 
     calibration: Calibration
@@ -76,7 +78,7 @@ class CalibrationFit:
 
     @property
     def held_out_cllr(self) -> float:
-        """Of the calibration: by its method and its head, on people left out."""
+        """Cllr in bits of the method and the head of the calibration, on people left out."""
         kind = self.calibration.head.kind
         return next(
             (trial.cllr for trial in self.trials if trial.kind == kind), self.cllr[self.method]
@@ -98,19 +100,20 @@ def fit_calibration(
     Parameters
     ----------
     data : LabelledData
+        The labelled pairs.
     identity : EngineIdentity
-        Of the embeddings.
+        Of the engine that made the embeddings.
     name : str
         Of the new calibration.
     method : {"logistic", "isotonic", "beta"}, optional
-        By default the one with the least cross-validated Cllr.
+        By default the method with the lowest cross-validated Cllr.
     in_force : Calibration, optional
-        To compare with.
+        The calibration to compare with.
     head : {"cosine", "weighted-l1", "product", "contrastive", "auto"}, default="cosine"
-        What makes a score of two embeddings.  "auto" takes the learned head that is best on
-        people left out, if it is better than the cosine by more than chance.
+        The head that makes a score of two embeddings.  "auto" takes the learned head that is best
+        on people left out, if it is better than the cosine by more than chance.
     force : bool, default=False
-        Take the head that was asked for also when it is no better than the cosine.
+        Use `head` even if it is no better than the cosine.
 
     Returns
     -------
@@ -119,8 +122,22 @@ def fit_calibration(
     Raises
     ------
     CalibrationError
-        There are too few people or pairs, or the labels cannot be right; or the head that was
-        asked for is no better than the cosine on people left out.
+        There are too few people or pairs, the labels cannot be right, or `head` is no better than
+        the cosine on people left out.
+
+    Examples
+    --------
+    >>> rng, people = np.random.default_rng(0), np.array(np.triu_indices(30, 1)).T
+    >>> scores = LabelledScores(
+    ...     genuine=rng.normal(0.5, 0.1, 60), genuine_person=np.repeat(np.arange(30), 2),
+    ...     impostor=rng.normal(0.0, 0.1, len(people)), impostor_people=people,
+    ... )
+    >>> fit = fit_calibration(
+    ...     LabelledData("made up", scores, n_pictures=60),
+    ...     EngineIdentity("mine", "a" * 64, "b" * 64, 3, 512), name="mine", method="logistic",
+    ... )
+    >>> fit.calibration.evidence.n_people, fit.calibration.evidence.checks[0].n_genuine
+    (30, 60)
     """
     scores = data.scores
     try:
@@ -171,7 +188,7 @@ def fit_calibration(
 
 
 def _kinds_to_try(data: LabelledData, head: HeadChoice) -> tuple[LearnedKind, ...]:
-    """Return which heads to learn; of few people "auto" learns none."""
+    """Return which heads to learn; with few people "auto" learns none."""
     if head == "cosine":
         return ()
     if head != "auto":
@@ -189,7 +206,7 @@ def _faces_to_learn(data: LabelledData, head: HeadChoice) -> LabelledFaces:
 
 
 def _chosen(trials: tuple[HeadTrial, ...], head: HeadChoice, *, force: bool) -> HeadTrial | None:
-    """Return the head to take; None is the cosine."""
+    """Return the trial of the head to take; None stands for the cosine."""
     if head == "auto":
         good = [trial for trial in trials if trial.surely_better]
         return min(good, key=lambda trial: trial.cllr, default=None)

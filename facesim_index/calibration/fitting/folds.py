@@ -82,6 +82,17 @@ def split_by_fold(
     Yields
     ------
     others, within : LabelledScores
+
+    Examples
+    --------
+    >>> rng, people = np.random.default_rng(0), np.array(np.triu_indices(30, 1)).T
+    >>> scores = LabelledScores(
+    ...     genuine=rng.normal(0.5, 0.1, 60), genuine_person=np.repeat(np.arange(30), 2),
+    ...     impostor=rng.normal(0.0, 0.1, len(people)), impostor_people=people,
+    ... )
+    >>> splits = split_by_fold(scores, 5, np.random.default_rng(0))
+    >>> [(others.genuine.size, within.genuine.size) for others, within in splits]
+    [(48, 12), (48, 12), (48, 12), (48, 12), (48, 12)]
     """
     pairs = _FoldsOfPairs.of(scores, n_folds, rng)
     for number in range(n_folds):
