@@ -1,7 +1,7 @@
-"""The report of an evaluation: one page that holds everything, and its plots as files beside it.
+"""The report of an evaluation: a page that contains everything, and its plots as files beside it.
 
-``FOLDER/report.html`` refers to nothing outside itself: pictures are data URIs, there is no
-script and no font to fetch.  ``FOLDER/plots/`` has the same plots as SVG files.
+``FOLDER/report.html`` loads nothing from elsewhere: pictures are data URIs, and there are no
+scripts and no fonts to fetch.  ``FOLDER/plots/`` has the same plots as SVG files.
 """
 
 import base64
@@ -40,7 +40,7 @@ PAGE_NAME = "report.html"
 PLOTS_NAME = "plots"
 
 _TEMPLATE = "report.html"
-#: Tells a page of ours from any other.
+#: By this a page of ours is known.
 _SIGNATURE = b'<meta name="generator" content="facesim evaluate --report">'
 _SIGNATURE_WITHIN_BYTES = 1000
 _PLOT_FILES = frozenset(f"{name}.svg" for name in PLOT_NAMES)
@@ -225,7 +225,7 @@ def write_report(folder: Path, report: Report) -> Path:
     plots = folder / PLOTS_NAME
     try:
         plots.mkdir(parents=True, exist_ok=True)
-        # The page first: it is what says that the folder is a report.
+        # The page first, because by the page the folder is known as a report.
         with atomic_output(folder / PAGE_NAME) as handle:
             handle.write(html)
         for name in sorted(_PLOT_FILES - {f"{plot.name}.svg" for plot in report.plots}):
@@ -266,7 +266,7 @@ def _pair_notes(calibration: Calibration | None) -> list[str]:
 
 
 def _render(report: Report) -> bytes:
-    """Return the page; whatever comes from outside, such as file names, is escaped."""
+    """Return the page; texts from users and files, such as file names, are escaped."""
     import jinja2
 
     surroundings = jinja2.Environment(

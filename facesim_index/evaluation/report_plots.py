@@ -1,4 +1,4 @@
-"""Which plots an evaluation is told by, and how to read each."""
+"""The plots of an evaluation report, with the texts that say how to read them."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from facesim_index.utils.text import score_name
 
 PAIR_NAMES = ("one person (genuine)", "two people (impostor)")
 SEARCH_NAMES = ("the mate", "best of all others")
-#: Every plot that there may be; a report holds those that its evaluation allows.
+#: Every plot that a report may have; which ones it has depends on the evaluation.
 PLOT_NAMES = (
     *("scores", "roc", "det", "reliability", "tippett", "evidence", "cross_entropy"),
     *("cmc", "fnir_fpir"),
@@ -33,18 +33,19 @@ _LOG10_ODDS = np.linspace(-4.0, 4.0, 161)
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plot with its words.
+    """A plot with its texts.
 
     Attributes
     ----------
     name : str
-        One of `PLOT_NAMES`, and of its file.
+        One of `PLOT_NAMES`; also the name of its file, without suffix.
     title : str
     alt : str
-        What there is to see, for those who cannot.
+        Describes the plot to people who cannot see it.
     caption : str
         How to read it.
     svg : bytes
+        The plot as SVG.
     """
 
     name: str
@@ -57,13 +58,13 @@ class Plot:
 def pair_plots(
     labelled: LabelledPictures, result: Evaluation, calibration: Calibration | None
 ) -> list[Plot]:
-    """Draw what there is to see in labelled pairs.
+    """Draw the plots of labelled pairs.
 
     Parameters
     ----------
     labelled : LabelledPictures
     result : Evaluation
-        Of these very pairs.
+        The figures of these pairs.
     calibration : Calibration or None
         Without one the plots of degrees and evidence are left out.
 
@@ -92,13 +93,13 @@ def pair_plots(
 
 
 def people_plots(searches: Searches, result: Identification) -> list[Plot]:
-    """Draw what there is to see in searches for people.
+    """Draw the plots of a 1:N identification.
 
     Parameters
     ----------
     searches : Searches
     result : Identification
-        Of these very searches.
+        The figures of these searches.
 
     Returns
     -------
@@ -216,7 +217,7 @@ def _tippett_plot(pairs: ScoredPairs, evidence: Float64Array) -> Plot:
 
 
 def _evidence_plot(pairs: ScoredPairs, calibration: Calibration, score: str) -> list[Plot]:
-    """Draw the curve; nothing where pairs of one kind only have scores to compare it with."""
+    """Draw the curve, unless only pairs of one class have scores to compare it with."""
     decided = ~np.isnan(pairs.cosine)
     if np.unique(pairs.same[decided]).size < 2:
         return []

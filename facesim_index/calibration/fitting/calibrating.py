@@ -1,8 +1,8 @@
 """Fitting a calibration to labelled pairs.
 
 Methods are compared on people they were not fitted on: people are divided into folds, and the pairs
-of each fold are judged by a curve that is fitted without its people.  Heads are compared in
-the same way: a learned head is only taken when it is better than the plain cosine on people left out.
+of each fold are judged by a curve that is fitted without its people.  Heads are compared in the
+same way: a learned head is taken only when it is better than the plain cosine on people left out.
 """
 
 import datetime

@@ -36,7 +36,8 @@ ROUGHNESS_COST = 1e-7
 It was chosen with curves that were fitted on one half of the development people of LFW and judged
 on the other half.  The mean Cllr was 0.0278 at 1e-8, 0.0274 at 1e-7 and at 1e-6, 0.0288 at 1e-5.
 Cllr gives both classes the same weight, so the few impostor pairs at high cosines hardly count.
-There a stiffer curve falls short of the evidence: at 1e-6 it claims a seventh as much at cosine 0.4.
+There a stiffer curve falls short of the evidence: at 1e-6 it claims a seventh as much at
+cosine 0.4.
 """
 
 SLOPE_COST = 1e-9
