@@ -49,10 +49,8 @@ def log10_lr(score: Float32Array | Float64Array, calibration: Calibration) -> Fl
     A curve from -2 at cosine 0 to 4 at cosine 0.4, and level outside:
 
     >>> from facesim_index.calibration.record import Evidence
-    >>> calibration = Calibration(
-    ...     name="example", engine_key="engine", method="by hand",
-    ...     knots=((0.0, -2.0), (0.4, 4.0)), evidence=Evidence("made up", 9, 99, 999, "2026-01-01"),
-    ... )
+    >>> evidence = Evidence("made up", 9, 99, 999, "2026-01-01")
+    >>> calibration = Calibration("mine", "engine", "by hand", ((0.0, -2.0), (0.4, 4.0)), evidence)
     >>> log10_lr(np.array([-0.1, 0.2, 0.6]), calibration)
     array([-2.,  1.,  4.])
     """
@@ -87,11 +85,9 @@ def log10_lr_interval(
     Examples
     --------
     >>> from facesim_index.calibration.record import Evidence
-    >>> calibration = Calibration(
-    ...     name="example", engine_key="engine", method="by hand",
-    ...     knots=((0.0, -2.0), (0.4, 4.0)), band=((-2.5, -1.0), (3.5, 5.0)),
-    ...     evidence=Evidence("made up", 9, 99, 999, "2026-01-01"),
-    ... )
+    >>> knots, band = ((0.0, -2.0), (0.4, 4.0)), ((-2.5, -1.0), (3.5, 5.0))
+    >>> evidence = Evidence("made up", 9, 99, 999, "2026-01-01")
+    >>> calibration = Calibration("mine", "engine", "by hand", knots, evidence, band=band)
     >>> log10_lr_interval(np.array([0.2]), calibration)
     (array([0.5]), array([2.]))
     """
@@ -128,10 +124,8 @@ def bound_reached(score: Float32Array | Float64Array, calibration: Calibration) 
     Examples
     --------
     >>> from facesim_index.calibration.record import Evidence
-    >>> calibration = Calibration(
-    ...     name="example", engine_key="engine", method="by hand",
-    ...     knots=((0.0, -2.0), (0.4, 4.0)), evidence=Evidence("made up", 9, 99, 999, "2026-01-01"),
-    ... )
+    >>> evidence = Evidence("made up", 9, 99, 999, "2026-01-01")
+    >>> calibration = Calibration("mine", "engine", "by hand", ((0.0, -2.0), (0.4, 4.0)), evidence)
     >>> bound_reached(np.array([-0.1, 0.2, 0.6]), calibration)
     array([-1,  0,  1], dtype=int8)
     """
@@ -166,11 +160,9 @@ def false_match_rate(score: Float32Array | Float64Array, calibration: Calibratio
     Examples
     --------
     >>> from facesim_index.calibration.record import Evidence
-    >>> calibration = Calibration(
-    ...     name="example", engine_key="engine", method="by hand",
-    ...     knots=((0.0, -2.0), (0.4, 4.0)), false_matches=((0.0, -1.0), (0.4, -3.0)),
-    ...     evidence=Evidence("made up", 9, 99, 999, "2026-01-01"),
-    ... )
+    >>> knots, false_matches = ((0.0, -2.0), (0.4, 4.0)), ((0.0, -1.0), (0.4, -3.0))
+    >>> evidence = Evidence("made up", 9, 99, 999, "2026-01-01")
+    >>> calibration = Calibration("mine", "engine", "by hand", knots, evidence, false_matches=false_matches)
     >>> false_match_rate(np.array([0.2]), calibration)
     array([0.01])
     """

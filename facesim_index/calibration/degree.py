@@ -154,10 +154,8 @@ def calibrated_degree(
     Examples
     --------
     >>> from facesim_index.calibration.record import Evidence
-    >>> calibration = Calibration(
-    ...     name="example", engine_key="engine", method="by hand",
-    ...     knots=((0.0, -2.0), (0.4, 4.0)), evidence=Evidence("made up", 9, 99, 999, "2026-01-01"),
-    ... )
+    >>> evidence = Evidence("made up", 9, 99, 999, "2026-01-01")
+    >>> calibration = Calibration("mine", "engine", "by hand", ((0.0, -2.0), (0.4, 4.0)), evidence)
     >>> calibrated_degree(np.array([0.2]), calibration).round(3)
     array([0.909])
     >>> calibrated_degree(np.array([0.2]), calibration, prior=1 / 101).round(3)
@@ -194,10 +192,8 @@ def cosine_at_degree(degree: float, calibration: Calibration, *, prior: float = 
     Examples
     --------
     >>> from facesim_index.calibration.record import Evidence
-    >>> calibration = Calibration(
-    ...     name="example", engine_key="engine", method="by hand",
-    ...     knots=((0.0, -2.0), (0.4, 4.0)), evidence=Evidence("made up", 9, 99, 999, "2026-01-01"),
-    ... )
+    >>> evidence = Evidence("made up", 9, 99, 999, "2026-01-01")
+    >>> calibration = Calibration("mine", "engine", "by hand", ((0.0, -2.0), (0.4, 4.0)), evidence)
     >>> round(cosine_at_degree(10 / 11, calibration), 6)
     0.2
     """

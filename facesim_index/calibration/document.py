@@ -33,10 +33,8 @@ def to_json(calibration: Calibration) -> str:
 
     Examples
     --------
-    >>> calibration = Calibration(
-    ...     name="example", engine_key="engine", method="by hand",
-    ...     knots=((0.0, -2.0), (0.4, 4.0)), evidence=Evidence("made up", 9, 99, 999, "2026-01-01"),
-    ... )
+    >>> evidence = Evidence("made up", 9, 99, 999, "2026-01-01")
+    >>> calibration = Calibration("mine", "engine", "by hand", ((0.0, -2.0), (0.4, 4.0)), evidence)
     >>> to_json(calibration).splitlines()[7]
     '    [0.0, -2.0],'
     """
@@ -70,10 +68,8 @@ def from_json(text: str) -> Calibration:
 
     Examples
     --------
-    >>> calibration = Calibration(
-    ...     name="example", engine_key="engine", method="by hand",
-    ...     knots=((0.0, -2.0), (0.4, 4.0)), evidence=Evidence("made up", 9, 99, 999, "2026-01-01"),
-    ... )
+    >>> evidence = Evidence("made up", 9, 99, 999, "2026-01-01")
+    >>> calibration = Calibration("mine", "engine", "by hand", ((0.0, -2.0), (0.4, 4.0)), evidence)
     >>> from_json(to_json(calibration)) == calibration
     True
     """

@@ -128,10 +128,8 @@ def fit_calibration(
     Examples
     --------
     >>> rng, people = np.random.default_rng(0), np.array(np.triu_indices(30, 1)).T
-    >>> scores = LabelledScores(
-    ...     genuine=rng.normal(0.5, 0.1, 60), genuine_person=np.repeat(np.arange(30), 2),
-    ...     impostor=rng.normal(0.0, 0.1, len(people)), impostor_people=people,
-    ... )
+    >>> genuine, impostor = rng.normal(0.5, 0.1, 60), rng.normal(0.0, 0.1, len(people))
+    >>> scores = LabelledScores(genuine, np.repeat(np.arange(30), 2), impostor, people)
     >>> fit = fit_calibration(
     ...     LabelledData("made up", scores, n_pictures=60),
     ...     EngineIdentity("mine", "a" * 64, "b" * 64, 3, 512), name="mine", method="logistic",

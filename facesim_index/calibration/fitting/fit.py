@@ -214,10 +214,8 @@ def fit_scores(
     Examples
     --------
     >>> rng, people = np.random.default_rng(0), np.array(np.triu_indices(30, 1)).T
-    >>> scores = LabelledScores(
-    ...     genuine=rng.normal(0.5, 0.1, 60), genuine_person=np.repeat(np.arange(30), 2),
-    ...     impostor=rng.normal(0.0, 0.1, len(people)), impostor_people=people,
-    ... )
+    >>> genuine, impostor = rng.normal(0.5, 0.1, 60), rng.normal(0.0, 0.1, len(people))
+    >>> scores = LabelledScores(genuine, np.repeat(np.arange(30), 2), impostor, people)
     >>> fit = fit_scores(scores, "logistic", n_bootstrap=20)
     >>> len(fit.knots) == len(fit.band)
     True
@@ -260,10 +258,8 @@ def cross_validated_cllr(
     Examples
     --------
     >>> rng, people = np.random.default_rng(0), np.array(np.triu_indices(30, 1)).T
-    >>> scores = LabelledScores(
-    ...     genuine=rng.normal(0.5, 0.1, 60), genuine_person=np.repeat(np.arange(30), 2),
-    ...     impostor=rng.normal(0.0, 0.1, len(people)), impostor_people=people,
-    ... )
+    >>> genuine, impostor = rng.normal(0.5, 0.1, 60), rng.normal(0.0, 0.1, len(people))
+    >>> scores = LabelledScores(genuine, np.repeat(np.arange(30), 2), impostor, people)
     >>> cross_validated_cllr(scores, "logistic") < 0.1
     True
     """
@@ -302,10 +298,8 @@ def choose_method(scores: LabelledScores, *, seed: int = 0) -> tuple[Method, dic
     Examples
     --------
     >>> rng, people = np.random.default_rng(0), np.array(np.triu_indices(30, 1)).T
-    >>> scores = LabelledScores(
-    ...     genuine=rng.normal(0.5, 0.1, 60), genuine_person=np.repeat(np.arange(30), 2),
-    ...     impostor=rng.normal(0.0, 0.1, len(people)), impostor_people=people,
-    ... )
+    >>> genuine, impostor = rng.normal(0.5, 0.1, 60), rng.normal(0.0, 0.1, len(people))
+    >>> scores = LabelledScores(genuine, np.repeat(np.arange(30), 2), impostor, people)
     >>> method, cllr = choose_method(scores)
     >>> cllr[method] == min(cllr.values())
     True

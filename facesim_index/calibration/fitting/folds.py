@@ -86,10 +86,8 @@ def split_by_fold(
     Examples
     --------
     >>> rng, people = np.random.default_rng(0), np.array(np.triu_indices(30, 1)).T
-    >>> scores = LabelledScores(
-    ...     genuine=rng.normal(0.5, 0.1, 60), genuine_person=np.repeat(np.arange(30), 2),
-    ...     impostor=rng.normal(0.0, 0.1, len(people)), impostor_people=people,
-    ... )
+    >>> genuine, impostor = rng.normal(0.5, 0.1, 60), rng.normal(0.0, 0.1, len(people))
+    >>> scores = LabelledScores(genuine, np.repeat(np.arange(30), 2), impostor, people)
     >>> splits = split_by_fold(scores, 5, np.random.default_rng(0))
     >>> [(others.genuine.size, within.genuine.size) for others, within in splits]
     [(48, 12), (48, 12), (48, 12), (48, 12), (48, 12)]
@@ -146,10 +144,12 @@ class FoldCounts:
         Parameters
         ----------
         fold : int
+            The fold, from 0, whose people are left out.
 
         Returns
         -------
         genuine, impostor : ndarray of shape (BINS,), int64
+            Pairs in each bin of the score.
         """
         others = np.delete(np.arange(len(self.genuine)), fold)
         impostor = self.impostor[np.ix_(others, others)]
@@ -161,10 +161,12 @@ class FoldCounts:
         Parameters
         ----------
         fold : int
+            Its number, from 0.
 
         Returns
         -------
         genuine, impostor : ndarray of shape (BINS,), int64
+            As `without`.
         """
         return self.genuine[fold], self.impostor[fold, fold]
 

@@ -43,10 +43,8 @@ def check_curve(
     --------
     >>> import numpy as np
     >>> from facesim_index.calibration.record import Evidence
-    >>> calibration = Calibration(
-    ...     name="example", engine_key="engine", method="by hand",
-    ...     knots=((0.0, -2.0), (0.4, 4.0)), evidence=Evidence("made up", 9, 99, 999, "2026-01-01"),
-    ... )
+    >>> evidence = Evidence("made up", 9, 99, 999, "2026-01-01")
+    >>> calibration = Calibration("mine", "engine", "by hand", ((0.0, -2.0), (0.4, 4.0)), evidence)
     >>> genuine, impostor = np.array([0.3, 0.4]), np.array([0.0, 0.1])
     >>> check_curve(calibration, genuine, impostor, data="four pairs", n_people=5).cllr
     0.10387
