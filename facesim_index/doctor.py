@@ -487,7 +487,7 @@ def _engine_of_index(folder: Path) -> EngineIdentity | None:
     if needs_upgrade(path):
         return None
     with closing(open_catalog(path, writable=False)) as catalog, catalog.read() as transaction:
-        identity, _ = index_state.engine(transaction)
+        identity, _ = index_state.stored_engine(transaction)
     return identity
 
 

@@ -160,9 +160,9 @@ def false_match_rate(score: Float32Array | Float64Array, calibration: Calibratio
     Examples
     --------
     >>> from facesim_index.calibration.record import Evidence
-    >>> knots, false_matches = ((0.0, -2.0), (0.4, 4.0)), ((0.0, -1.0), (0.4, -3.0))
+    >>> knots, rates = ((0.0, -2.0), (0.4, 4.0)), ((0.0, -1.0), (0.4, -3.0))
     >>> evidence = Evidence("made up", 9, 99, 999, "2026-01-01")
-    >>> calibration = Calibration("mine", "engine", "by hand", knots, evidence, false_matches=false_matches)
+    >>> calibration = Calibration("mine", "engine", "by hand", knots, evidence, (), rates)
     >>> false_match_rate(np.array([0.2]), calibration)
     array([0.01])
     """

@@ -1,0 +1,1 @@
+"""How is a system judged by scores and labels alone?  Arrays in, figures out."""

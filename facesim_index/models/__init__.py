@@ -1,0 +1,1 @@
+"""Which weights are there, where are they, and are they the right bytes?"""

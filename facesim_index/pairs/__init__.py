@@ -1,0 +1,1 @@
+"""How alike are all these faces to one another?  Exact scores of many pairs, in bounded memory."""

@@ -1,0 +1,1 @@
+"""How is untrusted work done beside us?  A pool of processes with limits, restarts and order."""

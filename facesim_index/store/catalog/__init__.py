@@ -1,6 +1,4 @@
-"""The catalog: what exists in an index, in SQLite.
+"""What does an index know of its pictures, faces and people?  Statements for any database.
 
-`connection` opens, makes and upgrades it; `schema` has the tables; `reading` and
-`writing` are the questions asked of it and the changes made to it, each on a
-connection whose transaction the caller holds.
+Every question and change takes a connection whose transaction the caller holds.
 """

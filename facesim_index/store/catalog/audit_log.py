@@ -39,7 +39,7 @@ class AuditLine:
     finished: bool
 
 
-def record(connection: Connection, files: int, faces: int, *, secure: bool) -> None:
+def add_line(connection: Connection, files: int, faces: int, *, secure: bool) -> None:
     """Record a forget; a secure one as not finished yet."""
     at = now()
     connection.execute(

@@ -1,0 +1,1 @@
+"""How is an index kept in one folder?  SQLite for the rows, files for the segments, one writer."""
