@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from facesim_index.calibration.curve import log10_lr
+from facesim_index.calibration.degree import degree_from_log10_lr
 from facesim_index.calibration.fitting.fit import LabelledScores, fit_scores
 from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.engine.loading import EngineSettings
@@ -139,7 +140,7 @@ def judge(labelled: Labelled, train: PairList, test: PairList, settings: EngineS
 def tell(judged: Judged) -> None:
     """Print the figures of all pairs of the people of pairsDevTest."""
     scores = judged.scores
-    degrees = (1.0 / (1.0 + 10.0**-lr) for lr in (judged.genuine_lr, judged.impostor_lr))
+    degrees = (degree_from_log10_lr(lr) for lr in (judged.genuine_lr, judged.impostor_lr))
     rates = (
         f"TMR {(scores.genuine > threshold).mean():.4f} at FMR {fmr:g}"
         for fmr, threshold in judged.thresholds.items()

@@ -25,7 +25,7 @@ def packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fake_engine(monkeypatch: pytest.MonkeyPatch, provider: str | Exception) -> None:
-    engine = ModuleType("facesim_index.engine.loading")
+    engine = ModuleType("facesim_index.engine.runtimes.probe")
 
     def probe_provider(requested: str) -> str:
         assert requested == "auto"
@@ -35,7 +35,7 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch, provider: str | Exception) -> N
         return provider
 
     engine.probe_provider = probe_provider  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "facesim_index.engine.loading", engine)
+    monkeypatch.setitem(sys.modules, "facesim_index.engine.runtimes.probe", engine)
     monkeypatch.setattr(shutil, "which", lambda name: None)
 
 

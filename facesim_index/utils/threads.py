@@ -40,3 +40,18 @@ def threads_for_blocks() -> Iterator[ThreadPoolExecutor]:
         ThreadPoolExecutor(usable_cores(), thread_name_prefix="blocks") as threads,
     ):
         yield threads
+
+
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep BLAS on the calling thread.
+
+    For many products and factorisations of small matrices, one after the other.  BLAS would share
+    each of them out, and its threads wait for each other busily; beside other work on the same
+    cores that takes many times the processor time of the work itself.
+    """
+    # SciPy brings a BLAS of its own, which can only be limited once it is loaded.
+    import scipy.linalg  # noqa: F401
+
+    with ThreadpoolController().limit(limits=1, user_api="blas"):
+        yield

@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facesim_index.calibration.fitting import labelled_data
 from facesim_index.calibration.fitting.labelled_data import every_pair
 from facesim_index.errors import CalibrationError, UsageError
-from facesim_index.labels import sources
 from facesim_index.labels.face_pairs import names_faces, read_face_pairs
 from facesim_index.labels.sources import face_pairs_data, people_data, picture_pairs_data
 from facesim_index.metrics.linking import linked_people
@@ -94,15 +94,15 @@ def test_other_names_of_the_people_change_nothing() -> None:
 def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     person = np.arange(40) // 3
     whole, _ = every_pair(VECTORS, person)
-    monkeypatch.setattr(sources, "_BLOCK_ROWS", 7)
+    monkeypatch.setattr(labelled_data, "_BLOCK_ROWS", 7)
     parts, _ = every_pair(VECTORS, person)
     assert parts.impostor == pytest.approx(whole.impostor, abs=1e-6)
     assert np.array_equal(parts.impostor_people, whole.impostor_people)
 
 
 def test_very_many_pairs_are_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "MAX_IMPOSTOR_PAIRS", 45)
-    monkeypatch.setattr(sources, "MAX_GENUINE_PAIRS", 14)
+    monkeypatch.setattr(labelled_data, "MAX_IMPOSTOR_PAIRS", 45)
+    monkeypatch.setattr(labelled_data, "MAX_GENUINE_PAIRS", 14)
     person = np.concatenate((np.zeros(30, dtype=np.int64), np.arange(1, 6).repeat(2)))
     scores, notes = every_pair(VECTORS, person)
     assert scores.impostor.size <= 45

@@ -17,8 +17,7 @@ from facesim_index.errors import CalibrationError
 from facesim_index.evaluation import plots
 from facesim_index.metrics import curves
 from facesim_index.metrics.curves import Reliability
-from facesim_index.metrics.verification import BoolArray
-from facesim_index.records import Float64Array, Int64Array
+from facesim_index.records import BoolArray, Float64Array, Int64Array
 from facesim_index.store.catalog import people_rows
 from facesim_index.store.protocols import IndexStore, IndexView
 from facesim_index.web.guard.problems import ProblemError
