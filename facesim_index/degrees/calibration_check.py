@@ -81,7 +81,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class LabelCheck:
-    r"""What labelled pairs say about a calibration.
+    """What labelled pairs say about a calibration.
 
     Attributes
     ----------
@@ -95,8 +95,7 @@ class LabelCheck:
 
     Examples
     --------
-    >>> _ = Path("pairs.csv").write_text("face_a,face_b,same\n1,2,1\n4,5,1\n1,6,0\n")
-    >>> labelled = index.calibrations.labelled_faces(Path("pairs.csv"))
+    >>> labelled = index.calibrations.labelled_faces(Path("face_pairs.csv"))
     >>> labels = index.calibrations.check(labelled).labels
     >>> labels.figures.n_genuine, labels.figures.n_impostor, round(labels.figures.cllr, 3)
     (2, 1, 0.013)
