@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from facesim_index.degrees.calibration_check import CalibrationCheck, LabelCheck
     from facesim_index.degrees.kept_calibrations import ListedCalibration, read_calibration
     from facesim_index.degrees.prior import ResolvedPrior
-    from facesim_index.engine.base import EngineSettings
+    from facesim_index.engine.base import EngineSource
+    from facesim_index.engine.loading import EngineSettings
     from facesim_index.errors import (
         CalibrationError,
         DamagedSegmentError,
@@ -100,6 +101,7 @@ __all__ = [
     "EngineIdentity",
     "EngineMismatchError",
     "EngineSettings",
+    "EngineSource",
     "Evaluation",
     "Evidence",
     "FaceAnswer",
@@ -193,7 +195,8 @@ _HOMES = {
     "ListedCalibration": "facesim_index.degrees.kept_calibrations",
     "read_calibration": "facesim_index.degrees.kept_calibrations",
     "ResolvedPrior": "facesim_index.degrees.prior",
-    "EngineSettings": "facesim_index.engine.base",
+    "EngineSource": "facesim_index.engine.base",
+    "EngineSettings": "facesim_index.engine.loading",
     "CalibrationError": "facesim_index.errors",
     "DamagedSegmentError": "facesim_index.errors",
     "EngineMismatchError": "facesim_index.errors",

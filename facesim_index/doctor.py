@@ -23,6 +23,7 @@ from facesim_index.config import default_index, models_folder
 from facesim_index.errors import FacesimError
 from facesim_index.models.resolution import list_packs, verify
 from facesim_index.utils.permissions import open_to_others
+from facesim_index.utils.threads import usable_cores
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
@@ -169,11 +170,7 @@ def check_cores() -> Check:
     -------
     Check
     """
-    if sys.platform == "linux":
-        usable = len(os.sched_getaffinity(0))
-    else:
-        usable = os.cpu_count() or 1
-    return Check("cores", "ok", f"{usable} of {os.cpu_count()} usable")
+    return Check("cores", "ok", f"{usable_cores()} of {os.cpu_count()} usable")
 
 
 def check_distributions(name: str, rivals: tuple[str, ...], versions: Mapping[str, str]) -> Check:

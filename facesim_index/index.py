@@ -1,7 +1,6 @@
 """`FaceIndex`: everything that facesim does with an index, from Python."""
 
 import dataclasses
-import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Self
 from facesim_index.config import default_index
 from facesim_index.degrees.gallery import refresh_gallery_prior
 from facesim_index.display import notebook as notebook  # draws what a notebook shows
-from facesim_index.engine.base import EngineSettings, Provider
-from facesim_index.engine.loading import engine_identity
-from facesim_index.engine.local_reader import read_all, running_provider
+from facesim_index.engine.base import EngineSource, Provider
+from facesim_index.engine.local_reader import LocalReader
 from facesim_index.errors import IndexNotFoundError
 from facesim_index.ingest.run import Ingest, IngestSummary
 from facesim_index.ingest.scanning import Scan, scan
@@ -61,7 +59,7 @@ class FaceIndex(QueryMethods, ExportMethods, UpkeepMethods):
         provider: Provider = "auto",
         augment: Augment | None = None,
         numerics: Numerics | None = None,
-        engine: EngineSettings | None = None,
+        engine: EngineSource | None = None,
     ) -> Self:
         """Open an index.
 
@@ -82,7 +80,7 @@ class FaceIndex(QueryMethods, ExportMethods, UpkeepMethods):
         numerics : {"fp32", "bf16"}, optional
             ``bf16`` lets the recogniser compute in bfloat16, on the provider ``openvino``.  By
             default what the index was built with, and ``fp32`` for a new one.
-        engine : EngineSettings, optional
+        engine : EngineSource, optional
             Everything about the engine at once, instead of `model` and `provider`.  Where `augment`
             and `numerics` are given too, they replace the engine's.
 
@@ -200,14 +198,14 @@ class FaceIndex(QueryMethods, ExportMethods, UpkeepMethods):
             settings,
             min_detection=min_detection,
             min_face_px=min_face_px,
-            provider=running_provider(settings),
+            provider=settings.running_provider(),
         )
-        with open_or_create_store(self._folder, engine_identity(settings), name) as store:
+        with open_or_create_store(self._folder, settings.identity, name) as store:
             ingest = Ingest(
                 store,
                 targets,
                 options or IngestOptions(),
-                functools.partial(read_all, settings, workers, should_stop),
+                LocalReader(settings, workers),
                 progress=progress,
                 should_stop=should_stop,
             )

@@ -25,8 +25,7 @@ from facesim_index.calibration.document import to_json
 from facesim_index.calibration.fitting.fit import LabelledScores, Method, choose_method, fit_scores
 from facesim_index.calibration.fitting.held_out import check_curve
 from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
-from facesim_index.engine.base import EngineSettings
-from facesim_index.engine.loading import engine_identity
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.engine.reading import make_reader
 from facesim_index.metrics.scoring import expected_calibration_error
 from facesim_index.models.resolution import resolve
@@ -118,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def load_or_embed(images: Path, settings: EngineSettings, options: argparse.Namespace) -> Labelled:
     """Return the embeddings from the cache when it was made by this engine, or make them."""
-    key = engine_identity(settings).key
+    key = settings.identity.key
     if options.cache and options.cache.exists():
         with np.load(options.cache) as cached:
             if str(cached["engine_key"]) == key:
@@ -234,7 +233,7 @@ def fit(labelled: Labelled, settings: EngineSettings) -> Calibration:
     marks = (settings.augment, settings.numerics)
     return Calibration(
         name="-".join(("lfw-dev", *(mark for mark in marks if mark not in ("none", "fp32")))),
-        engine_key=engine_identity(settings).key,
+        engine_key=settings.identity.key,
         method=METHOD_IN_WORDS,
         knots=fitted.knots,
         evidence=Evidence(

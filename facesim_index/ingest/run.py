@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from facesim_index.engine.base import PictureReader
 from facesim_index.errors import PictureError, PipelineError
 from facesim_index.ingest.scanning import Candidate, Scan, candidates, scan
 from facesim_index.ingest.targets import IngestOptions, Targets
@@ -43,9 +44,6 @@ FAILURE_OF = {
     "out_of_memory": FailureCode.OUT_OF_MEMORY,
     "exception": FailureCode.INTERNAL,
 }
-
-ReadAll = Callable[[Iterable[Path]], Iterator[PictureReading | Failure | ItemFailed]]
-"""Reads pictures and yields what came of each, in the order given."""
 
 
 @dataclass(slots=True)
@@ -115,8 +113,7 @@ class Ingest:
         Writable.
     targets : Targets
     options : IngestOptions
-    read_all : callable
-        Reads pictures in worker processes; see `ReadAll`.
+    reader : PictureReader
     progress, should_stop : callable
         When `should_stop` becomes true, what was read is committed and the run ends.
     """
@@ -126,7 +123,7 @@ class Ingest:
         store: IndexStore,
         targets: Targets,
         options: IngestOptions,
-        read_all: ReadAll,
+        reader: PictureReader,
         *,
         progress: Progress = ignore,
         should_stop: Callable[[], bool] = lambda: False,
@@ -134,7 +131,7 @@ class Ingest:
         self._store = store
         self._targets = targets
         self._options = options
-        self._read_all = read_all
+        self._reader = reader
         self._progress = progress
         self._should_stop = should_stop
         self._summary = IngestSummary()
@@ -207,7 +204,7 @@ class Ingest:
             found, self._again = iter(self._again), []
 
     def _read(self, found: Iterator[Candidate], total: int) -> None:
-        for outcome in self._read_all(self._to_read(found)):
+        for outcome in self._reader.read(self._to_read(found), self._should_stop):
             self._settle(*self._submitted.popleft(), outcome)
             self._commit_if_due()
             self._report(total)

@@ -9,9 +9,8 @@ from facesim_index.calibration.judgement import judge, no_calibration
 from facesim_index.calibration.record import Calibration
 from facesim_index.calibration.shipped import shipped_calibration
 from facesim_index.degrees.kept_calibrations import check_engine, read_calibration
-from facesim_index.engine.base import EngineSettings, FaceEngine, Provider
-from facesim_index.engine.loading import load_engine
-from facesim_index.engine.local_reader import settings_for
+from facesim_index.engine.base import EngineSource, FaceEngine, Provider
+from facesim_index.engine.loading import settings_for
 from facesim_index.records import AnyPath, Augment, EngineIdentity, Numerics, PictureReading
 from facesim_index.search import comparison
 from facesim_index.search.answers import Comparison
@@ -165,7 +164,7 @@ def compare(
     augment: Augment | None = None,
     numerics: Numerics | None = None,
     calibration: Calibration | AnyPath | None = None,
-    engine: EngineSettings | None = None,
+    engine: EngineSource | None = None,
 ) -> Comparison:
     """Compare two pictures by one face of each.
 
@@ -193,7 +192,7 @@ def compare(
     calibration : Calibration or path-like, optional
         One of your own, or a file that ``facesim calibrate export`` wrote; by default the one
         that comes with the package.
-    engine : EngineSettings, optional
+    engine : EngineSource, optional
         Everything about the engine at once, instead of `model` and `provider`.  Where `augment` and
         `numerics` are given too, they replace the engine's.
 
@@ -230,14 +229,12 @@ def compare(
     if own is not None and not isinstance(own, Calibration):
         own = read_calibration(Path(own).expanduser())
     settings = engine or settings_for(model, provider)[0]
-    loaded = load_engine(
-        dataclasses.replace(
-            settings,
-            threads=usable_cores(),
-            augment=augment or settings.augment,
-            numerics=numerics or settings.numerics,
-        )
-    )
+    loaded = dataclasses.replace(
+        settings,
+        threads=usable_cores(),
+        augment=augment or settings.augment,
+        numerics=numerics or settings.numerics,
+    ).load()
     if own is not None:
         check_engine(own, loaded.identity)
     return comparison.compare_pictures(

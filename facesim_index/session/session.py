@@ -8,9 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from facesim_index.engine.base import EngineSettings, FaceEngine, Provider
-from facesim_index.engine.loading import engine_identity, load_engine
-from facesim_index.engine.local_reader import settings_for
+from facesim_index.engine.base import EngineSource, FaceEngine, Provider
+from facesim_index.engine.loading import settings_for
 from facesim_index.records import Augment, EngineIdentity, Numerics
 from facesim_index.store.opening import open_store
 from facesim_index.store.protocols import CatalogView, IndexStore, IndexView
@@ -30,7 +29,7 @@ class IndexSession:
         Pack name or folder of ONNX files; None for the one the index was built with.
     provider : {"auto", "cpu", "cuda", "openvino"}
         What the networks run on; ``auto`` chooses among those that work here.
-    engine : EngineSettings or None
+    engine : EngineSource or None
         Everything about the engine at once, instead of `model` and `provider`.
     augment : {"none", "flip"} or None
         None for what the index was built with.
@@ -44,7 +43,7 @@ class IndexSession:
         *,
         model: str | Path | None,
         provider: Provider,
-        engine: EngineSettings | None,
+        engine: EngineSource | None,
         augment: Augment | None,
         numerics: Numerics | None,
     ) -> None:
@@ -226,16 +225,15 @@ class IndexSession:
         """The engine for queries, on all cores; loaded when it is first needed."""
         if self._loaded is None:
             settings, _ = self._engine_settings()
-            self._opened.check_engine(engine_identity(settings))
-            self._loaded = load_engine(dataclasses.replace(settings, threads=usable_cores()))
+            self._opened.check_engine(settings.identity)
+            self._loaded = dataclasses.replace(settings, threads=usable_cores()).load()
         return self._loaded
 
-    def _engine_settings(self) -> tuple[EngineSettings, str]:
+    def _engine_settings(self) -> tuple[EngineSource, str]:
         """Return the engine to use, and the name under which its weights are found again."""
         if self._settings is not None:
-            model = self._settings.model
             settings = dataclasses.replace(
                 self._settings, augment=self.augment, numerics=self.numerics
             )
-            return settings, str(model.detector.parent) if model else "fake"
+            return settings, settings.weights_name
         return settings_for(self.model, self._provider, self.augment, self.numerics)

@@ -1,15 +1,13 @@
 """Look after an index: what is in it, whether it is whole, and what shall be forgotten."""
 
 import dataclasses
-import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from facesim_index.config import default_index
 from facesim_index.degrees.gallery import refresh_gallery_prior
 from facesim_index.display import notebook as notebook  # draws what a notebook shows
-from facesim_index.engine.loading import engine_identity
-from facesim_index.engine.local_reader import read_all
+from facesim_index.engine.local_reader import LocalReader
 from facesim_index.records import (
     AnyPath,
     FaceId,
@@ -202,9 +200,8 @@ class UpkeepMethods(IndexSession):
             verdict = store.check()
             settings, _ = self._engine_settings()
             settings = dataclasses.replace(settings, min_detection=0.02, min_face_px=1)
-            store.check_engine(engine_identity(settings))
-            read = functools.partial(read_all, settings, workers, lambda: False)
-            repaired = repairs.repair(store, verdict, read)
+            store.check_engine(settings.identity)
+            repaired = repairs.repair(store, verdict, LocalReader(settings, workers))
             refresh_gallery_prior(store)
             return repaired
 

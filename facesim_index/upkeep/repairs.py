@@ -6,10 +6,11 @@ keep their ids.  Faces whose pictures cannot be read any more are listed and tak
 index; when a picture comes back, ingest reads it anew.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from facesim_index.engine.base import PictureReader
 from facesim_index.errors import PictureError
 from facesim_index.pictures.files import hash_file
 from facesim_index.records import (
@@ -25,9 +26,6 @@ from facesim_index.store.protocols import IndexStore
 from facesim_index.store.records import MendedRows, Verdict
 
 SAME_FACE_IOU = 0.9  # a face found again by the same engine is where it was
-
-ReadPictures = Callable[[Iterable[Path]], Iterator[object]]
-"""Reads pictures and yields a `PictureReading`, or anything else for a failure, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ class Repair:
     rows_taken_out: tuple[str, ...] = ()
 
 
-def repair(store: IndexStore, verdict: Verdict, read_pictures: ReadPictures) -> Repair:
+def repair(store: IndexStore, verdict: Verdict, reader: PictureReader) -> Repair:
     """Mend what `verify` found.
 
     Parameters
@@ -74,8 +72,8 @@ def repair(store: IndexStore, verdict: Verdict, read_pictures: ReadPictures) -> 
         Writable.
     verdict : Verdict
         Of this index, by the same writer.
-    read_pictures : callable
-        Reads pictures again with the index's engine; see `ReadPictures`.
+    reader : PictureReader
+        Reads pictures again with the index's engine.
 
     Returns
     -------
@@ -99,7 +97,7 @@ def repair(store: IndexStore, verdict: Verdict, read_pictures: ReadPictures) -> 
     sources = {image: _find_source(found[0], hashes[image]) for image, found in by_image.items()}
     readable = [(image, path) for image, path in sources.items() if path is not None]
     mended: dict[int, Float32Array] = {}
-    outcomes = read_pictures(path for _, path in readable)
+    outcomes = reader.read((path for _, path in readable), lambda: False)
     for (image, _), outcome in zip(readable, outcomes, strict=True):
         if isinstance(outcome, PictureReading) and outcome.content_hash == hashes[image]:
             mended.update(_match_faces(by_image[image], outcome.faces))

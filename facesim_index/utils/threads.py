@@ -1,18 +1,31 @@
 """How many cores there are to work with, and threads that share them out."""
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from threadpoolctl import ThreadpoolController
 
+from facesim_index.utils.cgroups import quota_cores
+
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return how many cores this process may use.
+
+    Returns
+    -------
+    int
+        At least 1: the cores that it may run on or, where that is less, the processor time that
+        its control groups allow (as for a container), rounded up to whole cores.
+    """
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    quota = quota_cores()
+    return cores if quota is None else min(cores, math.ceil(quota))
 
 
 @contextlib.contextmanager

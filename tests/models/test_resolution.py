@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from facesim_index import config
+from facesim_index.config import DEFAULT_PACK
 from facesim_index.errors import ModelError, StorageError, UsageError
 from facesim_index.models import download, registry, resolution
 from facesim_index.models.download import download_pack, unpack
 from facesim_index.models.installation import install
 from facesim_index.models.pack import MANIFEST_NAME
 from facesim_index.models.registry import PUBLISHED_PACKS, PublishedFile, PublishedPack
-from facesim_index.models.resolution import DEFAULT_PACK, list_packs, resolve, verify
+from facesim_index.models.resolution import list_packs, resolve, verify
 
 DETECTOR = b"bytes of a detector"
 RECOGNISER = b"bytes of a recogniser"

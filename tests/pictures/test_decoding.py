@@ -729,7 +729,7 @@ def test_a_file_beyond_the_limit_is_not_read(
     with pytest.raises(PictureError) as caught:
         read_bytes(path)
     assert caught.value.code == FailureCode.TOO_LARGE
-    monkeypatch.setattr(decoding, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(files_, "MAX_FILE_BYTES", 10)
     path.write_bytes(b"0123456789")
     assert read_bytes(path)[0] == b"0123456789"
 
@@ -753,7 +753,7 @@ def test_a_file_that_changes_once_is_read_again(
 ) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"v 0")
-    monkeypatch.setattr(decoding, "_stamp", Meddler(path, times=1))
+    monkeypatch.setattr(files_, "_stamp", Meddler(path, times=1))
     data, stamp = read_bytes(path)
     assert data == b"version 2"
     status = path.stat()
@@ -765,7 +765,7 @@ def test_a_file_that_keeps_changing_is_given_up(
 ) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"v 0")
-    monkeypatch.setattr(decoding, "_READ_PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(files_, "_READ_PAUSES_S", (0.0, 0.0, 0.0))
     counts = iter(range(1, 100))
     stamp = files_._stamp
 
@@ -773,7 +773,7 @@ def test_a_file_that_keeps_changing_is_given_up(
         path.write_bytes(b"x" * next(counts))
         return stamp(handle)
 
-    monkeypatch.setattr(decoding, "_stamp", growing)
+    monkeypatch.setattr(files_, "_stamp", growing)
     with pytest.raises(PictureError) as caught:
         read_bytes(path)
     assert caught.value.code == FailureCode.CHANGING
@@ -786,7 +786,7 @@ def test_a_read_error_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def failing(handle: io.BufferedReader) -> FileStamp:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(decoding, "_stamp", failing)
+    monkeypatch.setattr(files_, "_stamp", failing)
     with pytest.raises(PictureError, match="Input/output error") as caught:
         read_bytes(path)
     assert caught.value.code == FailureCode.UNREADABLE

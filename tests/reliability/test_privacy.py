@@ -24,7 +24,6 @@ from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.doctor import check_privacy
 from facesim_index.engine.fake import FAKE_IDENTITY
-from facesim_index.engine.loading import load_engine
 from facesim_index.errors import CalibrationError, IndexDamagedError, StorageError, UsageError
 from facesim_index.index import FaceIndex
 from facesim_index.people.edits import (
@@ -60,8 +59,8 @@ from facesim_index.upkeep.forgetting import forget
 from facesim_index.upkeep.repairs import repair
 from facesim_index.utils.permissions import open_to_others
 from tests.asking import find_person, verify
-from tests.builders import FAKE, commit_pictures, ingest, new_store, unit_vectors
-from tests.example_pictures import demo_picture, fake_photo, pixels
+from tests.builders import FAKE, FunctionReader, commit_pictures, ingest, new_store, unit_vectors
+from tests.example_pictures import demo_picture, embed_faces, fake_photo, pixels
 
 ROOT = Path(__file__).resolve().parents[2]
 RED, DARK_RED, GREEN, BLUE = (200, 20, 20), (203, 22, 25), (20, 200, 20), (20, 20, 200)
@@ -855,7 +854,7 @@ def test_a_damaged_segment_is_told_and_repair_is_not_in_the_way(told: FolderStor
     ):
         forget(store, [Path(FORGOTTEN.path)], [], secure=True)
     with FolderStore(index, writable=True) as store:  # cannot finish, but opens
-        repair(store, verify(store), lambda paths: iter(()))
+        repair(store, verify(store), FunctionReader(lambda paths: iter(())))
     FolderStore(index, writable=True).close()
     assert traces(index, FORGOTTEN.needles) == {}
     [line] = json.loads(facesim(index, "audit", "--format", "json").stdout)
@@ -1008,8 +1007,8 @@ def test_every_appearance_is_found_not_only_the_first_few(tmp_path: Path) -> Non
     rng = np.random.default_rng(5)
     path = tmp_path / "red.png"
     path.write_bytes(fake_photo([RED]))
-    engine = load_engine(FAKE)
-    [shown] = engine.embed_faces(pixels(path))
+    engine = FAKE.load()
+    [shown] = embed_faces(engine, pixels(path))
     near = unit_vectors(900, 6) * rng.uniform(0.2, 4.0, (900, 1)).astype(np.float32)
     near += shown.embedding
     near /= np.linalg.norm(near, axis=1, keepdims=True)
@@ -1046,7 +1045,7 @@ _QUALITY = Quality(30.0, 100.0, 1.5, -2.5)
 def test_finding_a_person_needs_a_calibration_and_a_sensible_degree(
     tmp_path: Path, photos: Path
 ) -> None:
-    engine = load_engine(FAKE)
+    engine = FAKE.load()
     with new_store(tmp_path / "none") as store:
         ingest(store, photos)
         with pytest.raises(CalibrationError, match="nobody can be found by degree"):
