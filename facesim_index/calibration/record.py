@@ -30,14 +30,6 @@ class HeldOutCheck:
     true_match_rates : tuple of (float, float)
         False match rate and the true match rate there; only rates that at least ten of the
         impostor pairs make up.
-
-    Examples
-    --------
-    >>> from facesim_index import fit_calibration, people_data
-    >>> data = people_data(index, Path("people"))
-    >>> [check] = fit_calibration(data, index.identity, name="mine").calibration.evidence.checks
-    >>> check.data, check.n_people, check.eer
-    ('cross-validation in 4 folds of people', 8, 0.0)
     """
 
     data: str
@@ -70,12 +62,6 @@ class Evidence:
     ------
     CalibrationError
         A number is not positive, or the date is not one.
-
-    Examples
-    --------
-    >>> evidence = index.calibration().evidence
-    >>> evidence.data, evidence.n_people, evidence.n_genuine, evidence.n_impostor
-    ('made up', 40, 300, 7000)
     """
 
     data: str
@@ -128,12 +114,6 @@ class Calibration:
     ------
     CalibrationError
         A field does not hold what is said above.
-
-    Examples
-    --------
-    >>> calibration = index.calibration()
-    >>> calibration.name, calibration.knots
-    ('example', ((-1.0, -3.0), (0.0, -2.0), (0.5, 1.0), (1.0, 3.0)))
     """
 
     name: str

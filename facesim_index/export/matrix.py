@@ -86,15 +86,6 @@ class MatrixOptions:
         Leave out pairs with a lower degree, before rounding; for lists of pairs only.
     decimals : int, default=5
         Of the text, from 1 to 6; rates have three digits and an exponent all the same.
-
-    Examples
-    --------
-    >>> from facesim_index import MatrixOptions
-    >>> index.matrix([1, 2], MatrixOptions(value="log10_lr")).round(2)
-    face_id     1     2
-    face_id
-    1        3.00  2.78
-    2        2.78  3.00
     """
 
     value: ScoreKind = "degree"
@@ -114,15 +105,6 @@ class MatrixBlock:
     values : ndarray of shape (n_rows, n_columns), float64
         A cosine or degree is exactly 1 for a face with itself; what is derived from the cosine
         is that of 1.
-
-    Examples
-    --------
-    >>> from facesim_index import MatrixOptions
-    >>> [block] = index.matrix_blocks([1, 2, 6], MatrixOptions(value="cosine"))
-    >>> block.values.round(2)
-    array([[1.  , 0.95, 0.04],
-           [0.95, 1.  , 0.03],
-           [0.04, 0.03, 1.  ]])
     """
 
     row_ids: Int64Array

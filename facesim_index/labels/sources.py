@@ -36,13 +36,6 @@ def people_data(index: EmbeddingIndex, folder: Path) -> LabelledData:
     ------
     UsageError
         There are no pictures in it.
-
-    Examples
-    --------
-    >>> from facesim_index import people_data
-    >>> data = people_data(index, Path("people"))
-    >>> data.n_pictures, data.n_without_face, data.scores.genuine.size
-    (24, 0, 24)
     """
     people = people_folder(folder)
     paths = list(people)
@@ -88,13 +81,6 @@ def picture_pairs_data(index: EmbeddingIndex, file: Path, images: Path | None) -
         The list cannot be read.
     CalibrationError
         Its labels contradict each other.
-
-    Examples
-    --------
-    >>> from facesim_index import picture_pairs_data
-    >>> data = picture_pairs_data(index, Path("picture_pairs.csv"), Path("people"))
-    >>> data.name, data.n_pictures
-    ('picture_pairs.csv', 9)
     """
     listed = read_pairs(file, images)
     paths = listed.paths

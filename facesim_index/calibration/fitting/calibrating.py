@@ -66,14 +66,6 @@ class CalibrationFit:
         What was left out, and why.
     trials : tuple of HeadTrial
         The learned heads that were tried.
-
-    Examples
-    --------
-    >>> from facesim_index import fit_calibration, people_data
-    >>> data = people_data(index, Path("people"))
-    >>> fit = fit_calibration(data, index.identity, name="mine", in_force=index.calibration())
-    >>> fit.method, fit.in_force, fit.calibration.name
-    ('logistic', 'example', 'mine')
     """
 
     calibration: Calibration
@@ -133,15 +125,6 @@ def fit_calibration(
     CalibrationError
         There are too few people or pairs, or the labels cannot be right; or the head that was
         asked for is no better than the cosine on people left out.
-
-    Examples
-    --------
-    >>> from facesim_index import fit_calibration, people_data
-    >>> data = people_data(index, Path("people"))
-    >>> fit = fit_calibration(data, index.identity, name="mine")
-    >>> fit.method, fit.calibration.evidence.n_people
-    ('logistic', 8)
-    >>> index.calibrations.keep(fit.calibration, use=True)
     """
     scores = data.scores
     try:

@@ -30,14 +30,6 @@ class LabelledFaces:
     person : ndarray of shape (n,), int64
     pairs : ndarray of shape (n_pairs, 2), int64, or None
         Rows of the pairs that count; None: every pair.
-
-    Examples
-    --------
-    >>> from facesim_index import LabelledFaces
-    >>> faces = LabelledFaces(index.embeddings(index.face_ids()), np.array([0, 0, 0, 1, 1, 2]))
-    >>> scores = faces.scores(COSINE)
-    >>> scores.genuine.round(2), scores.impostor.size
-    (array([0.95, 0.95, 0.94, 0.94]), 11)
     """
 
     embeddings: Float32Array
@@ -63,17 +55,7 @@ class LabelledFaces:
         return _listed_scores(self.embeddings, self.person, self.pairs, same, head)
 
     def only(self, wanted: BoolArray) -> "LabelledFaces":
-        """Return some of the faces, and the pairs that are all of them.
-
-        Parameters
-        ----------
-        wanted : ndarray of shape (n,), bool
-            Which faces to take.
-
-        Returns
-        -------
-        LabelledFaces
-        """
+        """Return some of the faces, and the pairs that are all of them."""
         pairs = None
         if self.pairs is not None:
             both = wanted[self.pairs].all(axis=1)
@@ -99,13 +81,6 @@ class LabelledData:
         What was left out, and why.
     faces : LabelledFaces or None
         What the scores were made of; without them a head can neither be learned nor judged.
-
-    Examples
-    --------
-    >>> from facesim_index import people_data
-    >>> data = people_data(index, Path("people"))
-    >>> data.name, data.n_pictures, data.scores.genuine.size, data.scores.impostor.size
-    ('people', 24, 24, 252)
     """
 
     name: str
@@ -117,15 +92,6 @@ class LabelledData:
 
     def scores_by(self, head: Head) -> LabelledScores:
         """Return the scores of the pairs by a head.
-
-        Parameters
-        ----------
-        head : Head
-            What makes a score of two embeddings.
-
-        Returns
-        -------
-        LabelledScores
 
         Raises
         ------
