@@ -1,4 +1,4 @@
-"""The calibrations of an index: kept, listed, chosen and dropped.
+"""The calibrations of an index: keep, list, choose and drop them.
 
 The one that comes with the package for the index's engine is always among them.
 """
