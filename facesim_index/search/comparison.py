@@ -12,7 +12,6 @@ from facesim_index.degrees.kept_calibrations import check_engine, read_calibrati
 from facesim_index.engine.base import EngineSource, FaceEngine, Provider
 from facesim_index.engine.loading import settings_for
 from facesim_index.records import AnyPath, Augment, EngineIdentity, Numerics, PictureReading
-from facesim_index.search import comparison
 from facesim_index.search.answers import Comparison
 from facesim_index.search.one_picture import check_face, read_faces, require_faces
 from facesim_index.search.queries import face_scores
@@ -237,7 +236,7 @@ def compare(
     ).load()
     if own is not None:
         check_engine(own, loaded.identity)
-    return comparison.compare_pictures(
+    return compare_pictures(
         loaded,
         Path(picture_a).expanduser(),
         Path(picture_b).expanduser(),
