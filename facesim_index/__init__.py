@@ -5,9 +5,14 @@ Everything public is importable from here, and listed in ``__all__``; modules be
 Examples
 --------
 >>> from facesim_index import FaceIndex
->>> with FaceIndex.open("holiday.facesim", create=True) as index:  # doctest: +SKIP
-...     index.ingest(["~/Pictures"])
-...     answer = index.query("me.jpg")
+>>> with FaceIndex.open("album.facesim", create=True) as index:
+...     summary = index.ingest(["photos"])
+...     answer = index.query("photos/anna_1.png", exclude_same_image=True)
+>>> summary.faces_total
+6
+>>> match = answer.faces[0].matches[0]
+>>> round(match.degree, 3), Path(match.path).name
+(0.995, 'anna_and_ben.png')
 """
 
 from typing import TYPE_CHECKING

@@ -11,6 +11,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -181,6 +182,11 @@ def test_there_is_an_example_that_runs(found: type | Callable[..., object]) -> N
     examples = doctest.DocTestParser().get_examples(own["Examples"].text)
     assert examples
     assert not any(doctest.SKIP in example.options for example in examples)
+
+
+def test_no_example_of_the_package_is_skipped() -> None:
+    sources = Path(facesim_index.__file__).parent.rglob("*.py")
+    assert [path.name for path in sources if "doctest: +SKIP" in path.read_text("utf-8")] == []
 
 
 def test_pytest_runs_the_examples(pytestconfig: pytest.Config) -> None:

@@ -28,20 +28,20 @@ from facesim_index.store.protocols import IndexView
 
 FALSE_MATCH_RATES = (1e-1, 1e-2, 1e-3, 1e-4)
 TOLERANCE = 2.0
-"""A rate within this factor of the expected one fits: 0.3 of a log10 likelihood ratio."""
+"""A rate fits when it is within this factor of the expected one, 0.3 in log10 units."""
 
 MIN_EXPECTED = 5
-"""Pairs that must be expected at a level before few of them mean anything."""
+"""Finding few pairs at a level means something only where at least this many are expected."""
 
 MIN_FOUND = 5
 MIN_GROUPS = 3
-"""Pairs, and photos or people that they come from, before many of them mean anything."""
+"""Finding many pairs means something only from this many pairs, of so many photos or people."""
 
 LEAST_TESTED = 0.01
-"""A calibration is not said to fit before this false match rate was seen to be right."""
+"""A calibration is said to fit only when it was tested at this false match rate or a lower one."""
 
 CERTAIN = 3.0
-"""Log10 likelihood ratio from which two faces are taken as one person when people are counted."""
+"""Faces count as one person, when people are counted, from this log10 likelihood ratio."""
 
 LevelVerdict = Literal["fits", "too many", "fewer", "unclear", "too few pairs"]
 Verdict = Literal["fits", "claims_too_much", "too_few_pairs"]
@@ -81,7 +81,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class LabelCheck:
-    r"""What labelled pairs say about a calibration.
+    """What labelled pairs say about a calibration.
 
     Attributes
     ----------
@@ -95,8 +95,7 @@ class LabelCheck:
 
     Examples
     --------
-    >>> _ = Path("pairs.csv").write_text("face_a,face_b,same\n1,2,1\n4,5,1\n1,6,0\n")
-    >>> labelled = index.calibrations.labelled_faces(Path("pairs.csv"))
+    >>> labelled = index.calibrations.labelled_faces(Path("face_pairs.csv"))
     >>> labels = index.calibrations.check(labelled).labels
     >>> labels.figures.n_genuine, labels.figures.n_impostor, round(labels.figures.cllr, 3)
     (2, 1, 0.013)

@@ -47,10 +47,10 @@ PAIRS = 100_000_000
 """Pairs to look at: every pair up to 10,000 faces, in about a second."""
 
 L1_PAIRS = 10_000_000
-"""The same for a weighted-l1 head, which no matrix product computes."""
+"""Pairs to look at with a weighted-l1 head, whose scores are no matrix product."""
 
 MIN_ROWS = 400
-"""Faces to draw in any case, where there are that many."""
+"""Faces to draw at least, where there are that many."""
 
 BINS = 2000
 """Bins of the score over [-1, 1]: 0.001 wide, over which the likelihood ratio changes by 3 %."""

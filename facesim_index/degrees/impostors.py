@@ -24,7 +24,8 @@ from facesim_index.store.protocols import IndexView
 
 SAME_FACE_COSINE = 0.8
 SAME_FACE_OVERLAP = 0.3
-"""Of the area of the smaller box."""
+"""Two faces of one picture may be one face found twice if their cosine is above this, or if their
+boxes share more than this part of the smaller one."""
 
 N_HIGHEST = 5
 MAX_FACES = 1500

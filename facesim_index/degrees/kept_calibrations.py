@@ -1,4 +1,4 @@
-"""The calibrations of an index: kept, listed, chosen and dropped.
+"""The calibrations of an index: keep, list, choose and drop them.
 
 The one that comes with the package for the index's engine is always among them.
 """
@@ -215,10 +215,10 @@ def read_calibration(file: Path) -> Calibration:
     Examples
     --------
     >>> from facesim_index import read_calibration
-    >>> read_calibration(photos / "broken.jpg")
-    Traceback (most recent call last):
-        ...
-    facesim_index.errors.CalibrationError: ...broken.jpg: ...
+    >>> from facesim_index.calibration.document import to_json
+    >>> _ = Path("mine.json").write_text(to_json(index.calibration()))
+    >>> read_calibration(Path("mine.json")).name
+    'example'
     """
     try:
         return from_json(file.read_text(encoding="utf-8"))

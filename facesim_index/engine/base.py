@@ -110,6 +110,16 @@ class EngineSource(ABC):
     ------
     UsageError
         A setting is out of its range.
+
+    Examples
+    --------
+    >>> import dataclasses
+    >>> from facesim_index.engine.fake import FakeEngineSettings
+    >>> source = FakeEngineSettings(augment="flip")
+    >>> source.identity.augment, source.weights_name
+    ('flip', 'fake')
+    >>> dataclasses.replace(source, augment="none").load().identity.augment
+    'none'
     """
 
     provider: Provider = "auto"

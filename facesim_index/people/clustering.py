@@ -28,11 +28,11 @@ from facesim_index.records import Float32Array, Float64Array, Int64Array
 
 Vectors = NDArray[np.float16] | Float32Array
 Evidence = Callable[[Float64Array, Float64Array], Float64Array]
-"""Takes mean scores and numbers of pairs, gives the evidence that two groups are one person."""
+"""Takes mean scores and numbers of pairs; returns the evidence that two groups are one person."""
 
 
 UNASSIGNED = -1
-"""Stands for the person of a face that is nobody's; ids of people are positive."""
+"""Stands for the person of a face that is not assigned to anybody; ids of people are positive."""
 
 
 @dataclass(frozen=True, slots=True)

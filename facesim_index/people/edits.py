@@ -1,4 +1,4 @@
-"""What a human says of the people of an index; every change can be undone."""
+"""Changes that a human makes to the people of an index; each can be undone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from facesim_index.store.protocols import CatalogView, IndexStore
 from facesim_index.utils.notebook_hook import Shown
 
 Who = int | str
-"""A person by id or by name."""
+"""A person, by number or by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ PAIRS_EXPONENT = 0.1
 """Chosen on the people of LFW's pairsDevTrain; 0 ignores the number of pairs, 1 trusts it."""
 
 MIN_DETECTION, MIN_SIZE_PX = 0.6, 24.0
-"""Faces below wait outside of people: half-seen ones at an edge, and faces of a few pixels."""
+"""Faces below either are not grouped: half a face at an edge, or one of a few pixels."""
 
 _AT_ONCE = 8192
 

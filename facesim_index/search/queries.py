@@ -27,7 +27,8 @@ from facesim_index.store.records import Neighbours
 
 CANDIDATES_PER_MATCH = 10
 MIN_CANDIDATES = 200
-"""A learned head orders these many faces, nearest by cosine, for each match that is wanted."""
+"""For each match that is wanted, and in all at least, so many faces that are nearest by cosine are
+scored by a learned head."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,7 +196,7 @@ class CalibrationBook:
         kept_calibrations.check_name(self._opened().identity, name)
 
     def labelled_faces(self, file: Path) -> LabelledData:
-        r"""Read labelled pairs of faces of the index from a file.
+        """Read labelled pairs of faces of the index from a file.
 
         Parameters
         ----------
@@ -216,10 +216,14 @@ class CalibrationBook:
 
         Examples
         --------
-        >>> _ = Path("pairs.csv").write_text("face_a,face_b,same\n1,2,1\n1,6,0\n")
-        >>> labelled = index.calibrations.labelled_faces(Path("pairs.csv"))
+        >>> print(Path("face_pairs.csv").read_text().strip())
+        face_a,face_b,same
+        1,2,1
+        4,5,1
+        1,6,0
+        >>> labelled = index.calibrations.labelled_faces(Path("face_pairs.csv"))
         >>> labelled.scores.genuine.round(2), labelled.scores.impostor.round(2)
-        (array([0.95]), array([0.04]))
+        (array([0.95, 0.94]), array([0.04]))
         """
         with self._opened().view() as view:
             return face_pairs_data(view, file)

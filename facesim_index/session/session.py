@@ -1,4 +1,4 @@
-"""What every theme of `FaceIndex` stands on: the open store, its views, and the engine."""
+"""The base of `FaceIndex`: the open store, the moment that is held, and the engine."""
 
 import contextlib
 import copy

@@ -1,4 +1,4 @@
-"""Look after an index: what is in it, whether it is whole, and what shall be forgotten."""
+"""Look after an index: what is in it, whether it is whole, and what is to be forgotten."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
