@@ -23,10 +23,9 @@ from PIL import Image
 
 from benchmarks.ingest_pictures import camera_pictures, ordinary_photos, small_pictures
 from facesim_index.engine import face_engine
-from facesim_index.engine.base import EngineSettings
-from facesim_index.engine.detection import Detection, Detector
+from facesim_index.engine.detection import Detection, Detector, non_maximum_suppression
 from facesim_index.engine.face_engine import InsightFaceEngine
-from facesim_index.engine.loading import load_engine
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.models.resolution import resolve
 from facesim_index.pictures.decoding import decode, open_picture
 from facesim_index.pictures.views import View, WholePicture
@@ -41,7 +40,7 @@ SCALES_PX = (640, 128)
 def main() -> None:
     """Print one line for each kind of pictures."""
     data, work = Path(sys.argv[1]), Path(sys.argv[2])
-    engine = load_engine(EngineSettings(model=resolve(), provider="cpu"))
+    engine = EngineSettings(model=resolve(), provider="cpu").load()
     assert isinstance(engine, InsightFaceEngine)
     compare("LFW", small_pictures(data), by_fixed_scales, engine)
     compare("photos", ordinary_photos(data), by_fixed_scales, engine)
@@ -59,7 +58,7 @@ def compare(
     for path in paths:
         content = path.read_bytes()
         reference = reference_of(content, engine)
-        found = engine.embed_picture(open_picture(content))
+        (found,) = engine.embed_pictures([open_picture(content)])
         same = [float(a.embedding @ b.embedding) for a in reference for b in found if is_same(a, b)]
         cosines += same
         added += len(found) - len(same)
@@ -86,13 +85,14 @@ def enlarged(paths: Sequence[Path], folder: Path) -> list[Path]:
 
 def by_whole_decode(content: bytes, engine: InsightFaceEngine) -> tuple[EmbeddedFace, ...]:
     """Return the faces of a picture that is decoded whole."""
-    return engine.embed_picture(WholePicture(decode(content).rgb))
+    (faces,) = engine.embed_pictures([WholePicture(decode(content).rgb)])
+    return faces
 
 
 def by_fixed_scales(content: bytes, engine: InsightFaceEngine) -> tuple[EmbeddedFace, ...]:
     """Return the faces of a picture that is decoded whole and looked at by fixed scales."""
     with patch.object(face_engine, "find_faces", find_by_fixed_scales):
-        return engine.embed_picture(WholePicture(decode(content).rgb))
+        return by_whole_decode(content, engine)
 
 
 def find_by_fixed_scales(
@@ -107,14 +107,14 @@ def find_by_fixed_scales(
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         canvas = np.zeros((side_px, side_px, 3), dtype=np.uint8)
         canvas[: size_px[1], : size_px[0]] = cv2.resize(view.rgb, size_px, interpolation=how)
-        scores, corners, marks = map(np.vstack, detector.forward(canvas, min_score))
+        (seen,) = detector.detect([canvas], min_score=min_score)
         pixel_px = np.array([width_px / size_px[0], height_px / size_px[1]], dtype=np.float32)
-        corners = (corners.reshape(-1, 2, 2) + 0.5) * pixel_px - 0.5
-        boxes.append(np.hstack([corners.reshape(-1, 4), scores.reshape(-1, 1)]))
-        points.append((marks.reshape(-1, 5, 2) + 0.5) * pixel_px - 0.5)
+        corners = (seen.boxes.reshape(-1, 2, 2) + 0.5) * pixel_px - 0.5
+        boxes.append(np.hstack([corners.reshape(-1, 4), seen.scores.reshape(-1, 1)]))
+        points.append((seen.landmarks + 0.5) * pixel_px - 0.5)
     rows, landmarks = np.vstack(boxes).astype(np.float32), np.vstack(points).astype(np.float32)
     found = []
-    for row in detector.nms(rows):
+    for row in non_maximum_suppression(rows):
         x0, y0 = np.maximum(rows[row, :2], 0)
         x1, y1 = np.minimum(rows[row, 2:4], (width_px, height_px))
         if min(x1 - x0, y1 - y0) >= max(min_face_px, 1.0):

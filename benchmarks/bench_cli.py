@@ -17,8 +17,7 @@ import numpy as np
 from benchmarks.harness import Options, Row, interleaved, seconds
 from benchmarks.vectors import FACES_PER_PERSON, centres, faces_of, who_is_who
 from facesim_index.degrees.gallery import refresh_gallery_prior
-from facesim_index.engine.loading import engine_identity
-from facesim_index.engine.local_reader import settings_for
+from facesim_index.engine.loading import settings_for
 from facesim_index.records import (
     Box,
     EmbeddedFace,
@@ -78,11 +77,11 @@ def generated_index(options: Options) -> Path:
     """Return an index of generated faces for the default engine, made when there is none."""
     settings, name = settings_for(None, "cpu")
     # An index of another engine could not be asked.
-    folder = options.work / f"cli-{N_FACES}-{engine_identity(settings).key[:8]}.facesim"
+    folder = options.work / f"cli-{N_FACES}-{settings.identity.key[:8]}.facesim"
     if not folder.exists():
         unfinished = folder.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        _make_index(unfinished, engine_identity(settings), name)
+        _make_index(unfinished, settings.identity, name)
         unfinished.rename(folder)
     return folder
 

@@ -31,8 +31,7 @@ from facesim_index.calibration.fitting.fit import fit_scores
 from facesim_index.calibration.record import Calibration
 from facesim_index.calibration.shipped import shipped_calibration
 from facesim_index.degrees.gallery import BINS, ScoreSample, prior_of_sample, refresh_gallery_prior
-from facesim_index.engine.base import EngineSettings
-from facesim_index.engine.loading import engine_identity
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.index import FaceIndex
 from facesim_index.metrics.scoring import expected_calibration_error
 from facesim_index.models.resolution import resolve
@@ -315,7 +314,7 @@ def _speed_rows(options: Options) -> list[Row]:
 
 
 def _identity() -> EngineIdentity:
-    return engine_identity(EngineSettings(model=resolve(None)))
+    return EngineSettings(model=resolve(None)).identity
 
 
 def _commit(store: FolderStore, vectors: NDArray[np.float16], first: int) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.harness import Options, Row, interleaved, ratio_text, ratios, seconds
 from facesim_index import FaceIndex
 from facesim_index.config import DEFAULT_INDEX
-from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.fake import FakeEngineSettings
 
 N_FILES, N_QUICK = 100_000, 10_000
 FILES_A_FOLDER = 100
@@ -66,7 +66,7 @@ def make_files(folder: Path, n: int, content: bytes) -> None:
 
 def known(path: Path, folder: Path) -> FaceIndex:
     """Return an index that knows the folder's files; the engine plays no part in it."""
-    index = FaceIndex.open(path, create=True, engine=EngineSettings(model=None))
+    index = FaceIndex.open(path, create=True, engine=FakeEngineSettings())
     index.ingest(folder, workers=1)
     return index
 

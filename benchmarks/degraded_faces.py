@@ -9,8 +9,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
-from facesim_index.engine.base import EngineSettings
-from facesim_index.engine.loading import engine_identity
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.engine.reading import make_reader
 from facesim_index.models.resolution import resolve
 from facesim_index.records import (
@@ -92,7 +91,7 @@ def load_or_embed(
 ) -> dict[str, Faces]:
     """Return the faces in every condition; what was embedded before is read from `cache`."""
     settings = EngineSettings(model=resolve(None))
-    key = engine_identity(settings).key
+    key = settings.identity.key
     cache.mkdir(parents=True, exist_ok=True)
     found = {}
     for condition in CONDITIONS:
@@ -137,7 +136,7 @@ def _embed(
             path.unlink()
     np.savez(
         kept,
-        engine_key=np.array(engine_identity(settings).key),
+        engine_key=np.array(settings.identity.key),
         asked=np.array(names),
         names=np.array([name for name, _ in found]),
         embeddings=np.stack([face.embedding for _, face in found]),

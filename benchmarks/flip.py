@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from facesim_index.calibration.curve import log10_lr
+from facesim_index.calibration.degree import degree_from_log10_lr
 from facesim_index.calibration.fitting.fit import LabelledScores, fit_scores
 from facesim_index.calibration.record import Calibration, Evidence
-from facesim_index.engine.base import EngineSettings
-from facesim_index.engine.loading import engine_identity, load_engine
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.metrics.bootstrap import people_drawn_anew, percentile_intervals
 from facesim_index.metrics.scoring import (
     cllr,
@@ -31,6 +31,7 @@ from facesim_index.metrics.scoring import (
 from facesim_index.models.resolution import resolve
 from facesim_index.pictures.decoding import decode
 from facesim_index.pictures.files import read_bytes
+from facesim_index.pictures.views import WholePicture
 from facesim_index.records import Augment, Float64Array, Int64Array
 from tools.fit_shipped_calibration import (
     METHOD,
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = EngineSettings(model=resolve(None), augment=augment)
         kept = argparse.Namespace(cache=options.cache / f"{augment}.npz", workers=options.workers)
         labelled = load_or_embed(options.data_folder / "images", settings, kept)
-        print(f"\n{engine_identity(settings)}")
+        print(f"\n{settings.identity}")
         tell_accuracy(labelled, train, test)
         judged[augment] = judge(labelled, train, test, settings)
         tell(judged[augment])
@@ -118,7 +119,7 @@ def judge(labelled: Labelled, train: PairList, test: PairList, settings: EngineS
     size = fitted_on.genuine.size, fitted_on.impostor.size
     calibration = Calibration(
         name="train",
-        engine_key=engine_identity(settings).key,
+        engine_key=settings.identity.key,
         method=METHOD,
         knots=fitted.knots,
         evidence=Evidence("pairsDevTrain", len(train.people), *size, "2000-01-01"),
@@ -139,7 +140,7 @@ def judge(labelled: Labelled, train: PairList, test: PairList, settings: EngineS
 def tell(judged: Judged) -> None:
     """Print the figures of all pairs of the people of pairsDevTest."""
     scores = judged.scores
-    degrees = (1.0 / (1.0 + 10.0**-lr) for lr in (judged.genuine_lr, judged.impostor_lr))
+    degrees = (degree_from_log10_lr(lr) for lr in (judged.genuine_lr, judged.impostor_lr))
     rates = (
         f"TMR {(scores.genuine > threshold).mean():.4f} at FMR {fmr:g}"
         for fmr, threshold in judged.thresholds.items()
@@ -214,7 +215,7 @@ def tell_cost(paths: Sequence[Path]) -> None:
     """Print processor time a picture, decoded before, both engines taking turns."""
     chosen = paths[:: max(1, len(paths) // N_TIMED)]
     engines = {
-        augment: load_engine(EngineSettings(resolve(None), provider="cpu", augment=augment))
+        augment: EngineSettings(resolve(None), provider="cpu", augment=augment).load()
         for augment in AUGMENTS
     }
     spent = dict.fromkeys(AUGMENTS, 0.0)
@@ -223,7 +224,7 @@ def tell_cost(paths: Sequence[Path]) -> None:
         rgb = decode(read_bytes(path)[0]).rgb
         for augment in AUGMENTS if number % 2 else reversed(AUGMENTS):
             start = time.process_time()
-            faces = engines[augment].embed_faces(rgb)
+            (faces,) = engines[augment].embed_pictures([WholePicture(rgb)])
             spent[augment] += time.process_time() - start
         n_faces += len(faces)
     print(f"\n{len(chosen)} pictures with {n_faces} faces, one thread, processor time")

@@ -33,6 +33,7 @@ from facesim_index.calibration.fitting.fit import fit_monotone
 from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.calibration.shipped import shipped_calibration
 from facesim_index.degrees.gallery import GalleryPrior, estimate_gallery_prior
+from facesim_index.metrics.scoring import expected_calibration_error
 from facesim_index.records import (
     Box,
     EmbeddedFace,
@@ -54,7 +55,6 @@ SIDE_PX = 250  # of LFW's pictures
 SUBSET_SIZES = (5, 20, 100, 500, 2000, 4992)
 N_QUERIES = 1000
 TOP = 10
-ECE_BINS = 15
 SEED = 7
 
 BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
@@ -376,20 +376,13 @@ def tell_row(name: str, mean: str, degree: Float64Array, is_mate: BoolArray) -> 
     claimed = degree >= 0.9
     right = np.where(is_mate, degree, 1.0 - degree)
     loss = -np.log2(np.maximum(right, 1e-12)).mean()
+    ece = expected_calibration_error(degree[is_mate], degree[~is_mate], prior=float(is_mate.mean()))
     print(
-        f"| {name} | {mean} | {calibration_error(degree, is_mate):.4f} "
+        f"| {name} | {mean} | {ece:.4f} "
         f"| {is_mate[claimed].mean():.2%} of {claimed.sum()} "
         f"| {(degree[is_mate] >= 0.5).mean():.2%} of {is_mate.sum()} | {loss:.5f} |",
         flush=True,
     )
-
-
-def calibration_error(degree: Float64Array, is_mate: BoolArray) -> float:
-    """Return the mean distance of degrees and shares of mates, in bins of equal mass."""
-    order = np.argsort(degree, kind="stable")
-    bins = np.array_split(order, ECE_BINS)
-    gaps = [abs(degree[part].mean() - is_mate[part].mean()) * len(part) for part in bins]
-    return float(np.sum(gaps) / len(degree))
 
 
 if __name__ == "__main__":

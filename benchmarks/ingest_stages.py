@@ -17,9 +17,9 @@ from typing import ParamSpec, TypeVar, cast
 from benchmarks.ingest_pictures import camera_pictures, ordinary_photos, small_pictures
 from facesim_index.engine import face_engine
 from facesim_index.engine import reading as embedding
-from facesim_index.engine.base import EngineSettings, FaceEngine
-from facesim_index.engine.loading import engine_identity, load_engine
-from facesim_index.engine.scrfd import Network
+from facesim_index.engine.base import FaceEngine
+from facesim_index.engine.loading import EngineSettings
+from facesim_index.engine.runtimes.network import Network
 from facesim_index.models.resolution import resolve
 from facesim_index.pictures.decoding import JpegFile, use_one_thread
 from facesim_index.pictures.files import hash_file
@@ -90,7 +90,7 @@ def main() -> None:
         "1 to 4 MP": ordinary_photos(data) * 5,
         "12 MP": camera_pictures(data, work, "JPEG") * 4,
     }
-    engine = load_engine(EngineSettings(model=resolve(), provider="cpu"))
+    engine = EngineSettings(model=resolve(), provider="cpu").load()
     use_one_thread()
     watch = Stopwatch()
     instrument(engine, watch)
@@ -131,7 +131,7 @@ def instrument(engine: FaceEngine, watch: Stopwatch) -> None:
 def measure(paths: Sequence[Path], engine: FaceEngine, watch: Stopwatch) -> None:
     """Read and commit some pictures once, as an ingest does."""
     with tempfile.TemporaryDirectory() as folder:
-        identity = engine_identity(EngineSettings(model=resolve()))
+        identity = EngineSettings(model=resolve()).identity
         with FolderStore.open_or_create(
             Path(folder) / "stages.facesim", identity, "stages"
         ) as store:

@@ -20,8 +20,7 @@ import numpy as np
 import pandas as pd
 
 from facesim_index import FaceIndex
-from facesim_index.engine.base import EngineSettings
-from facesim_index.engine.loading import load_engine
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.engine.reading import read_picture
 from facesim_index.models.resolution import resolve
 
@@ -72,7 +71,7 @@ def export_matrix(index: Path, out: Path) -> pd.DataFrame:
 
 def check_cosines(index: Path, matrix: pd.DataFrame) -> None:
     """Compare cosines in the file with those of embeddings computed directly."""
-    engine = load_engine(EngineSettings(model=resolve(), provider="cpu"))
+    engine = EngineSettings(model=resolve(), provider="cpu").load()
     generator = np.random.default_rng(1)
     with FaceIndex.open(index) as opened:
         ids = np.sort(generator.choice(opened.face_ids(), 100, replace=False))

@@ -17,12 +17,15 @@ from typing import cast
 
 import numpy as np
 
-from facesim_index.engine.base import EngineSettings, Provider
+from facesim_index.engine.arcface import ArcFace
+from facesim_index.engine.base import Provider
 from facesim_index.engine.face_engine import InsightFaceEngine
-from facesim_index.engine.loading import engine_identity, load_networks
-from facesim_index.engine.scrfd import Network
+from facesim_index.engine.loading import EngineSettings, load_networks
+from facesim_index.engine.runtimes.network import Network
+from facesim_index.engine.scrfd import Scrfd
 from facesim_index.models.resolution import resolve
 from facesim_index.pictures.decoding import decode
+from facesim_index.pictures.views import WholePicture
 from facesim_index.records import Float32Array, Numerics
 
 Call = tuple[Callable[[Float32Array], list[Float32Array]], Float32Array]
@@ -33,6 +36,7 @@ class Recorder:
 
     def __init__(self, network: Network, calls: list[Call]) -> None:
         self.network = network
+        self.input_shapes, self.output_shapes = network.input_shapes, network.output_shapes
         self._calls = calls
 
     def run(self, blob: Float32Array) -> list[Float32Array]:
@@ -55,11 +59,13 @@ def record(provider: Provider, numerics: Numerics) -> list[list[Call]]:
     """Return every picture's calls of the two networks."""
     settings = EngineSettings(model=resolve(), provider=provider, numerics=numerics)
     detector, recogniser, running = load_networks(settings)
+    assert isinstance(detector, Scrfd)
+    assert isinstance(recogniser, ArcFace)
     calls: list[Call] = []
     detector.network = Recorder(detector.network, calls)
     recogniser.network = Recorder(recogniser.network, calls)
     engine = InsightFaceEngine(
-        engine_identity(settings),
+        settings.identity,
         running,
         detector,
         recogniser,
@@ -68,7 +74,7 @@ def record(provider: Provider, numerics: Numerics) -> list[list[Call]]:
     )
     pictures = []
     for line in iter(sys.stdin.readline, "\n"):
-        engine.embed_faces(decode(Path(line.rstrip("\n")).read_bytes()).rgb)
+        engine.embed_pictures([WholePicture(decode(Path(line.rstrip("\n")).read_bytes()).rgb)])
         pictures.append(calls[:])
         calls.clear()
     return pictures

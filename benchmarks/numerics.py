@@ -19,9 +19,9 @@ import numpy as np
 
 from benchmarks.flip import best_threshold, judge, tell, tell_difference
 from benchmarks.ingest_pictures import ordinary_photos
-from facesim_index.engine.arcface import ArcFace
-from facesim_index.engine.base import EngineSettings, Provider
-from facesim_index.engine.loading import engine_identity, load_engine, load_networks
+from facesim_index.engine.base import Provider
+from facesim_index.engine.face_engine import Recogniser
+from facesim_index.engine.loading import EngineSettings, load_networks
 from facesim_index.engine.reading import read_picture
 from facesim_index.models.resolution import resolve
 from facesim_index.pictures.decoding import use_one_thread
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         labelled.append(load_or_embed(options.data_folder / "images", settings, kept))
         judged.append(judge(labelled[-1], train, test, settings))
         accuracies.append(accuracy_percent(labelled[-1], train, test))
-        print(f"\n{engine_identity(settings)}")
+        print(f"\n{settings.identity}")
         print(f"listed pairs of pairsDevTest: {accuracies[-1]:.2f} % right")
         tell(judged[-1])
     tell_difference("bf16 less fp32", *judged)
@@ -100,7 +100,7 @@ def tell_gate(points: float, fp32: Labelled, bf16: Labelled) -> None:
 def tell_face_times() -> None:
     """Print what recognising one face takes."""
     crop = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
-    engines: dict[str, ArcFace] = {}
+    engines: dict[str, Recogniser] = {}
     for provider, numerics in ENGINES:
         settings = EngineSettings(resolve(None), provider=provider, numerics=numerics)
         engines[f"{provider}, {numerics}"] = load_networks(settings)[1]
@@ -108,7 +108,7 @@ def tell_face_times() -> None:
     for _ in range(N_TIMED):
         for name, recogniser in engines.items():
             started = time.process_time()
-            recogniser.get_feat([crop])
+            recogniser.embed([crop])
             spent[name].append(1e3 * (time.process_time() - started))
     print("\nrecognise a face, processor time of one thread, median")
     for name, times in spent.items():
@@ -119,9 +119,9 @@ def tell_picture_times(kind: str, paths: Sequence[Path]) -> None:
     """Print what reading, decoding, detecting and recognising a picture takes."""
     use_one_thread()
     engines = {
-        f"{provider}, {numerics}": load_engine(
-            EngineSettings(resolve(None), provider=provider, numerics=numerics)
-        )
+        f"{provider}, {numerics}": EngineSettings(
+            resolve(None), provider=provider, numerics=numerics
+        ).load()
         for provider, numerics in ENGINES
     }
     spent_ms = dict.fromkeys(engines, 0.0)

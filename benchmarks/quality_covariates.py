@@ -30,8 +30,10 @@ import numpy as np
 from scipy.optimize import minimize
 
 from benchmarks.degraded_faces import CONDITIONS, QUALITY, Faces, load_or_embed
+from facesim_index.calibration.degree import degree_from_log10_lr
 from facesim_index.calibration.fitting.fit import count_cosines, fit_counts
 from facesim_index.metrics.bootstrap import people_drawn_anew, percentile_intervals
+from facesim_index.metrics.odds import logistic
 from facesim_index.metrics.scoring import expected_calibration_error, min_cllr
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 from tools.fit_shipped_calibration import people_of, read_pairs
@@ -273,12 +275,14 @@ def covariate_model(base: Model, fitted_on: Pairs) -> Model:
         return np.hstack((one, base(pairs)[:, None], cosine, quality, quality * cosine))
 
     of_base = base(fitted_on)
-    coefficients = _logistic(terms(fitted_on), fitted_on.genuine, fitted_on.weight)
+    coefficients = _logistic_regression(terms(fitted_on), fitted_on.genuine, fitted_on.weight)
     bounds = of_base.min(), of_base.max()
     return lambda pairs: np.clip(terms(pairs) @ coefficients / np.log(10.0), *bounds)
 
 
-def _logistic(terms: Float64Array, genuine: BoolArray, weight: Float64Array) -> Float64Array:
+def _logistic_regression(
+    terms: Float64Array, genuine: BoolArray, weight: Float64Array
+) -> Float64Array:
     """Return the coefficients that have the least Cllr, from those of the curve alone."""
     sign = np.where(genuine, 1.0, -1.0)
     share = np.where(genuine, weight / weight[genuine].sum(), weight / weight[~genuine].sum())
@@ -287,7 +291,7 @@ def _logistic(terms: Float64Array, genuine: BoolArray, weight: Float64Array) -> 
 
     def cost(coefficients: Float64Array) -> tuple[float, Float64Array]:
         margin = sign * (terms @ coefficients)
-        slope = -sign * share / (1.0 + np.exp(np.clip(margin, -700.0, 700.0)))
+        slope = -sign * share * logistic(-margin)
         away = coefficients - start
         total = share @ np.logaddexp(0.0, -margin) + RIDGE * away @ away
         return float(total), terms.T @ slope + 2.0 * RIDGE * away
@@ -373,7 +377,7 @@ def tell_models(
         values = {name: model(pairs) for name, (model, _) in models.items()}
         found = {name: Judged.of(pairs, value, models[name][1]) for name, value in values.items()}
         for name, judged in found.items():
-            degree = 1.0 / (1.0 + 10.0 ** -values[name])
+            degree = degree_from_log10_lr(values[name])
             ece = expected_calibration_error(degree[pairs.genuine], degree[~pairs.genuine])
             figures, ends = with_intervals(judged, {of: found[of] for of in ("clean", "mix")})
             cells = [

@@ -178,11 +178,11 @@ def _evaluate_pairs(state: State, options: _Options, *, as_json: bool) -> None:
         labelled = score_pairs(judged.index, listed, options.pairs.name, judged.head)
         result = evaluate_pairs(labelled, judged.calibration, judged.engine, folds=options.folds)
         if options.report is not None:
-            from facesim_index.evaluation.report import write_pair_report
+            from facesim_index.evaluation.report import pair_report, write_report
 
             origin = _origin(options.images or options.pairs.parent)
-            written = (result, judged.calibration)
-            page = write_pair_report(options.report, judged.index, labelled, written, origin)
+            report = pair_report(judged.index, labelled, (result, judged.calibration), origin)
+            page = write_report(options.report, report)
             state.say(f"Wrote {printable(str(page))}")
     if as_json:
         write_json(dataclasses.asdict(result))
@@ -201,10 +201,10 @@ def _evaluate_people(state: State, options: _Options, *, as_json: bool) -> None:
         name = options.people.resolve().name
         result = evaluate_people(searches, name, judged.engine)
         if options.report is not None:
-            from facesim_index.evaluation.report import write_people_report
+            from facesim_index.evaluation.report import people_report, write_report
 
-            origin = _origin(options.people)
-            page = write_people_report(options.report, judged.index, searches, result, origin)
+            report = people_report(judged.index, searches, result, _origin(options.people))
+            page = write_report(options.report, report)
             state.say(f"Wrote {printable(str(page))}")
     if as_json:
         write_json(dataclasses.asdict(result))

@@ -19,7 +19,8 @@ def models() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON list.")
 def list_command(as_json: bool) -> None:
     """List the packs that are installed or can be."""
-    from facesim_index.models.resolution import LICENCE_NOTICE, list_packs
+    from facesim_index.models.registry import LICENCE_NOTICE
+    from facesim_index.models.resolution import list_packs
 
     packs = list_packs()
     if as_json:

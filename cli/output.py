@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,17 @@ spreadsheet_option = click.option(
 
 
 def shown_path(path: str) -> str:
-    """Return a path for people: short where it lies below the working folder."""
+    """Return a path for people.
+
+    Parameters
+    ----------
+    path : str
+
+    Returns
+    -------
+    str
+        Relative where the path is below the working folder.
+    """
     try:
         return printable(str(Path(path).relative_to(Path.cwd())))
     except (ValueError, OSError):
@@ -42,24 +52,82 @@ def shown_path(path: str) -> str:
 
 
 def write_json(document: object) -> None:
-    """Write one JSON document to standard output."""
+    """Write one JSON document to standard output.
+
+    Parameters
+    ----------
+    document : object
+        What `json.dumps` takes.
+    """
     _write(json_text(document, indent=2).encode("utf-8") + b"\n")
 
 
 def write_csv(
     columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, spreadsheet_safe: bool
 ) -> None:
-    """Write a table as CSV to standard output; a terminal gets no name that could steer it."""
+    """Write a table as CSV to standard output.
+
+    Parameters
+    ----------
+    columns : sequence of str
+    rows : iterable of sequence of str, int, float, bool or None
+    spreadsheet_safe : bool
+        Write text that neither a spreadsheet takes for a formula nor a terminal for a command;
+        to a terminal it is always written so.
+    """
     safe = spreadsheet_safe or sys.stdout.isatty()
     _write(csv_line(columns))
     for row in rows:
         _write(csv_line(row, spreadsheet_safe=safe))
 
 
+def csv_cells(document: Mapping[str, object], columns: Sequence[str]) -> tuple[Cell, ...]:
+    """Return some values of a JSON document as cells of CSV.
+
+    Parameters
+    ----------
+    document : mapping of str to object
+    columns : sequence of str
+        Keys of the document; their values are texts, numbers, truth values or None.
+
+    Returns
+    -------
+    tuple of str, int, float or None
+        Truth values are the words ``true`` and ``false``, as in JSON.
+
+    Raises
+    ------
+    TypeError
+        A value is a list or an object.
+
+    Examples
+    --------
+    >>> csv_cells({"face_id": 7, "confirmed": True, "name": None}, ("name", "confirmed"))
+    (None, 'true')
+    """
+    return tuple(_cell(document[column]) for column in columns)
+
+
+def _cell(value: object) -> Cell:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"a cell of CSV holds one value, not {value!r}")
+
+
 def write_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Iterable[str] = ()
 ) -> None:
-    """Write a table for people to standard output; it is never cut to the terminal's width."""
+    """Write a table for people to standard output; it is never cut to the terminal's width.
+
+    Parameters
+    ----------
+    columns : sequence of str
+    rows : iterable of sequence of str
+    numeric : iterable of str, optional
+        The columns that are aligned at the right.
+    """
     from rich.table import Table
 
     right = set(numeric)
@@ -87,7 +155,24 @@ def _print_table(table: "Table") -> None:
 
 
 def number_text(value: float | None, decimals: int) -> str:
-    """Return a number for people, or a dash when there is none."""
+    """Return a number for people.
+
+    Parameters
+    ----------
+    value : float or None
+    decimals : int
+        At least 0.
+
+    Returns
+    -------
+    str
+        A dash for None.
+
+    Examples
+    --------
+    >>> number_text(0.12345, 2), number_text(None, 2)
+    ('0.12', '-')
+    """
     return "-" if value is None else f"{value:.{decimals}f}"
 
 

@@ -5,17 +5,14 @@ from typing import TYPE_CHECKING
 import click
 
 from facesim_index.export.documents import (
-    FACE_COLUMNS,
-    REVIEW_COLUMNS,
     grouping_document,
     person_document,
     person_face_document,
-    person_face_row,
     review_document,
-    review_rows,
 )
 
 from .output import (
+    csv_cells,
     degree_text,
     format_option,
     printable,
@@ -36,6 +33,11 @@ if TYPE_CHECKING:
     from facesim_index.store.catalog.people_rows import PersonRow
 
 LIST_COLUMNS = ("person", "name", "faces", "pictures", "confirmed", "ignored")
+FACE_COLUMNS = ("face_id", "confirmed", "path", "x", "y", "w", "h")
+REVIEW_COLUMNS = (
+    *("question", "degree", "person", "name", "face_id"),
+    *("other_person", "other_name", "other_face_id"),
+)
 
 person_argument = click.argument("person", metavar="PERSON")
 
@@ -152,16 +154,18 @@ def show(state: State, person: str, output_format: str, spreadsheet_safe: bool) 
     """Show the faces of a person."""
     with state.open() as index:
         found, faces = index.people.show(who(person))
-    rows = [person_face_row(face) for face in faces]
+    listed = [person_face_document(face) for face in faces]
     if output_format == "json":
-        listed = [person_face_document(face) for face in faces]
         write_json({**person_document(found), "list": listed})
     elif output_format == "csv":
-        cells_of_rows = [(row[0], str(row[1]).lower(), *row[2:]) for row in rows]
-        write_csv(FACE_COLUMNS, cells_of_rows, spreadsheet_safe=spreadsheet_safe)
+        rows = [csv_cells(face, FACE_COLUMNS) for face in listed]
+        write_csv(FACE_COLUMNS, rows, spreadsheet_safe=spreadsheet_safe)
     else:
         click.echo(f"{_named(found)}: {found.n_faces} faces in {found.n_pictures} pictures")
-        cells = [(str(row[0]), "yes" if row[1] else "", shown_path(str(row[2]))) for row in rows]
+        cells = [
+            (str(face["face_id"]), "yes" if face["confirmed"] else "", shown_path(face["path"]))
+            for face in listed
+        ]
         write_table(("face", "confirmed", "picture"), cells, numeric=("face",))
 
 
@@ -256,7 +260,8 @@ def review(
     if output_format == "json":
         write_json(review_document(found))
     elif output_format == "csv":
-        write_csv(REVIEW_COLUMNS, review_rows(found), spreadsheet_safe=spreadsheet_safe)
+        rows = [csv_cells(item, REVIEW_COLUMNS) for item in review_document(found)["questions"]]
+        write_csv(REVIEW_COLUMNS, rows, spreadsheet_safe=spreadsheet_safe)
     else:
         _write_review(found)
 

@@ -9,7 +9,7 @@ import click
 from facesim_index.utils.text import printable
 
 if TYPE_CHECKING:
-    from facesim_index.engine.base import EngineSettings
+    from facesim_index.engine.base import EngineSource
     from facesim_index.index import FaceIndex
 
 #: Where a context keeps the words of the command line.
@@ -30,13 +30,13 @@ class State:
         None for the default.
     quiet : bool
         No progress and no messages but errors.
-    engine : EngineSettings or None
+    engine : EngineSource or None
         Set by tests that run without weights.
     """
 
     index: Path | None = None
     quiet: bool = False
-    engine: "EngineSettings | None" = None
+    engine: "EngineSource | None" = None
 
     def open(
         self,
@@ -69,10 +69,10 @@ class State:
         """Say once, at first use, what the licence of the weights allows."""
         if self.engine is not None:
             return
-        from facesim_index.models import resolution
+        from facesim_index.models import registry, resolution
 
         if resolution.licence_notice_due(resolution.resolve(model)):
-            click.echo(f"Note: {resolution.LICENCE_NOTICE}", err=True)
+            click.echo(f"Note: {registry.LICENCE_NOTICE}", err=True)
             resolution.mark_licence_notice_shown()
 
 

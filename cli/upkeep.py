@@ -76,7 +76,7 @@ def errors(state: State, output_format: str, spreadsheet_safe: bool) -> None:
     """List the files that could not be used, and why."""
     with state.open() as index:
         listed = [error_document(file) for file in index.errors()]
-    failed = [(str(file["path"]), str(file["code"]), str(file["message"])) for file in listed]
+    failed = [(file["path"], file["code"], file["message"]) for file in listed]
     if output_format == "json":
         write_json(listed)
     elif output_format == "csv":

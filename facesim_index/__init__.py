@@ -5,9 +5,14 @@ Everything public is importable from here, and listed in ``__all__``; modules be
 Examples
 --------
 >>> from facesim_index import FaceIndex
->>> with FaceIndex.open("holiday.facesim", create=True) as index:  # doctest: +SKIP
-...     index.ingest(["~/Pictures"])
-...     answer = index.query("me.jpg")
+>>> with FaceIndex.open("album.facesim", create=True) as index:
+...     summary = index.ingest(["photos"])
+...     answer = index.query("photos/anna_1.png", exclude_same_image=True)
+>>> summary.faces_total
+6
+>>> match = answer.faces[0].matches[0]
+>>> round(match.degree, 3), Path(match.path).name
+(0.995, 'anna_and_ben.png')
 """
 
 from typing import TYPE_CHECKING
@@ -29,7 +34,8 @@ if TYPE_CHECKING:
     from facesim_index.degrees.calibration_check import CalibrationCheck, LabelCheck
     from facesim_index.degrees.kept_calibrations import ListedCalibration, read_calibration
     from facesim_index.degrees.prior import ResolvedPrior
-    from facesim_index.engine.base import EngineSettings
+    from facesim_index.engine.base import EngineSource
+    from facesim_index.engine.loading import EngineSettings
     from facesim_index.errors import (
         CalibrationError,
         DamagedSegmentError,
@@ -95,6 +101,7 @@ __all__ = [
     "EngineIdentity",
     "EngineMismatchError",
     "EngineSettings",
+    "EngineSource",
     "Evaluation",
     "Evidence",
     "FaceAnswer",
@@ -188,7 +195,8 @@ _HOMES = {
     "ListedCalibration": "facesim_index.degrees.kept_calibrations",
     "read_calibration": "facesim_index.degrees.kept_calibrations",
     "ResolvedPrior": "facesim_index.degrees.prior",
-    "EngineSettings": "facesim_index.engine.base",
+    "EngineSource": "facesim_index.engine.base",
+    "EngineSettings": "facesim_index.engine.loading",
     "CalibrationError": "facesim_index.errors",
     "DamagedSegmentError": "facesim_index.errors",
     "EngineMismatchError": "facesim_index.errors",

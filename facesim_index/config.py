@@ -38,6 +38,7 @@ def default_index() -> Path:
     Returns
     -------
     Path
+        ``$FACESIM_INDEX``, else ``faces.facesim`` in the current folder.
     """
     return expanded(os.environ.get("FACESIM_INDEX") or DEFAULT_INDEX)
 
@@ -48,6 +49,7 @@ def default_model() -> str:
     Returns
     -------
     str
+        ``$FACESIM_MODEL``, else `DEFAULT_PACK`.
     """
     return os.environ.get("FACESIM_MODEL") or DEFAULT_PACK
 
@@ -55,7 +57,7 @@ def default_model() -> str:
 def models_folder() -> Path:
     """Return the folder that holds one folder for each installed model pack.
 
-    It is the one insightface itself uses, so packs are shared with other programs.
+    It is the one that insightface itself uses, so packs are shared with other programs.
 
     Returns
     -------
@@ -89,6 +91,7 @@ def expanded(path: str | Path) -> Path:
     Parameters
     ----------
     path : str or Path
+        Need not exist.
 
     Returns
     -------

@@ -1,7 +1,8 @@
-"""Looking over the environment: what is missing, what is in the way, and the mend.
+"""Checks of the environment: what is missing, what conflicts, and how to fix it.
 
-Each check is a function that returns one `Check`; none prints, and one that fails itself
-becomes a problem like any other.
+Each check is a function that returns one `Check`.  None prints, and a check that raises an
+exception becomes a problem like any other.  What is known here of the files of an index is behind
+`index_checks`.
 """
 
 import os
@@ -19,44 +20,39 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Literal
 
-from facesim_index.config import default_index, models_folder
+from facesim_index.config import CATALOG_NAME, default_index, models_folder
 from facesim_index.errors import FacesimError
 from facesim_index.models.resolution import list_packs, verify
+from facesim_index.records import EngineIdentity
 from facesim_index.utils.permissions import open_to_others
+from facesim_index.utils.threads import usable_cores
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 _LOW_DISK_BYTES = 1 << 30
 _NO_DISK_BYTES = 100 << 20
 
-# Distributions that write the same folder: of each row exactly one may be installed. The
-# first that is found is kept, for it is the one that was installed on purpose: insightface
-# brings the last one in by itself.
-RUNTIMES = (
-    "onnxruntime-gpu",
-    "onnxruntime-directml",
-    "onnxruntime-openvino",
-    "onnxruntime",
-)
+# Distributions that write the same folder: exactly one of each may be installed.  The first that
+# is found is kept: somebody chose it, while insightface brings the last one in by itself.
+RUNTIMES = ("onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime")
 OPENCVS = (
-    "opencv-python-headless",
-    "opencv-contrib-python-headless",
-    "opencv-contrib-python",
-    "opencv-python",
+    *("opencv-python-headless", "opencv-contrib-python-headless"),
+    *("opencv-contrib-python", "opencv-python"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one look at the environment found.
+    """The result of one check of the environment.
 
     Attributes
     ----------
     name : str
-        What was looked at; stable.
+        What was checked; scripts may rely on it.
     status : {"ok", "warning", "problem"}
         With a *problem* facesim does not work; with a *warning* it works less well.
     message : str
+        What was found, for people.
     mend : str
         What to do; empty when the status is ok.
     """
@@ -68,12 +64,12 @@ class Check:
 
 
 def examine(index: Path | None = None) -> tuple[Check, ...]:
-    """Look over everything that facesim needs.
+    """Check everything that facesim needs.
 
     Parameters
     ----------
     index : Path or None, default=None
-        Where the index is or will be; None is the default index.  A small scratch folder is
+        Where the index is or will be; None is the default index.  A small temporary folder is
         made there for a moment.
 
     Returns
@@ -82,7 +78,7 @@ def examine(index: Path | None = None) -> tuple[Check, ...]:
         Always the same names in the same order.
     """
     folder = default_index() if index is None else index
-    checks: tuple[tuple[str, Callable[[], Check]], ...] = (
+    environment: tuple[tuple[str, Callable[[], Check]], ...] = (
         ("python", check_python),
         ("cores", check_cores),
         ("onnxruntime", lambda: check_distributions("onnxruntime", RUNTIMES, installed())),
@@ -95,26 +91,49 @@ def examine(index: Path | None = None) -> tuple[Check, ...]:
         ("model", check_model),
         ("packs", check_packs),
         ("sqlite", lambda: check_sqlite(sqlite3.sqlite_version_info)),
-        ("index folder", lambda: check_folder(folder)),
-        ("privacy", lambda: check_privacy(folder)),
-        ("engine", lambda: check_engine(folder)),
-        ("disk", lambda: check_disk(folder)),
-        ("pictures", check_pictures),
     )
-    return tuple(guarded(name, check) for name, check in checks)
+    return (
+        *(guarded(name, check) for name, check in environment),
+        *index_checks(folder),
+        guarded("disk", lambda: check_disk(folder)),
+        guarded("pictures", check_pictures),
+    )
+
+
+def index_checks(folder: Path) -> tuple[Check, ...]:
+    """Check the folder of an index, and the index in it when there is one.
+
+    Parameters
+    ----------
+    folder : Path
+        Need not exist.  A small temporary folder is made at its place for a moment.
+
+    Returns
+    -------
+    tuple of Check
+        ``index folder``, ``privacy`` and ``engine``, in this order.
+    """
+    return (
+        guarded("index folder", lambda: check_folder(folder)),
+        guarded("privacy", lambda: check_privacy(folder)),
+        guarded("engine", lambda: check_engine(folder)),
+    )
 
 
 def guarded(name: str, check: Callable[[], Check]) -> Check:
-    """Run a check, turning its own failure into a problem.
+    """Run a check; an exception that it raises becomes a problem.
 
     Parameters
     ----------
     name : str
+        Of the check.
     check : callable
+        Takes nothing and returns a `Check`.
 
     Returns
     -------
     Check
+        What `check` returned, or a problem with the message of the exception.
     """
     try:
         # A library that greets on import must not spoil the caller's output.
@@ -158,8 +177,8 @@ def check_python(version: tuple[int, int] = sys.version_info[:2]) -> Check:
     text = f"Python {version[0]}.{version[1]} on {platform.system()} {platform.machine()}"
     if version >= OLDEST_PYTHON:
         return Check("python", "ok", text)
-    oldest = ".".join(map(str, OLDEST_PYTHON))
-    return Check("python", "problem", text, f"Install Python {oldest} or newer.")
+    mend = f"Install Python {'.'.join(map(str, OLDEST_PYTHON))} or newer."
+    return Check("python", "problem", text, mend)
 
 
 def check_cores() -> Check:
@@ -169,11 +188,7 @@ def check_cores() -> Check:
     -------
     Check
     """
-    if sys.platform == "linux":
-        usable = len(os.sched_getaffinity(0))
-    else:
-        usable = os.cpu_count() or 1
-    return Check("cores", "ok", f"{usable} of {os.cpu_count()} usable")
+    return Check("cores", "ok", f"{usable_cores()} of {os.cpu_count()} usable")
 
 
 def check_distributions(name: str, rivals: tuple[str, ...], versions: Mapping[str, str]) -> Check:
@@ -199,8 +214,8 @@ def check_distributions(name: str, rivals: tuple[str, ...], versions: Mapping[st
     if not found:
         mend = f"python -m pip install {name if name in rivals else rivals[0]}"
         return Check(name, "problem", f"none of {', '.join(rivals)} is installed", mend)
-    # All go, for removing one takes files of the other; and --no-deps, or else pip brings
-    # back the rival, which insightface asks for.
+    # All are removed, because removing one takes files of the other.  Without --no-deps pip would
+    # bring back the rival, which insightface asks for.
     keep = f"{found[0]}=={versions[found[0]]}"
     return Check(
         name,
@@ -216,7 +231,9 @@ def check_import(module: str, mend: str) -> Check:
     Parameters
     ----------
     module : str
+        Name by which it is imported.
     mend : str
+        What to do when it cannot be imported.
 
     Returns
     -------
@@ -230,7 +247,7 @@ def check_import(module: str, mend: str) -> Check:
 
 
 def check_provider() -> Check:
-    """Find out on what the models will really run.
+    """Find out on which device the models will really run.
 
     Returns
     -------
@@ -251,7 +268,7 @@ def check_provider() -> Check:
 
 
 def check_openvino() -> Check:
-    """Tell whether the optional accelerator is there, and whether it may compute in bfloat16.
+    """Tell whether OpenVINO, which is optional, is installed and may compute in bfloat16.
 
     Returns
     -------
@@ -320,10 +337,8 @@ def check_sqlite(version: tuple[int, ...]) -> Check:
     text = "SQLite " + ".".join(map(str, version))
     if version >= OLDEST_SQLITE:
         return Check("sqlite", "ok", text)
-    oldest = ".".join(map(str, OLDEST_SQLITE))
-    return Check(
-        "sqlite", "problem", text, f"Use a Python that is built with SQLite {oldest} or newer."
-    )
+    mend = f"Use a Python that is built with SQLite {'.'.join(map(str, OLDEST_SQLITE))} or newer."
+    return Check("sqlite", "problem", text, mend)
 
 
 def check_folder(index: Path) -> Check:
@@ -348,8 +363,8 @@ def check_folder(index: Path) -> Check:
     except (OSError, sqlite3.Error) as error:
         return Check("index folder", "problem", f"{folder} cannot be written: {error}", elsewhere)
     if mode != "wal":
-        text = f"{folder} is on a file system without write-ahead logging"
-        return Check("index folder", "problem", text, elsewhere)
+        message = f"{folder} is on a file system without write-ahead logging"
+        return Check("index folder", "problem", message, elsewhere)
     return Check("index folder", "ok", f"{folder} can be written")
 
 
@@ -365,10 +380,9 @@ def check_privacy(index: Path) -> Check:
     -------
     Check
     """
-    if not (index / "catalog.sqlite3").is_file():
-        return Check("privacy", "ok", f"there is no index at {index}")
-    found = open_to_others(index)
-    if found:
+    if not _holds_index(index):
+        return _without_index("privacy", index)
+    if found := open_to_others(index):
         text = f"others can use {len(found)} files and folders of {index}, {found[0]} among them"
         mend = f"chmod -R go= {shlex.quote(str(index))}; the next command that writes does it too."
         return Check("privacy", "warning", text, mend)
@@ -376,34 +390,28 @@ def check_privacy(index: Path) -> Check:
 
 
 def check_engine(index: Path) -> Check:
-    """Tell which engine the index was built with; nothing is changed, not even an old index.
+    """Tell which engine the index was built with.
 
     Parameters
     ----------
     index : Path
-        Need not exist.
+        Need not exist.  Nothing in it is changed: an index of an older facesim is not upgraded.
 
     Returns
     -------
     Check
     """
-    from facesim_index.config import CATALOG_NAME
     from facesim_index.engine.runtimes.openvino_network import openvino_obstacle
-    from facesim_index.store.catalog import index_state
-    from facesim_index.store.sqlite.connection import needs_upgrade, open_catalog
 
-    path = index / CATALOG_NAME
-    if not path.is_file():
-        return Check("engine", "ok", f"there is no index at {index}")
+    if not _holds_index(index):
+        return _without_index("engine", index)
     try:
-        if needs_upgrade(path):
-            return Check("engine", "ok", f"{index} is of an older facesim; `facesim status` tells")
-        catalog = open_catalog(path, writable=False)
+        identity = _engine_of_index(index)
     except FacesimError as error:
         mend = "Give another index with --index, or see what it says."
         return Check("engine", "warning", str(error), mend)
-    with closing(catalog), catalog.read() as transaction:
-        identity, _ = index_state.engine(transaction)
+    if identity is None:
+        return Check("engine", "ok", f"{index} is of an older facesim; `facesim status` tells")
     built = f"{index} was built with {identity}"
     if identity.numerics == "bf16" and (obstacle := openvino_obstacle("bf16")):
         return Check("engine", "warning", f"{built}, which cannot run here", f"See: {obstacle}.")
@@ -411,7 +419,7 @@ def check_engine(index: Path) -> Check:
 
 
 def check_disk(index: Path) -> Check:
-    """Check the free space where the index is.
+    """Check the free disk space where the index is or will be.
 
     Parameters
     ----------
@@ -450,8 +458,7 @@ def check_pictures() -> Check:
     except (ImportError, OSError):
         missing.append("heif")
     if missing:
-        text = f"no support for {', '.join(missing)}"
-        return Check("pictures", "warning", text, mend)
+        return Check("pictures", "warning", f"no support for {', '.join(missing)}", mend)
     return Check("pictures", "ok", "JPEG, PNG, WebP, AVIF, HEIF")
 
 
@@ -460,7 +467,32 @@ def _existing(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
+def _without_index(name: str, folder: Path) -> Check:
+    return Check(name, "ok", f"there is no index at {folder}")
+
+
+# What follows knows that an index is a folder with a SQLite database in it.
+
+
+def _holds_index(folder: Path) -> bool:
+    return (folder / CATALOG_NAME).is_file()
+
+
+def _engine_of_index(folder: Path) -> EngineIdentity | None:
+    """Return the engine of an index; None when an older facesim wrote it."""
+    from facesim_index.store.catalog import index_state
+    from facesim_index.store.sqlite.connection import needs_upgrade, open_catalog
+
+    path = folder / CATALOG_NAME
+    if needs_upgrade(path):
+        return None
+    with closing(open_catalog(path, writable=False)) as catalog, catalog.read() as transaction:
+        identity, _ = index_state.stored_engine(transaction)
+    return identity
+
+
 def _journal_mode(database: Path) -> str:
+    """Make a database with write-ahead logging; return the kind of log that SQLite then uses."""
     with closing(sqlite3.connect(database)) as connection:
         (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
         connection.execute("CREATE TABLE probe (x)")

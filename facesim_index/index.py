@@ -1,7 +1,6 @@
 """`FaceIndex`: everything that facesim does with an index, from Python."""
 
 import dataclasses
-import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Self
 from facesim_index.config import default_index
 from facesim_index.degrees.gallery import refresh_gallery_prior
 from facesim_index.display import notebook as notebook  # draws what a notebook shows
-from facesim_index.engine.base import EngineSettings, Provider
-from facesim_index.engine.loading import engine_identity
-from facesim_index.engine.local_reader import read_all, running_provider
+from facesim_index.engine.base import EngineSource, Provider
+from facesim_index.engine.local_reader import LocalReader
 from facesim_index.errors import IndexNotFoundError
 from facesim_index.ingest.run import Ingest, IngestSummary
 from facesim_index.ingest.scanning import Scan, scan
@@ -32,19 +30,23 @@ from facesim_index.utils.progress import Progress, ignore
 
 
 class FaceIndex(QueryMethods, ExportMethods, UpkeepMethods):
-    """An index of faces on disk.
+    """An index of faces on disk: everything that facesim does with one.
 
-    Make one with `FaceIndex.open`.  Reading needs no lock and never disturbs a writer; the
-    methods that write (`ingest`, `forget`, `compact`, `repair`) hold the writer's lock only
-    while they run.
+    Make one with `FaceIndex.open`.  Any number of processes may read it at the same time, also
+    while one writes.  The methods that write (`ingest`, `forget`, `compact`, `repair`, and those of
+    `people` and `calibrations`) hold the writer's lock only while they run.  A method that needs an
+    index raises `IndexNotFoundError` while there is none yet.
 
     Examples
     --------
-    >>> with FaceIndex.open("holiday.facesim", create=True) as index:  # doctest: +SKIP
-    ...     summary = index.ingest(["~/Pictures"])
-    ...     answer = index.query("me.jpg", top=5)
+    >>> from facesim_index import FaceIndex
+    >>> with FaceIndex.open("new.facesim", create=True) as index:
+    ...     summary = index.ingest("photos")
+    ...     answer = index.query("photos/anna_1.png", top=2)
     ...     for match in answer.faces[0].matches:
-    ...         print(match.degree, match.path)
+    ...         print(Path(match.path).name, round(match.degree, 3))
+    anna_1.png 0.997
+    anna_and_ben.png 0.995
     """
 
     @classmethod
@@ -57,32 +59,35 @@ class FaceIndex(QueryMethods, ExportMethods, UpkeepMethods):
         provider: Provider = "auto",
         augment: Augment | None = None,
         numerics: Numerics | None = None,
-        engine: EngineSettings | None = None,
+        engine: EngineSource | None = None,
     ) -> Self:
         """Open an index.
 
         Parameters
         ----------
         path : path-like, optional
-            The index's folder; by default ``$FACESIM_INDEX``, else ``faces.facesim``.
+            The folder of the index; by default ``$FACESIM_INDEX``, else ``faces.facesim``.
         create : bool, default=False
-            Allow that there is none yet; the first `ingest` makes it.
+            Accept that there is none yet; the first `ingest` makes it.
         model : str or Path, optional
             Pack name or folder of ONNX files; by default the one the index was built with.
         provider : {"auto", "cpu", "cuda", "openvino"}, default="auto"
+            What the networks run on.  ``auto`` takes CUDA where it really runs; ``openvino`` runs
+            the recogniser only.
         augment : {"none", "flip"}, optional
-            ``flip`` embeds each face and its mirror image together; by default what the index
-            was built with, and ``none`` for a new one.
+            ``flip`` embeds each face together with its mirror image.  By default what the index was
+            built with, and ``none`` for a new one.
         numerics : {"fp32", "bf16"}, optional
-            ``bf16`` lets the recogniser compute in bfloat16, on the provider ``openvino``; by
+            ``bf16`` lets the recogniser compute in bfloat16, on the provider ``openvino``.  By
             default what the index was built with, and ``fp32`` for a new one.
-        engine : EngineSettings, optional
-            Everything about the engine at once, instead of `model` and `provider`; `augment` and
-            `numerics`, where they are given too, replace the engine's.
+        engine : EngineSource, optional
+            Everything about the engine at once, instead of `model` and `provider`.  Where `augment`
+            and `numerics` are given too, they replace the engine's.
 
         Returns
         -------
         FaceIndex
+            To be closed; best used in a ``with`` block.
 
         Raises
         ------
@@ -90,6 +95,13 @@ class FaceIndex(QueryMethods, ExportMethods, UpkeepMethods):
             There is no index and `create` is False, or the folder holds something else.
         IndexVersionError
             A newer facesim wrote it.
+
+        Examples
+        --------
+        >>> from facesim_index import FaceIndex
+        >>> with FaceIndex.open("holiday.facesim") as index:
+        ...     index.status().counts["faces"]
+        6
         """
         folder = default_index() if path is None else Path(path).expanduser()
         index = cls(
@@ -109,7 +121,7 @@ class FaceIndex(QueryMethods, ExportMethods, UpkeepMethods):
 
     @property
     def people(self) -> PeopleBook:
-        """Who is in the index."""
+        """The people of the index: who there is, and what a human says of them."""
         return PeopleBook(lambda: self._opened, self._writer)
 
     @property
@@ -128,24 +140,28 @@ class FaceIndex(QueryMethods, ExportMethods, UpkeepMethods):
         progress: Progress = ignore,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> IngestSummary:
-        """Find the faces in folders of pictures, and single pictures, and index them.
+        """Find the faces in folders of pictures and in single pictures, and index them.
 
-        What is already indexed and unchanged is skipped.  It may be interrupted at any
-        moment, and goes on where it stopped when it is run again.
+        Pictures that are already indexed and unchanged are skipped.  It may be interrupted at any
+        moment; when it is run again, it goes on where it stopped.
 
         Parameters
         ----------
         paths : path-like or sequence of path-like
+            Folders, which are searched at any depth, and pictures.
         options : IngestOptions, optional
+            By default nothing is left out, and nothing is dropped from the index.
         workers : int, optional
             Worker processes; by default one for each core that this process may use.
         min_detection : float, default=0.5
-            Least detection score, in (0, 1].
+            Leave out faces with a lower detection score; in (0, 1].
         min_face_px : int, default=20
-            Least length of the shorter side of a face.
+            Leave out faces whose box has a side shorter than this, in pixels of the full picture.
         progress : callable, optional
+            Called often with a `ProgressUpdate`.
         should_stop : callable, optional
-            Asked often; once it is true, what was read is committed and the run ends.
+            Called often, without arguments.  Once it returns True, what was read is committed and
+            the run ends.
 
         Returns
         -------
@@ -153,7 +169,28 @@ class FaceIndex(QueryMethods, ExportMethods, UpkeepMethods):
 
         Raises
         ------
-        UsageError, EngineMismatchError, IndexLockedError, ModelError, StorageError, PipelineError
+        UsageError
+            No path was given, one does not exist, or an option is out of range.
+        EngineMismatchError
+            The index was built with another engine.
+        IndexLockedError
+            Another process is writing.
+        ModelError
+            The engine's weights are missing or damaged.
+        ProviderError
+            The provider that was asked for does not run here.
+        StorageError
+            The index could not be written; what was committed before stays.
+        PipelineError
+            The worker processes cannot run; what was read before stays.
+
+        Examples
+        --------
+        >>> summary = index.ingest("people")
+        >>> summary.files_new, summary.faces_added
+        (24, 24)
+        >>> index.ingest("people").files_unchanged
+        24
         """
         targets = resolve_targets([paths] if isinstance(paths, str | os.PathLike) else paths)
         settings, name = self._engine_settings()
@@ -161,14 +198,14 @@ class FaceIndex(QueryMethods, ExportMethods, UpkeepMethods):
             settings,
             min_detection=min_detection,
             min_face_px=min_face_px,
-            provider=running_provider(settings),
+            provider=settings.running_provider(),
         )
-        with open_or_create_store(self._folder, engine_identity(settings), name) as store:
+        with open_or_create_store(self._folder, settings.identity, name) as store:
             ingest = Ingest(
                 store,
                 targets,
                 options or IngestOptions(),
-                functools.partial(read_all, settings, workers, should_stop),
+                LocalReader(settings, workers),
                 progress=progress,
                 should_stop=should_stop,
             )
@@ -186,11 +223,33 @@ class FaceIndex(QueryMethods, ExportMethods, UpkeepMethods):
         progress: Progress = ignore,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Scan:
-        """Tell what `ingest` would find, and change nothing.
+        """Count what `ingest` would find, and change nothing.
+
+        Parameters
+        ----------
+        paths : path-like or sequence of path-like
+            Folders, which are searched at any depth, and pictures.
+        options : IngestOptions, optional
+            As for `ingest`.
+        progress : callable, optional
+            Called often with a `ProgressUpdate`.
+        should_stop : callable, optional
+            Called often, without arguments.  Once it returns True, the scan ends.
 
         Returns
         -------
         Scan
+
+        Raises
+        ------
+        UsageError
+            No path was given, or one does not exist.
+
+        Examples
+        --------
+        >>> found = index.scan(["photos", "people"])
+        >>> found.files_unchanged, found.files_new
+        (7, 24)
         """
         targets = resolve_targets([paths] if isinstance(paths, str | os.PathLike) else paths)
         return scan(

@@ -27,7 +27,43 @@ _HALF_OF_64_BITS = 1 << 63
 
 
 class FailureCode(StrEnum):
-    """Why a picture could not be used.  Stored; never rename a value."""
+    """Why a picture could not be used.
+
+    The values are stored in every index: never rename one.
+
+    Attributes
+    ----------
+    EMPTY : str
+        The file has no bytes.
+    TRUNCATED : str
+        The file ends before the picture does.
+    CORRUPT : str
+        The bytes are damaged.
+    UNSUPPORTED : str
+        It is not a picture, or of a format that cannot be read.
+    TOO_LARGE : str
+        It has too many bytes or pixels.
+    UNREADABLE : str
+        The system does not let the file be read.
+    CHANGING : str
+        The file was changed while it was read.
+    TIMEOUT : str
+        Reading took too long.
+    OUT_OF_MEMORY : str
+        There was not enough memory.
+    DECODER_CRASH : str
+        The worker process died of it.
+    LOST : str
+        Its file is gone, so that what the index lost of it cannot be made again.
+    INTERNAL : str
+        An error of facesim itself.
+
+    Examples
+    --------
+    >>> from facesim_index import FailureCode
+    >>> FailureCode("unsupported") is FailureCode.UNSUPPORTED
+    True
+    """
 
     EMPTY = "empty"
     TRUNCATED = "truncated"
@@ -44,7 +80,19 @@ class FailureCode(StrEnum):
 
 
 class ImageStatus(StrEnum):
-    """What is known of a picture's content.  Stored; never rename a value."""
+    """What is known of a picture's content.
+
+    The values are stored in every index: never rename one.
+
+    Attributes
+    ----------
+    OK : str
+        It has faces.
+    NO_FACE : str
+        It was read, and no face was found.
+    ERROR : str
+        It could not be used; a `FailureCode` says why.
+    """
 
     OK = "ok"
     NO_FACE = "no_face"
@@ -53,7 +101,14 @@ class ImageStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A picture that could not be used: a value, not an exception."""
+    """A picture that could not be used: a value, not an exception.
+
+    Attributes
+    ----------
+    code : FailureCode
+    message : str
+        What happened, for a person.
+    """
 
     code: FailureCode
     message: str
@@ -61,7 +116,22 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A face's bounding box in pixels of the upright picture."""
+    """A face's bounding box in pixels of the upright picture.
+
+    Attributes
+    ----------
+    x, y : float
+        Left and upper edge; may be negative where a face is cut by the picture's edge.
+    w, h : float
+        Width and height, above 0.
+
+    Examples
+    --------
+    >>> from facesim_index import Box
+    >>> box = Box(x=32.0, y=40.0, w=24.0, h=32.0)
+    >>> box.x + box.w / 2, box.y + box.h / 2  # its centre
+    (44.0, 56.0)
+    """
 
     x: float
     y: float
@@ -78,10 +148,15 @@ class Quality:
     size_px : float
         Shorter side of the box.
     sharpness : float
-        Variance of the Laplacian of the grey 112×112 aligned crop; >= 0, higher is sharper.
+        Variance of the Laplacian of the grey 112×112 aligned crop; at least 0, higher is sharper.
     yaw_deg, roll_deg : float
-        Head pose estimated from the five landmarks; 0 is frontal and upright, positive yaw
-        turns the nose to the right of the picture, positive roll is clockwise.
+        Head pose estimated from the five landmarks; 0 is frontal and upright.  Positive yaw turns
+        the nose to the right of the picture, positive roll is clockwise.
+
+    Examples
+    --------
+    >>> [face.face_id for face in index.face_records() if face.quality.size_px >= 32]
+    [1, 2, 3, 4, 5, 6]
     """
 
     size_px: float
@@ -98,7 +173,8 @@ class EmbeddedFace:
     ----------
     box : Box
     landmarks : ndarray of shape (5, 2), float32
-        Left eye, right eye, nose tip, left and right mouth corner (as seen in the picture).
+        Left eye, right eye, nose tip, left and right mouth corner, as seen in the picture; x and
+        y in pixels of the upright picture.
     detection : float
         Detection score in [0, 1].
     quality : Quality
@@ -122,7 +198,7 @@ class PictureInfo:
     width_px, height_px : int
         Size of the upright picture.
     format : str
-        Decoder's name of the format, upper case: ``JPEG``, ``PNG``, ``HEIF`` ...
+        The decoder's name of the format, in upper case: ``JPEG``, ``PNG``, ``HEIF`` ...
     taken_at : str or None
         EXIF capture time, ISO 8601 without zone (``2021-07-04T12:30:00``).
     """
@@ -149,9 +225,15 @@ class Picture:
 
 
 class FileStamp(NamedTuple):
-    """What a stat says of a file; equal stamps mean "not touched since".
+    """Size and time of change of a file; equal stamps mean that it was not touched since.
 
     A tuple, because a scan makes and compares two for each file.
+
+    Attributes
+    ----------
+    size_bytes : int
+    mtime_ns : int
+        Nanoseconds since 1970, within 64 bits.
     """
 
     size_bytes: int
@@ -159,10 +241,19 @@ class FileStamp(NamedTuple):
 
     @classmethod
     def of(cls, status: os.stat_result) -> "FileStamp":
-        """Return the stamp of what was looked at.
+        """Return the stamp of a file.
 
-        Times beyond the year 2262 need more than the 64 bits of a column; their upper bits are
+        Times beyond the year 2262 need more than the 64 bits of a column.  Their upper bits are
         dropped, so that different times nearly always stay different.
+
+        Parameters
+        ----------
+        status : os.stat_result
+            Of the file.
+
+        Returns
+        -------
+        FileStamp
         """
         mtime_ns = (status.st_mtime_ns + _HALF_OF_64_BITS) % (2 * _HALF_OF_64_BITS)
         return cls(status.st_size, mtime_ns - _HALF_OF_64_BITS)
@@ -170,9 +261,9 @@ class FileStamp(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PictureReading:
-    """All that reading one picture gave: the outcome of decode, detect, align and embed.
+    """Everything that came of reading one picture: of decoding, detection, alignment and embedding.
 
-    The content hash, the stamp and the faces belong to the same bytes, always.
+    The content hash, the stamp and the faces always belong to the same bytes.
 
     Attributes
     ----------
@@ -185,6 +276,7 @@ class PictureReading:
     faces : tuple of EmbeddedFace
         Left to right; empty when there is no face, or on failure.
     failure : Failure or None
+        Why the picture could not be used, if it could not.
     """
 
     content_hash: bytes
@@ -203,12 +295,14 @@ class PictureReading:
 
 @dataclass(frozen=True, slots=True)
 class EngineIdentity:
-    """Which computation made an embedding; only equal identities may be compared.
+    """Which computation made an embedding.
+
+    Only embeddings of equal `key` may be compared.
 
     Attributes
     ----------
     name : str
-        For people, such as ``scrfd_500m_bnkps+w600k_mbf``; not part of equality of bytes.
+        For people, such as ``scrfd_500m_bnkps+w600k_mbf``; not a part of the `key`.
     detector_sha256, recogniser_sha256 : str
         Hex digests of the weights.
     preprocessing : int
@@ -219,6 +313,15 @@ class EngineIdentity:
         ``flip``: the embedding is of the aligned face and of its mirror image together.
     numerics : {"fp32", "bf16"}, default="fp32"
         ``bf16``: the recogniser computes in bfloat16.
+
+    Examples
+    --------
+    >>> import dataclasses
+    >>> index.identity.dimension
+    512
+    >>> flipped = dataclasses.replace(index.identity, augment="flip")
+    >>> flipped.key == index.identity.key
+    False
     """
 
     name: str
@@ -231,10 +334,10 @@ class EngineIdentity:
 
     @property
     def key(self) -> str:
-        """Canonical text of what must be equal; the name is left out.
+        """Everything that must be equal, as one text; the name is left out.
 
-        Indexes and calibrations were written before there were `augment` and `numerics`, so
-        their defaults add nothing.
+        The default values of `augment` and `numerics` add nothing to it, because indexes and
+        calibrations were written before these two existed.
         """
         return (
             f"detector={self.detector_sha256};recogniser={self.recogniser_sha256};"
@@ -254,20 +357,30 @@ class EngineIdentity:
 
 @dataclass(frozen=True, slots=True)
 class FaceRecord:
-    """One indexed face, as `export faces` and `FaceIndex.faces` give it.
+    """One indexed face, as ``facesim export faces`` and `FaceIndex.faces` give it.
 
     Attributes
     ----------
     face_id : FaceId
     image_id : ImageId
+        Of the picture's content; copies of a file share it.
     ordinal : int
         Number of the face in its picture, left to right, from 0.
     paths : tuple of str
-        Files that show it; those that were there at the last ingest first.
+        Files that show it; those that were there at the last ingest come first.
     box : Box
     landmarks : ndarray of shape (5, 2), float32
+        Left eye, right eye, nose tip, left and right mouth corner, as seen in the picture; x and
+        y in pixels of the upright picture.
     detection : float
+        Detection score in [0, 1].
     quality : Quality
+
+    Examples
+    --------
+    >>> face = next(index.face_records(np.array([4])))
+    >>> Path(face.path).name, face.ordinal, face.box
+    ('anna_and_ben.png', 1, Box(x=96.0, y=32.0, w=32.0, h=32.0))
     """
 
     face_id: FaceId
@@ -295,6 +408,12 @@ class PictureFaces:
         Of the upright picture; 0 when it could not be decoded.
     faces : tuple of FaceRecord
         Left to right; empty when there is none.
+
+    Examples
+    --------
+    >>> [found] = index.picture_faces([(photos / "anna_and_ben.png").absolute()])
+    >>> found.width_px, found.height_px, len(found.faces)
+    (160, 96, 2)
     """
 
     width_px: int

@@ -1,12 +1,11 @@
 """Small indexes for tests, made without weights."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from facesim_index.engine.base import EngineSettings
-from facesim_index.engine.fake import FAKE_IDENTITY
+from facesim_index.engine.fake import FAKE_IDENTITY, FakeEngineSettings
 from facesim_index.engine.reading import make_reader
 from facesim_index.ingest.run import Ingest, IngestSummary
 from facesim_index.ingest.targets import IngestOptions, resolve_targets
@@ -23,8 +22,11 @@ from facesim_index.records import (
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.protocols import IndexStore
 from facesim_index.store.records import Batch, FileLink
+from facesim_index.workers.pool import ItemFailed
 
-FAKE = EngineSettings(model=None)
+Outcome = PictureReading | Failure | ItemFailed
+
+FAKE = FakeEngineSettings()
 DIMENSION = FAKE_IDENTITY.dimension
 
 
@@ -77,7 +79,22 @@ def commit_pictures(store: IndexStore, pictures: dict[str, PictureReading]) -> N
     store.commit(Batch(list(pictures.values()), links))
 
 
-def read_here(paths: Iterable[Path]) -> Iterator[PictureReading | Failure]:
+class FunctionReader:
+    """A `PictureReader` that reads as a function does; the function can still be called."""
+
+    def __init__(self, read: Callable[[Iterable[Path]], Iterator[Outcome]]) -> None:
+        self._read = read
+
+    def __call__(self, paths: Iterable[Path]) -> Iterator[Outcome]:
+        return self._read(paths)
+
+    def read(self, paths: Iterable[Path], should_stop: Callable[[], bool]) -> Iterator[Outcome]:
+        """Call the function, which may stop or not as it likes."""
+        return self._read(paths)
+
+
+@FunctionReader
+def read_here(paths: Iterable[Path]) -> Iterator[Outcome]:
     """Read pictures with the fake engine in this process."""
     read = make_reader(FAKE)
     for path in paths:

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from facesim_index.engine.base import FaceEngine
 from facesim_index.engine.fake import TILE_PX
-from facesim_index.records import UInt8Array
+from facesim_index.pictures.views import WholePicture
+from facesim_index.records import EmbeddedFace, UInt8Array
 
 Colour = tuple[int, int, int]
 
@@ -79,3 +81,9 @@ def resized(rgb: UInt8Array, width_px: int, height_px: int) -> UInt8Array:
     """Scale a picture with a filter that does not alias."""
     size = (width_px, height_px)
     return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS), dtype=np.uint8)
+
+
+def embed_faces(engine: FaceEngine, rgb: UInt8Array) -> tuple[EmbeddedFace, ...]:
+    """Return the faces that an engine finds in the pixels of one picture, left to right."""
+    (faces,) = engine.embed_pictures([WholePicture(rgb)])
+    return faces

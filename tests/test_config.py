@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from facesim_index import config
+from facesim_index.config import DEFAULT_PACK
 from facesim_index.errors import UsageError
-from facesim_index.models.resolution import DEFAULT_PACK
 
 
 def test_config_reads_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

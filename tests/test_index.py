@@ -181,10 +181,10 @@ import sys
 from pathlib import Path
 import facesim_index.ingest.run
 from facesim_index import FaceIndex
-from facesim_index.engine.loading import EngineSettings
+from facesim_index.engine.fake import FakeEngineSettings
 facesim_index.ingest.run.COMMIT_PICTURES = 3
 folder, photos = map(Path, sys.argv[1:])
-with FaceIndex.open(folder, create=True, engine=EngineSettings(model=None)) as index:
+with FaceIndex.open(folder, create=True, engine=FakeEngineSettings()) as index:
     index.ingest(photos, workers=2)
 """
 

@@ -17,7 +17,7 @@ import numpy as np
 from facesim_index.calibration.fitting.fit import count_cosines
 from facesim_index.calibration.fitting.monotone import Histogram, bounds_of, histogram_of
 from facesim_index.calibration.fitting.parametric import weighted_regression
-from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.metrics.scoring import pool_adjacent_violators
 from facesim_index.models.resolution import resolve
 from facesim_index.records import Float64Array

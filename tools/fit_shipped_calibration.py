@@ -1,4 +1,4 @@
-"""Fit the calibration that comes with the package, and check it on people it has not seen.
+"""Fit the calibration that comes with the package, and check it on people left out of the fit.
 
     python tools/fit_shipped_calibration.py DATA_FOLDER OUT.json --cache /tmp/lfw_dev.npz
     python tools/fit_shipped_calibration.py DATA_FOLDER OUT.json --augment flip
@@ -6,9 +6,9 @@
 
 DATA_FOLDER is LFW's development set: ``images/NAME/NAME_0001.jpg`` and the pair lists
 ``pairsDevTrain.txt`` and ``pairsDevTest.txt``, whose people are different ones.  The curve in
-OUT.json is fitted on every pair of all people.  The figures in it come from a curve fitted in
-the same way on the people of pairsDevTrain alone, measured on the people of pairsDevTest.
-Beside the file it prints what the degrees are worth in a gallery and in a search, and the
+OUT.json is fitted on every pair of all people.  The figures in it are those of a curve that is
+fitted in the same way on the people of pairsDevTrain alone and measured on the people of
+pairsDevTest.  The script also prints how true degrees are in a gallery and in a search, and the
 Cllr of every method on people left out.
 """
 
@@ -25,8 +25,7 @@ from facesim_index.calibration.document import to_json
 from facesim_index.calibration.fitting.fit import LabelledScores, Method, choose_method, fit_scores
 from facesim_index.calibration.fitting.held_out import check_curve
 from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
-from facesim_index.engine.base import EngineSettings
-from facesim_index.engine.loading import engine_identity
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.engine.reading import make_reader
 from facesim_index.metrics.scoring import expected_calibration_error
 from facesim_index.models.resolution import resolve
@@ -56,6 +55,7 @@ class Labelled:
     names : ndarray of shape (n,), str
         ``NAME/NAME_0001.jpg``, ascending.
     people : ndarray of shape (n,), str
+        The name of the person on each picture.
     embeddings : ndarray of shape (n, dimension), float32
         Unit norm.
     """
@@ -65,14 +65,29 @@ class Labelled:
     embeddings: Float32Array
 
     def only(self, people: set[str]) -> "Labelled":
-        """Return the pictures of some people."""
+        """Return the pictures of some people.
+
+        Parameters
+        ----------
+        people : set of str
+
+        Returns
+        -------
+        Labelled
+        """
         chosen = np.isin(self.people, sorted(people))
         return Labelled(self.names[chosen], self.people[chosen], self.embeddings[chosen])
 
 
 @dataclass(frozen=True)
 class PairList:
-    """Pictures of one of LFW's lists of pairs, by name."""
+    """One of LFW's lists of pairs.
+
+    Attributes
+    ----------
+    genuine, impostor : tuple of (str, str)
+        The names of the two pictures of each pair.
+    """
 
     genuine: tuple[tuple[str, str], ...]
     impostor: tuple[tuple[str, str], ...]
@@ -117,8 +132,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def load_or_embed(images: Path, settings: EngineSettings, options: argparse.Namespace) -> Labelled:
-    """Return the embeddings from the cache when it was made by this engine, or make them."""
-    key = engine_identity(settings).key
+    """Return the embeddings from the cache when it was made by this engine, or make them.
+
+    Parameters
+    ----------
+    images : Path
+        The folder of the pictures.
+    settings : EngineSettings
+    options : argparse.Namespace
+        With `cache`, a Path or None, and `workers`, an int.
+
+    Returns
+    -------
+    Labelled
+    """
+    key = settings.identity.key
     if options.cache and options.cache.exists():
         with np.load(options.cache) as cached:
             if str(cached["engine_key"]) == key:
@@ -136,7 +164,25 @@ def load_or_embed(images: Path, settings: EngineSettings, options: argparse.Name
 
 
 def embed(images: Path, settings: EngineSettings, workers: int) -> Labelled:
-    """Embed the face of every picture that is nearest its centre."""
+    """Embed the face of every picture that is nearest its centre.
+
+    Parameters
+    ----------
+    images : Path
+        The folder of the pictures.
+    settings : EngineSettings
+    workers : int
+        Number of processes.
+
+    Returns
+    -------
+    Labelled
+
+    Raises
+    ------
+    SystemExit
+        A picture cannot be read.
+    """
     names: list[str] = []
     embeddings: list[Float32Array] = []
     with WorkerPool(make_reader, settings, PoolSettings(workers)) as pool:
@@ -153,7 +199,17 @@ def embed(images: Path, settings: EngineSettings, workers: int) -> Labelled:
 
 
 def embedding_of_central_face(reading: PictureReading) -> Float32Array | None:
-    """Return the embedding of the face nearest the picture's centre: whom LFW's label means."""
+    """Return the embedding of the face nearest the centre, which the labels of LFW mean.
+
+    Parameters
+    ----------
+    reading : PictureReading
+
+    Returns
+    -------
+    ndarray of shape (dimension,), float32, or None
+        None without a face.
+    """
     if reading.info is None or not reading.faces:
         return None
     centre_x, centre_y = reading.info.width_px / 2, reading.info.height_px / 2
@@ -169,12 +225,30 @@ def embedding_of_central_face(reading: PictureReading) -> Float32Array | None:
 def people_of(
     names: np.ndarray[tuple[int], np.dtype[np.str_]],
 ) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
-    """Return whom each picture shows: the name of its folder."""
+    """Return the person on each picture: the name of its folder.
+
+    Parameters
+    ----------
+    names : ndarray of shape (n,), str
+
+    Returns
+    -------
+    ndarray of shape (n,), str
+    """
     return np.array([name.partition("/")[0] for name in names])
 
 
 def read_pairs(path: Path) -> PairList:
-    """Read one of LFW's lists: NAME i j for one person, NAME i OTHER j for two."""
+    """Read one of LFW's lists: NAME i j for one person, NAME i OTHER j for two.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    PairList
+    """
     genuine, impostor = [], []
     for line in path.read_text(encoding="utf-8").splitlines()[1:]:
         fields = line.split("\t")
@@ -188,12 +262,32 @@ def read_pairs(path: Path) -> PairList:
 
 
 def picture_name(person: str, number: str) -> str:
-    """Return the name of a person's picture below the folder of images."""
+    """Return the path of a picture below the folder of pictures.
+
+    Parameters
+    ----------
+    person : str
+    number : str
+        Decimal digits.
+
+    Returns
+    -------
+    str
+    """
     return f"{person}/{person}_{int(number):04d}.jpg"
 
 
 def all_pairs(labelled: Labelled) -> LabelledScores:
-    """Return the cosines of all pairs of pictures: of one person, and of two."""
+    """Return the cosines of all pairs of pictures.
+
+    Parameters
+    ----------
+    labelled : Labelled
+
+    Returns
+    -------
+    LabelledScores
+    """
     _, person = np.unique(labelled.people, return_inverse=True)
     numbers: Int64Array = np.arange(person.size)
     genuine, genuine_person, impostor, impostor_people = [], [], [], []
@@ -217,7 +311,19 @@ def all_pairs(labelled: Labelled) -> LabelledScores:
 
 
 def listed_pairs(labelled: Labelled, pairs: tuple[tuple[str, str], ...]) -> Float32Array:
-    """Return the cosines of listed pairs."""
+    """Return the cosines of listed pairs.
+
+    Parameters
+    ----------
+    labelled : Labelled
+        Has all pictures of the pairs.
+    pairs : tuple of (str, str)
+        Names of the two pictures of each pair.
+
+    Returns
+    -------
+    ndarray of shape (n_pairs,), float32
+    """
     row = {str(name): number for number, name in enumerate(labelled.names)}
     first = labelled.embeddings[[row[name] for name, _ in pairs]]
     second = labelled.embeddings[[row[name] for _, name in pairs]]
@@ -225,7 +331,18 @@ def listed_pairs(labelled: Labelled, pairs: tuple[tuple[str, str], ...]) -> Floa
 
 
 def fit(labelled: Labelled, settings: EngineSettings) -> Calibration:
-    """Fit a curve on all pairs of pictures; print how its method compares with the others."""
+    """Fit a curve on all pairs of pictures, and print how its method compares with the others.
+
+    Parameters
+    ----------
+    labelled : Labelled
+    settings : EngineSettings
+        Of the engine that made the embeddings.
+
+    Returns
+    -------
+    Calibration
+    """
     scores = all_pairs(labelled)
     n_people = np.unique(labelled.people).size
     told = ", ".join(f"{name} {cllr:.5f}" for name, cllr in choose_method(scores)[1].items())
@@ -234,7 +351,7 @@ def fit(labelled: Labelled, settings: EngineSettings) -> Calibration:
     marks = (settings.augment, settings.numerics)
     return Calibration(
         name="-".join(("lfw-dev", *(mark for mark in marks if mark not in ("none", "fp32")))),
-        engine_key=engine_identity(settings).key,
+        engine_key=settings.identity.key,
         method=METHOD_IN_WORDS,
         knots=fitted.knots,
         evidence=Evidence(
@@ -250,7 +367,19 @@ def fit(labelled: Labelled, settings: EngineSettings) -> Calibration:
 
 
 def check(calibration: Calibration, labelled: Labelled, test: PairList) -> tuple[HeldOutCheck, ...]:
-    """Measure a curve on the people of a list: on all their pairs, and on the listed ones."""
+    """Measure a curve on the people of a list: on all their pairs, and on the listed ones.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        Fitted on other people.
+    labelled : Labelled
+    test : PairList
+
+    Returns
+    -------
+    every, listed : HeldOutCheck
+    """
     n_people = len(test.people)
     scores = all_pairs(labelled.only(test.people))
     every = check_curve(
@@ -271,7 +400,14 @@ def check(calibration: Calibration, labelled: Labelled, test: PairList) -> tuple
 def tell_of_gallery(
     calibration: Calibration, genuine: Float64Array, impostor: Float64Array
 ) -> None:
-    """Print what degrees are worth among all pairs of people, where genuine pairs are rare."""
+    """Print how true degrees are among all pairs of people, where genuine pairs are rare.
+
+    Parameters
+    ----------
+    calibration : Calibration
+    genuine, impostor : ndarray of shape (n_pairs,), float64
+        Cosines of the pairs.
+    """
     share = genuine.size / (genuine.size + impostor.size)
     for prior in (0.5, share):
         of_genuine = calibrated_degree(genuine, calibration, prior=prior)
@@ -286,10 +422,16 @@ def tell_of_gallery(
 
 
 def tell_of_search(calibration: Calibration, labelled: Labelled) -> None:
-    """Print what the degrees of search results are worth when half of the people are absent.
+    """Print how true the degrees of search results are when half of the people are absent.
 
-    Every picture queries the others of the people who are there: half of them, drawn at random
-    `N_DRAWS` times.  The prior is the share of genuine pairs among queries and gallery.
+    Half of the people, drawn at random `N_DRAWS` times, are the gallery, and every picture is
+    searched for among their other pictures.  The prior is the share of genuine pairs among the
+    pairs of a query and a picture of the gallery.
+
+    Parameters
+    ----------
+    calibration : Calibration
+    labelled : Labelled
     """
     rng = np.random.default_rng(0)
     found = [_searched(calibration, labelled, rng) for _ in range(N_DRAWS)]
@@ -313,7 +455,7 @@ def tell_of_search(calibration: Calibration, labelled: Labelled) -> None:
 def _searched(
     calibration: Calibration, labelled: Labelled, rng: np.random.Generator
 ) -> tuple[int, float, list[tuple[Float64Array, Float64Array]]]:
-    """Return the number of queries, the prior, and degrees of mates and strangers at two priors."""
+    """Return the number of queries, the prior, and the degrees of mates and of impostor matches."""
     names = np.unique(labelled.people)
     there = np.isin(labelled.people, rng.permutation(names)[: names.size // 2])
     cosine = (labelled.embeddings @ labelled.embeddings[there].T).astype(np.float64)

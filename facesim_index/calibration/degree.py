@@ -1,12 +1,12 @@
-"""From a score to a degree: the probability that two faces show one person.
+"""Degrees: probabilities that two faces show one person.
 
-A calibration is a fitted, non-decreasing curve from the score of two embeddings to the
-base-10 logarithm of the likelihood ratio, bound to the engine that made the embeddings.  The
-score is the cosine, unless the calibration has a learned head::
+A calibration is a fitted, non-decreasing curve from the score of two embeddings to the base-10
+logarithm of the likelihood ratio.  It belongs to the engine that made the embeddings.  The score is
+the cosine, unless the calibration has a learned head::
 
     embeddings --head--> score --curve--> log10_lr --prior, Bayes' rule--> degree
 
-Arrays in, arrays out; nothing here knows where a calibration is kept.
+Nothing here knows where a calibration is stored.
 """
 
 import math
@@ -16,13 +16,12 @@ import numpy as np
 from facesim_index.calibration.curve import log10_lr
 from facesim_index.calibration.record import Calibration
 from facesim_index.errors import CalibrationError
+from facesim_index.metrics.odds import LN_10, logistic
 from facesim_index.records import Float32Array, Float64Array
 
-_LN_10 = math.log(10.0)
-_LOG10_ODDS_LIMIT = 307.0
 _HIGHEST_DEGREE = math.nextafter(1.0, 0.0)
 
-# The likelihood ratios from which each phrase of the verbal scale is used, as log10.
+# The lowest log10 likelihood ratio of each phrase of the verbal scale.
 _SUPPORT = (
     (6.0, "extremely strong support"),
     (4.0, "very strong support"),
@@ -39,6 +38,7 @@ def support_phrase(log10_lr: float) -> str:
     Parameters
     ----------
     log10_lr : float
+        Base-10 logarithm of a likelihood ratio; may be infinite.
 
     Returns
     -------
@@ -74,9 +74,9 @@ def support_phrase(log10_lr: float) -> str:
 
 
 def degree_from_log10_lr(log10_lr: Float64Array, *, prior: float = 0.5) -> Float64Array:
-    """Return the probability of one person, given the evidence and what was known before.
+    """Return the probability of one person from the evidence and a prior, by Bayes' rule.
 
-    Bayes' rule: the odds afterwards are the odds before, times the likelihood ratio.
+    The odds after looking are the odds before, times the likelihood ratio.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def degree_from_log10_lr(log10_lr: Float64Array, *, prior: float = 0.5) -> Float
     Returns
     -------
     degree : ndarray of the same shape, float64
-        In (0, 1), never 0 or 1: no evidence is beyond doubt.
+        In (0, 1), never 0 or 1, because no evidence is beyond doubt.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def degree_from_log10_lr(log10_lr: Float64Array, *, prior: float = 0.5) -> Float
 
     Examples
     --------
-    One hundred times as likely, but one pair in a hundred before:
+    The score is 100 times as likely for genuine pairs, but only one pair in 101 is genuine:
 
     >>> degree_from_log10_lr(np.array([2.0]), prior=1 / 101)
     array([0.5])
@@ -107,15 +107,12 @@ def degree_from_log10_lr(log10_lr: Float64Array, *, prior: float = 0.5) -> Float
     log10_lr = np.asarray(log10_lr, dtype=np.float64)
     if log10_lr.size and math.isnan(log10_lr.min()):
         raise CalibrationError("a log-likelihood ratio is not a number")
+    log10_odds_before = math.log10(prior) - math.log1p(-prior) / LN_10
     # One buffer all along: a block may have millions of cells.
-    log10_odds_before = math.log10(prior) - math.log1p(-prior) / _LN_10
-    degree = np.asarray(log10_lr + log10_odds_before)
-    np.clip(degree, -_LOG10_ODDS_LIMIT, _LOG10_ODDS_LIMIT, out=degree)
-    np.multiply(degree, -_LN_10, out=degree)
-    np.exp(degree, out=degree)
-    np.add(degree, 1.0, out=degree)
-    np.reciprocal(degree, out=degree)
-    return np.minimum(degree, _HIGHEST_DEGREE, out=degree)
+    buffer = np.asarray(log10_lr + log10_odds_before)
+    np.multiply(buffer, LN_10, out=buffer)
+    logistic(buffer, out=buffer)
+    return np.minimum(buffer, _HIGHEST_DEGREE, out=buffer)
 
 
 def calibrated_degree(
@@ -135,7 +132,8 @@ def calibrated_degree(
         Fitted for the same engine identity as the embeddings.
     prior : float, default=0.5
         Probability of a genuine pair before looking, in (0, 1).  The default suits one pair
-        that is as likely genuine as not; in a gallery of strangers it is far too high.
+        that is as likely genuine as not.  In a gallery, where almost every pair shows two
+        people, it is far too high.
 
     Returns
     -------
@@ -152,15 +150,25 @@ def calibrated_degree(
     ----------
     .. [1] N. Brümmer and J. du Preez, "Application-independent evaluation of
        speaker detection", Computer Speech & Language, 2006.
+
+    Examples
+    --------
+    >>> from facesim_index.calibration.record import Evidence
+    >>> evidence = Evidence("made up", 9, 99, 999, "2026-01-01")
+    >>> calibration = Calibration("mine", "engine", "by hand", ((0.0, -2.0), (0.4, 4.0)), evidence)
+    >>> calibrated_degree(np.array([0.2]), calibration).round(3)
+    array([0.909])
+    >>> calibrated_degree(np.array([0.2]), calibration, prior=1 / 101).round(3)
+    array([0.091])
     """
     return degree_from_log10_lr(log10_lr(score, calibration), prior=prior)
 
 
 def cosine_at_degree(degree: float, calibration: Calibration, *, prior: float = 0.5) -> float:
-    """Return the lowest score, of a plain calibration the cosine, of a degree.
+    """Return the lowest score that has at least a degree; without a learned head a cosine.
 
-    So that ``score >= cosine_at_degree(degree, curve, prior=prior)`` selects the pairs that
-    ``calibrated_degree(score, curve, prior=prior) >= degree`` selects, without computing it.
+    ``score >= cosine_at_degree(degree, calibration, prior=prior)`` selects the same pairs as
+    ``calibrated_degree(score, calibration, prior=prior) >= degree``, without computing degrees.
 
     Parameters
     ----------
@@ -168,7 +176,7 @@ def cosine_at_degree(degree: float, calibration: Calibration, *, prior: float = 
         In [0, 1].
     calibration : Calibration
     prior : float, default=0.5
-        In (0, 1).
+        Probability of a genuine pair before looking, in (0, 1).
 
     Returns
     -------
@@ -180,6 +188,14 @@ def cosine_at_degree(degree: float, calibration: Calibration, *, prior: float = 
     ------
     CalibrationError
         The degree is not in [0, 1] or the prior not in (0, 1).
+
+    Examples
+    --------
+    >>> from facesim_index.calibration.record import Evidence
+    >>> evidence = Evidence("made up", 9, 99, 999, "2026-01-01")
+    >>> calibration = Calibration("mine", "engine", "by hand", ((0.0, -2.0), (0.4, 4.0)), evidence)
+    >>> round(cosine_at_degree(10 / 11, calibration), 6)
+    0.2
     """
     if not 0.0 <= degree <= 1.0:
         raise CalibrationError(f"a degree is a probability from 0 to 1, not {degree}")
@@ -187,7 +203,7 @@ def cosine_at_degree(degree: float, calibration: Calibration, *, prior: float = 
     def has_degree(score: float) -> bool:
         return bool(calibrated_degree(np.array([score]), calibration, prior=prior)[0] >= degree)
 
-    # Bisection of the very function that gives the degrees, so that rounding cannot part them.
+    # The function that gives the degrees is bisected itself, so that rounding makes no difference.
     below, reached = calibration.knots[0][0], calibration.knots[-1][0]
     if has_degree(below):
         return -math.inf

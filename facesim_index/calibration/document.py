@@ -13,19 +13,14 @@ from facesim_index.errors import CalibrationError
 from facesim_index.utils.text import json_text
 
 FORMAT = "facesim-calibration"
-
-
 FORMAT_VERSION = 3
 
-
-_WITHOUT_HEAD = 2  # The version before heads; all of its curves are of cosines.
-
-
+_WITHOUT_HEAD = 2  # Calibrations of this version have no head; their scores are cosines.
 _PAIR_ON_LINES = re.compile(r"\[\n\s*([^\s,\[\]{}\"]+),\n\s*([^\s,\[\]{}\"]+)\n\s*\]")
 
 
 def to_json(calibration: Calibration) -> str:
-    """Return the calibration as readable JSON text, one knot on a line.
+    """Return a calibration as readable JSON text, with one knot on a line.
 
     Parameters
     ----------
@@ -34,7 +29,14 @@ def to_json(calibration: Calibration) -> str:
     Returns
     -------
     str
-        `from_json` gives back an equal record.
+        `from_json` makes an equal record of it.
+
+    Examples
+    --------
+    >>> evidence = Evidence("made up", 9, 99, 999, "2026-01-01")
+    >>> calibration = Calibration("mine", "engine", "by hand", ((0.0, -2.0), (0.4, 4.0)), evidence)
+    >>> to_json(calibration).splitlines()[7]
+    '    [0.0, -2.0],'
     """
     content = {
         "format": FORMAT,
@@ -43,7 +45,7 @@ def to_json(calibration: Calibration) -> str:
         "head": head_document(calibration.head),
     }
     text = json_text(content, indent=2, allow_nan=False)
-    # No text of the record can match: JSON has no bare line break inside a text.
+    # No string of the record can match, because JSON escapes line breaks in strings.
     return _PAIR_ON_LINES.sub(r"[\1, \2]", text) + "\n"
 
 
@@ -63,6 +65,13 @@ def from_json(text: str) -> Calibration:
     CalibrationError
         The text is not JSON, is of another format or a newer version, or has a key or a
         value that does not belong there.
+
+    Examples
+    --------
+    >>> evidence = Evidence("made up", 9, 99, 999, "2026-01-01")
+    >>> calibration = Calibration("mine", "engine", "by hand", ((0.0, -2.0), (0.4, 4.0)), evidence)
+    >>> from_json(to_json(calibration)) == calibration
+    True
     """
     try:
         content: object = json.loads(text, parse_constant=_refuse_constant)
@@ -85,7 +94,7 @@ def from_json(text: str) -> Calibration:
 
 
 def _format_version(content: object) -> int:
-    """Say what it is before saying which key is wrong."""
+    """Return the version of a calibration; refuse what is of another format."""
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CalibrationError(f"this is not a calibration: there is no format {FORMAT!r}")
     version = _integer(content.get("version"), "version")

@@ -1,4 +1,4 @@
-"""A head as JSON: readable, but for the weights, which are kept to the last bit."""
+"""Heads as JSON.  Weights are encoded in base64, so that every bit of them is kept."""
 
 import base64
 import binascii
@@ -12,7 +12,7 @@ _KEYS = {"kind", "shape", "float32"}
 
 
 def head_document(head: Head) -> dict[str, object]:
-    """Return a head as JSON has it.
+    """Return a head as a JSON object.
 
     Parameters
     ----------
@@ -21,8 +21,15 @@ def head_document(head: Head) -> dict[str, object]:
     Returns
     -------
     dict
-        ``kind``; of a learned head also ``shape``, and ``float32``: its weights row by row as
-        little-endian single precision in base64.
+        ``kind``.  A learned head also has ``shape``, and ``float32``: its weights, row by row, in
+        little-endian single precision and base64.
+
+    Examples
+    --------
+    >>> head_document(COSINE)
+    {'kind': 'cosine'}
+    >>> head_document(Head("product", np.array([1.0, 0.5], np.float32)))
+    {'kind': 'product', 'shape': [2], 'float32': 'AACAPwAAAD8='}
     """
     if not head.learned:
         return {"kind": head.kind}
@@ -35,12 +42,12 @@ def head_document(head: Head) -> dict[str, object]:
 
 
 def head_of_document(value: object) -> Head:
-    """Read a head from what `head_document` gave.
+    """Make a head from a JSON object, as `head_document` returns it.
 
     Parameters
     ----------
     value : object
-        From JSON.
+        As `json.loads` returns it.
 
     Returns
     -------
@@ -49,7 +56,12 @@ def head_of_document(value: object) -> Head:
     Raises
     ------
     CalibrationError
-        It has a key or a value that does not belong there.
+        A key is missing, or a key or a value does not belong there.
+
+    Examples
+    --------
+    >>> head_of_document({"kind": "product", "shape": [2], "float32": "AACAPwAAAD8="}).weights
+    array([1. , 0.5], dtype=float32)
     """
     if not isinstance(value, dict):
         raise CalibrationError("head must have the key kind")

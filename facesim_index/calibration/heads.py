@@ -1,7 +1,7 @@
-"""How two embeddings become one score: the plain cosine, or a head that was learned.
+"""Heads: they make a score of two embeddings.  The plain cosine is one, others are learned.
 
-A head turns each face's embedding into another vector (`Head.transform`) and two such vectors
-into a score in [-1, 1], the higher the more alike:
+A head transforms the embedding of each face into another vector (`Head.transform`), and makes a
+score in [-1, 1] of two such vectors; more similar faces have a higher score:
 
 ============ ================================ ==============================================
 kind         transformed face                 score
@@ -12,13 +12,13 @@ weighted-l1  w∘a, with w ≥ 0 and ‖w‖₂ = 1     1 − Σ wᵢ |aᵢ − 
 contrastive  Pa / ‖Pa‖                        cosine of the projected faces
 ============ ================================ ==============================================
 
-Every score is the same for (a, b) as for (b, a).  Negative weights of a product are not allowed:
-they would need another vector for the left face than for the right one, and would say that two
-faces are less alike because they agree.
+Every score is the same for (a, b) as for (b, a).  A product has no negative weights: the left face
+would need another vector than the right one, and two faces would be less similar because they
+agree in a dimension.
 
-Transformed faces are rounded to multiples of 2**-24, as stored embeddings are by their half
-precision, so that sums over them in double precision are exact in whatever order they are
-added: a score does not depend on the block it was computed in.  Arrays in, arrays out.
+Transformed faces are rounded to multiples of 2**-24, which stored embeddings are because of their
+half precision.  So sums over them in double precision are exact, in whatever order they are added,
+and a score does not depend on the block of pairs it was computed in.
 """
 
 import math
@@ -37,7 +37,7 @@ LEARNED: tuple[LearnedKind, ...] = ("weighted-l1", "product", "contrastive")
 
 _GRID = 2.0**24
 _SLACK = 1e-4
-# Above 2**-24 = 6e-8 by more than lengths pass 1.
+# Greater than 2**-24 = 6e-8, so that faces may be a little longer than 1.
 _ROUNDING_PER_NUMBER = 8e-8
 
 
@@ -47,19 +47,28 @@ def _no_weights() -> Float32Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """A similarity of embeddings; two are equal when they give the same scores.
+    """A similarity of embeddings.  Two heads are equal when they have equal kinds and weights.
 
     Attributes
     ----------
     kind : {"cosine", "weighted-l1", "product", "contrastive"}
     weights : ndarray, float32
-        Empty for the cosine; the weights of the dimensions, shape (dimension,); or the
-        projection of a contrastive head, shape (n_projected, dimension), of spectral norm 1.
+        Empty for the cosine.  For "weighted-l1" and "product" the weight of each dimension,
+        shape (dimension,).  For "contrastive" the projection, shape (n_projected, dimension), of
+        spectral norm 1.
 
     Raises
     ------
     CalibrationError
         There is no such kind, or the weights are not as the kind needs them.
+
+    Examples
+    --------
+    >>> head = Head("product", np.array([1.0, 0.25], np.float32))
+    >>> faces = head.transform(np.array([[0.6, 0.8], [1.0, 0.0]], np.float32))
+    >>> head.pair_scores(faces, faces).round(3)
+    array([[0.52, 0.6 ],
+           [0.6 , 1.  ]], dtype=float32)
     """
 
     kind: HeadKind
@@ -88,21 +97,21 @@ class Head:
 
     @property
     def learned(self) -> bool:
-        """Whether it is anything but the plain cosine."""
+        """Whether it is another head than the plain cosine."""
         return self.kind != "cosine"
 
     @property
     def by_products(self) -> bool:
-        """Whether a score is the inner product of two faces, no longer than 1 but for rounding."""
+        """Whether a score is the inner product of two transformed faces of length 1 at most."""
         return self.kind != "weighted-l1"
 
     @property
     def dimension(self) -> int | None:
-        """Of the embeddings it was learned for; None when every dimension will do."""
+        """Dimension of the embeddings it was learned for; None for the cosine, which takes any."""
         return self.weights.shape[-1] if self.learned else None
 
     def transform(self, embeddings: Float32Array) -> Float32Array:
-        """Return what the score is made of, for each face by itself.
+        """Return the vector of each face that scores are made of.
 
         Parameters
         ----------
@@ -135,9 +144,15 @@ class Head:
     def check_dimension(self, dimension: int) -> None:
         """Refuse embeddings that the head was not learned for.
 
+        Parameters
+        ----------
+        dimension : int
+            Of the embeddings.
+
         Raises
         ------
         CalibrationError
+            The head was learned for embeddings of another dimension.
         """
         if self.dimension not in (None, dimension):
             raise CalibrationError(
@@ -148,19 +163,19 @@ class Head:
     def pair_scores(
         self, left: Float32Array | Float64Array, right: Float32Array | Float64Array
     ) -> Float64Array:
-        """Return the score of each transformed face of one set with each of another.
+        """Return the score of each transformed face of one set with each face of another set.
 
         Parameters
         ----------
         left : ndarray of shape (n, m), float32 or float64
         right : ndarray of shape (k, m), of the same type
-            Exact in double precision; single precision is faster, and good to
-            `single_error`.
+            Scores are exact in double precision.  Single precision is faster and has an error of
+            at most `single_error`.
 
         Returns
         -------
         scores : ndarray of shape (n, k), of the type of the faces
-            In [-1, 1], but for rounding of the stored embeddings.
+            In [-1, 1], or slightly outside because stored embeddings are rounded.
         """
         if self.kind == "weighted-l1":
             from scipy.spatial.distance import cdist
@@ -179,7 +194,7 @@ class Head:
         Returns
         -------
         scores : ndarray of shape (n,), float64
-            In [-1, 1], but for rounding of the stored embeddings.
+            In [-1, 1], or slightly outside because stored embeddings are rounded.
         """
         if self.kind == "weighted-l1":
             apart = np.abs(left.astype(np.float64) - right)
@@ -207,24 +222,29 @@ def _what_is_wrong(kind: HeadKind, weights: Float32Array) -> str:
 
 
 def _on_grid(values: Float32Array | Float64Array) -> Float32Array:
-    """Round to multiples of 2**-24; single precision holds those in [-1, 1]."""
+    """Round values in [-1, 1] to multiples of 2**-24, which single precision holds exactly."""
     return np.asarray(np.rint(values * _GRID) / _GRID, dtype=np.float32)
 
 
 def single_error(n_numbers: int) -> float:
-    """Return what a score in single precision may at most be wrong by.
+    """Return the largest error of a score in single precision.
 
-    Rounding of a sum of n products is below n * 2**-24 times the lengths of both faces,
-    in whatever order it is added.
+    A sum of n products has a rounding error of less than n * 2**-24 times the lengths of both
+    faces, in whatever order it is added.
 
     Parameters
     ----------
     n_numbers : int
-        Of a transformed face.
+        Length of the vector of a transformed face.
 
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> single_error(512)
+    4.096e-05
     """
     return _ROUNDING_PER_NUMBER * n_numbers
 

@@ -1,4 +1,4 @@
-"""From scores to everything an answer says of them: evidence, degree, error rates."""
+"""Judgements of pairs of faces: evidence, degree and error rates, from scores."""
 
 from dataclasses import dataclass
 
@@ -17,17 +17,22 @@ from facesim_index.records import EngineIdentity, Float64Array
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is said of one pair; None where the calibration does not know.
+    """The judgement of one pair of faces; None where the calibration has no such figure.
 
     Attributes
     ----------
     cosine : float
-        The plain one, whatever the calibration is of.
-    degree, degree_low, degree_high : float or None
-        Probability of one person at the prior, and its 95 % interval.
+        The plain cosine, whatever head the calibration has; in [-1, 1].
+    degree : float or None
+        Probability of one person at the prior, in (0, 1).
+    degree_low, degree_high : float or None
+        The 95 % interval of `degree`.
     log10_lr : float or None
+        Base-10 logarithm of the likelihood ratio.
     fmr : float or None
+        How often two different people have at least such a score, in (0, 1].
     at_bound : bool
+        Whether `log10_lr` is the strongest claim of the calibration.
     """
 
     cosine: float
@@ -46,17 +51,18 @@ def judge(
     prior: float,
     scores: Float64Array | None = None,
 ) -> list[Judgement]:
-    """Return what a calibration says of pairs of faces.
+    """Judge pairs of faces by a calibration.
 
     Parameters
     ----------
     cosines : ndarray of shape (n,), float64
+        In [-1, 1].
     calibration : Calibration or None
-        None: nothing but the cosines is said.
+        Without one a judgement has only the cosine.
     prior : float
-        In (0, 1).
+        Probability of a genuine pair before looking, in (0, 1).
     scores : ndarray of shape (n,), float64, optional
-        By the head of the calibration; the cosines by default.
+        Scores by the head of the calibration; by default the cosines.
 
     Returns
     -------
@@ -65,7 +71,12 @@ def judge(
     Raises
     ------
     CalibrationError
-        The prior is not in (0, 1).
+        The prior is not in (0, 1), or a score is not in [-1, 1].
+
+    Examples
+    --------
+    >>> judge(np.array([0.5]), None, prior=0.5)[0].cosine
+    0.5
     """
     if calibration is None:
         return [Judgement(cosine) for cosine in cosines.tolist()]
@@ -91,7 +102,22 @@ def judge(
 
 
 def no_calibration(identity: EngineIdentity) -> str:
-    """Return the sentence that explains why there are no degrees."""
+    """Return the sentence that explains why there are no degrees.
+
+    Parameters
+    ----------
+    identity : EngineIdentity
+        Of the engine for which there is no calibration.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> no_calibration(EngineIdentity("mine", "a" * 64, "b" * 64, 3, 512)).partition(",")[0]
+    'there is no calibration for the engine mine (detector aaaaaaaa'
+    """
     return (
         f"there is no calibration for the engine {identity}, so cosines are given without "
         "degrees; a degree is never guessed"
@@ -99,7 +125,7 @@ def no_calibration(identity: EngineIdentity) -> str:
 
 
 def _degree_or_nan(evidence: Float64Array, prior: float) -> Float64Array:
-    """Return degrees; where the evidence is not known, neither is the degree."""
+    """Return degrees, NaN where the evidence is NaN."""
     known = np.isfinite(evidence)
     degrees = np.full(evidence.shape, np.nan)
     degrees[known] = degree_from_log10_lr(evidence[known], prior=prior)

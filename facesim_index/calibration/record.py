@@ -1,4 +1,4 @@
-"""The record of a calibration, with its evidence, and its form as JSON."""
+"""The record of a calibration, with the evidence it was fitted on."""
 
 import datetime
 from dataclasses import dataclass
@@ -11,25 +11,26 @@ from facesim_index.errors import CalibrationError
 
 @dataclass(frozen=True, slots=True)
 class HeldOutCheck:
-    """Figures of a curve on people it was not fitted on, both classes weighing the same.
+    """Figures of a curve on people it was not fitted on, both classes having the same weight.
 
     Attributes
     ----------
     data : str
-        Which pairs.
+        Which pairs, for people.
     n_people, n_genuine, n_impostor : int
-        People, and pairs of one person and of two.
+        Number of people, of genuine and of impostor pairs.
     cllr : float
         Cost of the likelihood ratios in bits: 0 is perfect, 1 is no information.
     min_cllr : float
-        What the best non-decreasing curve, fitted on these very pairs, would reach.
+        Cllr of the best non-decreasing curve, which is fitted on these very pairs.
     ece : float
-        Expected calibration error of the degrees at prior 0.5.
+        Expected calibration error of the degrees at prior 0.5, in [0, 1]; see
+        `scoring.expected_calibration_error`.
     eer : float
-        Equal error rate of the scores.
+        Equal error rate of the scores, in [0, 1].
     true_match_rates : tuple of (float, float)
-        False match rate and the true match rate there; only rates that at least ten of the
-        impostor pairs make up.
+        False match rates, each with the true match rate at it; only false match rates of at least
+        ten impostor pairs.
     """
 
     data: str
@@ -45,23 +46,24 @@ class HeldOutCheck:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a calibration was fitted on, and how it did on other people.
+    """The data that a calibration was fitted on, and its figures on other people.
 
     Attributes
     ----------
     data : str
         Name of the labelled pictures.
     n_people, n_genuine, n_impostor : int
-        People, and pairs of one person and of two, that the final curve was fitted on.
+        Number of people, of genuine and of impostor pairs that the final curve was fitted on.
     fitted_on : str
         ISO 8601 date.
     checks : tuple of HeldOutCheck
-        From a curve fitted in the same way with these people left out; may be empty.
+        Figures of curves that were fitted in the same way without the people of the check; may
+        be empty.
 
     Raises
     ------
     CalibrationError
-        A number is not positive, or the date is not one.
+        A number is not positive, or the date is not an ISO 8601 date.
     """
 
     data: str
@@ -84,36 +86,38 @@ class Evidence:
 class Calibration:
     """A fitted curve from score to log10 likelihood ratio, with its evidence.
 
-    The score of two faces is what the calibration's head makes of their embeddings: their
-    cosine, unless another head was learned.
+    The head of the calibration makes the score of two faces from their embeddings.  The score is
+    their cosine, unless another head was learned.
 
     Attributes
     ----------
     name : str
-        For people.
+        Shown to people.
     engine_key : str
         `EngineIdentity.key` of the engine whose embeddings the curve is for.
     method : str
         How the knots were fitted, in words.
     knots : tuple of (float, float)
-        Score (ascending, in [-1, 1]) and log10 likelihood ratio (non-decreasing).  Linear
-        between knots and constant outside them: the first and last value are the strongest
-        claims that the evidence supports.
+        Score (ascending, in [-1, 1]) and log10 likelihood ratio (non-decreasing).  The curve is
+        linear between knots and constant outside them: the first and the last value are the
+        strongest claims that the evidence supports.
     evidence : Evidence
     band : tuple of (float, float), default=()
-        Low and high end of the 95 % interval of each knot's log10 likelihood ratio, on either
-        side of it; both never decrease.  Empty when no interval is known.
+        Low and high end of the 95 % interval of the log10 likelihood ratio at each knot.  The
+        interval contains the value of the knot, and neither end ever decreases.  Empty when no
+        interval is known.
     false_matches : tuple of (float, float), default=()
-        Score (ascending) and log10 of the share of pairs of two people with at least that
-        score (non-increasing, at most 0).  Linear between them, and constant outside: the
-        last is the least that the evidence can show.  Empty when the rate is not known.
+        Score (ascending) and log10 of the share of impostor pairs with at least that score
+        (non-increasing, at most 0).  The curve is linear between them and constant outside: the
+        last value is the lowest rate that the evidence can show.  Empty when the rates are not
+        known.
     head : Head, default=COSINE
-        What makes a score of two embeddings.
+        Makes a score of two embeddings.
 
     Raises
     ------
     CalibrationError
-        A field does not hold what is said above.
+        A field is not as described above.
     """
 
     name: str

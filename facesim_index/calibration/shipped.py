@@ -18,12 +18,17 @@ def shipped_calibration(engine_key: str) -> Calibration | None:
     Returns
     -------
     Calibration or None
-        None when the package has none for exactly these weights and this preprocessing.
+        None when the package has no calibration for exactly this engine.
 
     Raises
     ------
     CalibrationError
         A file of the package is damaged.
+
+    Examples
+    --------
+    >>> shipped_calibration("detector=unknown") is None
+    True
     """
     return _shipped().get(engine_key)
 

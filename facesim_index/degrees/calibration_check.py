@@ -1,8 +1,8 @@
-"""Does a calibration fit these very pictures: observed against expected rates.
+"""Test whether a calibration fits the pictures of an index: observed against expected rates.
 
-How many pairs of strangers reach a score is compared with how many the calibration says.  Every
-index holds such pairs, taken by the user's own cameras of the user's own kind of people: see
-`free_negatives`.  Labels, where there are any, add to that.
+How many pairs of two people reach a score is compared with how many should, by the calibration.
+Every index holds such pairs, taken by the user's own cameras of the people that matter to the
+user: see `degrees.impostors`.  Labels, where there are any, add to that.
 """
 
 import math
@@ -28,20 +28,20 @@ from facesim_index.store.protocols import IndexView
 
 FALSE_MATCH_RATES = (1e-1, 1e-2, 1e-3, 1e-4)
 TOLERANCE = 2.0
-"""A rate within this factor of the expected one fits: 0.3 of a log10 likelihood ratio."""
+"""A rate fits when it is within this factor of the expected one, 0.3 in log10 units."""
 
 MIN_EXPECTED = 5
-"""Pairs that must be expected at a level before few of them mean anything."""
+"""Finding few pairs at a level means something only where at least this many are expected."""
 
 MIN_FOUND = 5
 MIN_GROUPS = 3
-"""Pairs, and photos or people that they come from, before many of them mean anything."""
+"""Finding many pairs means something only from this many pairs, of so many photos or people."""
 
 LEAST_TESTED = 0.01
-"""A calibration is not said to fit before this false match rate was seen to be right."""
+"""A calibration is said to fit only when it was tested at this false match rate or a lower one."""
 
 CERTAIN = 3.0
-"""Log10 likelihood ratio from which two faces are taken as one person when people are counted."""
+"""Faces count as one person, when people are counted, from this log10 likelihood ratio."""
 
 LevelVerdict = Literal["fits", "too many", "fewer", "unclear", "too few pairs"]
 Verdict = Literal["fits", "claims_too_much", "too_few_pairs"]
@@ -54,15 +54,18 @@ class Level:
     Attributes
     ----------
     rate : float
-        The false match rate that the level is named after.
+        The false match rate that the level is named after, in (0, 1).
     expected : float
-        The share that the calibration stands for: `rate`, less what was left out.
+        The share of pairs that should reach it: `rate`, less what was left out.
     score : float
-        Where it says so: pairs count from here on (of genuine pairs: down from here).
+        Where the calibration has that rate.  Impostor pairs count from this score up, genuine
+        pairs from this score down.
     n_pairs, n_found : int
+        How many pairs there are, and how many of them reach the level.
     observed, low, high : float
-        Their share, and its 95 % interval.
+        The share that reaches it, and its 95 % interval.
     says : {"fits", "too many", "fewer", "unclear", "too few pairs"}
+        What follows for the calibration at this level.
     """
 
     rate: float
@@ -78,16 +81,24 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class LabelCheck:
-    """What labelled pairs say of a calibration.
+    """What labelled pairs say about a calibration.
 
     Attributes
     ----------
     figures : HeldOutCheck
+        Cllr and other figures of the calibration on these pairs.
     strangers : tuple of Level
-        Impostor pairs by the false match rates of the calibration.
+        Impostor pairs, by the false match rates of the calibration.
     mates : tuple of Level
-        Genuine pairs with evidence against them: of log10 LR -1 or less at most one in ten
-        should be, of -2 or less one in a hundred.
+        Genuine pairs with evidence against them.  At most one in ten should have a log10
+        likelihood ratio of -1 or less, and one in a hundred of -2 or less.
+
+    Examples
+    --------
+    >>> labelled = index.calibrations.labelled_faces(Path("face_pairs.csv"))
+    >>> labels = index.calibrations.check(labelled).labels
+    >>> labels.figures.n_genuine, labels.figures.n_impostor, round(labels.figures.cllr, 3)
+    (2, 1, 0.013)
     """
 
     figures: HeldOutCheck
@@ -102,21 +113,34 @@ class CalibrationCheck:
     Attributes
     ----------
     calibration : str
+        Its name.
     head : str
         What its scores are: "cosine", or the kind of its learned head.
     n_images, n_pairs, n_doubtful : int
-        Pictures with two faces or more, their pairs, and the pairs that were left out.
+        Pictures with two faces or more, their pairs, and the pairs that were left out because they
+        may show one face twice.
     same_photo : tuple of Level
         Of the pairs of faces of one picture.
     n_across, n_left_out : int
-        Pairs of faces of different pictures, and those that were left out.
+        Pairs of faces of different pictures, and those that were left out because they probably
+        show one person.
     across : tuple of Level
-        Of these pairs.
+        Of the pairs of faces of different pictures.
     highest : tuple of SameImagePair
+        The most similar pairs of faces of one picture, worth a look.
     labels : LabelCheck or None
+        What labelled pairs say; None without any.
     verdict : {"fits", "claims_too_much", "too_few_pairs"}
     sentence : str
         The verdict for people.
+
+    Examples
+    --------
+    >>> check = index.calibrations.check()
+    >>> check.verdict, check.n_pairs, check.n_across
+    ('too_few_pairs', 1, 10)
+    >>> print(check.sentence)
+    There are too few different people to tell whether calibration 'example' fits ...
     """
 
     calibration: str
@@ -137,15 +161,18 @@ class CalibrationCheck:
 def check_index(
     view: IndexView, calibration: Calibration, share: float, labelled: LabelledData | None = None
 ) -> CalibrationCheck:
-    """Compare a calibration with the pairs of strangers of an index, and with labels.
+    """Compare a calibration with the impostor pairs of an index, and with labels.
 
     Parameters
     ----------
     view : IndexView
     calibration : Calibration
+        Fitted for the engine of the index.
     share : float
-        Of genuine pairs among pairs of different pictures, as `gallery_prior` gives it.
+        Share of genuine pairs among the pairs of different pictures, in (0, 1), as
+        `gallery_prior` gives it.
     labelled : LabelledData, optional
+        Labelled pairs of faces, embedded by the engine of the index.
 
     Returns
     -------
@@ -166,16 +193,19 @@ def check_pairs(
     one_person: float = math.inf,
     labelled: LabelledData | None = None,
 ) -> CalibrationCheck:
-    """Compare a calibration with pairs of strangers, and with labels.
+    """Compare a calibration with impostor pairs, and with labels.
 
     Parameters
     ----------
     calibration : Calibration
     found : SameImagePairs
+        Pairs of faces of one picture.
     across : AcrossPairs
+        Pairs of faces of different pictures.
     one_person : float, optional
-        Score from which pairs were left out of `across`.
+        The score from which pairs were left out of `across`; by default none were.
     labelled : LabelledData, optional
+        Labelled pairs of faces, embedded by the engine of the index.
 
     Returns
     -------
@@ -212,7 +242,7 @@ def _reached(calibration: Calibration, log10_lr: float) -> float:
 def _impostor_levels(
     calibration: Calibration, score: Float64Array, names: Int64Array, *, below: float = math.inf
 ) -> tuple[Level, ...]:
-    """Count pairs at each rate; those from `below` on are not among them."""
+    """Count the pairs at each rate; pairs with a score of `below` or more were left out before."""
     if not score.size:
         return ()
     groups = Groups.of(names)
@@ -227,9 +257,9 @@ def _impostor_levels(
 
 
 def _impostor_scores(calibration: Calibration) -> list[tuple[float, float]]:
-    """Return the rates to look at, and the scores from which the curve says them.
+    """Return the rates to look at, and the scores at which the curve has them.
 
-    Without false match rates the likelihood ratio itself stands for one: of strangers at most
+    Without false match rates the likelihood ratio itself stands for one: of impostor pairs at most
     one in ten has a ratio of 10 or more, and so on.
     """
     if not calibration.false_matches:
@@ -308,9 +338,10 @@ def _verdict(
     across: tuple[Level, ...],
     labels: LabelCheck | None,
 ) -> tuple[Verdict, str]:
-    """Judge by strangers of different photos and by labels.
+    """Judge by impostor pairs of different photos, and by labels.
 
-    People of one photo are a harder kind, and may be the same few in all photos.
+    The people of one photo are more alike than others, and may be the same few in all photos, so
+    their pairs alone do not decide.
     """
     name = repr(calibration.name)
     general = (*across, *(labels.strangers if labels else ()))

@@ -1,21 +1,26 @@
 """The prior of a gallery: how probable it is that two of its faces show one person.
 
-In a gallery almost every pair is a pair of strangers, and a degree is only true when the
-prior says so.  Nobody needs to count: the share of genuine pairs follows from the scores of
-the gallery itself (`label_shift`), given the calibration and its head.
+In a gallery almost every pair of faces shows two people, and a degree is only true when the
+prior says so.  Nobody needs to count: the share of genuine pairs follows from the scores of the
+gallery itself, given the calibration and its head [1]_ (`metrics.label_shift`).
 
-- Faces are drawn at random, and each is paired with every living face but itself.
+- Faces are drawn at random, and each is paired with every living face except itself.
 - **Two faces of one picture are no pair here.**  They are two people, which is known without
-  looking; and a query picture, rarely in the index itself, meets no match in that way.
+  looking; and a query picture, which is rarely in the index itself, meets no such pair.
 - A small gallery says little about itself.  So half a genuine pair is added, and as many
-  impostor pairs as make a share of 1/(n_faces + 1): one mate among the faces and nobody.
+  impostor pairs as make a share of 1/(n_faces + 1): one face of the same person among all faces.
   With a hundred genuine pairs that changes nothing; without any pair it is the answer.
 - A curve whose strongest claim is a likelihood ratio of L cannot tell genuine pairs from the
-  impostor pairs that it must expect at that level, as long as they are rarer than one in L.
-  So the share may be too low by up to 1/L; within that, the rule of thumb decides.
-- The interval is the wider of two: by bootstrap over the drawn faces (a person has many
-  pairs, so faces are what is drawn anew), and by how likely each share makes the cosines
-  (where hardly a genuine pair was seen, drawing anew shows nothing).
+  impostor pairs that must be expected at that level, as long as genuine pairs are rarer than one
+  in L.  So the share may be too low by up to 1/L; within that, the rule of thumb decides.
+- The interval is the wider of two.  One is by bootstrap over the drawn faces: a person has many
+  pairs, so faces are what is drawn anew.  The other follows from how likely each share makes the
+  scores: where hardly a genuine pair was seen, drawing anew shows nothing.
+
+References
+----------
+.. [1] M. Saerens, P. Latinne and C. Decaestecker, "Adjusting the outputs of a classifier to new a
+   priori probabilities: a simple procedure", Neural Computation, 2002.
 """
 
 import hashlib
@@ -42,10 +47,10 @@ PAIRS = 100_000_000
 """Pairs to look at: every pair up to 10,000 faces, in about a second."""
 
 L1_PAIRS = 10_000_000
-"""The same for a weighted-l1 head, which no matrix product computes."""
+"""Pairs to look at with a weighted-l1 head, whose scores are no matrix product."""
 
 MIN_ROWS = 400
-"""Faces to draw in any case, where there are that many."""
+"""Faces to draw at least, where there are that many."""
 
 BINS = 2000
 """Bins of the score over [-1, 1]: 0.001 wide, over which the likelihood ratio changes by 3 %."""
@@ -73,7 +78,7 @@ class GalleryPrior:
     share : float
         In (0, 1).
     low, high : float
-        95 % interval: of what galleries like this would give, the calibration being right.
+        95 % interval over galleries like this one, if the calibration is right.
     n_faces : int
         Living faces of the index.
     n_rows_sampled : int
@@ -100,7 +105,7 @@ class ScoreSample:
     Attributes
     ----------
     counts : ndarray of shape (n_groups, BINS), int64
-        Of each group of drawn faces, the scores in equal bins over [-1, 1].
+        For each group of drawn faces, the scores in equal bins over [-1, 1].
     n_faces, n_rows : int
         Faces of the gallery, and how many of them were drawn.
     """
@@ -111,7 +116,7 @@ class ScoreSample:
 
     @property
     def pair_weight(self) -> float:
-        """Weight of a counted pair: two drawn faces meet twice, and say it only once."""
+        """Weight of a counted pair, in [0.5, 1]: two drawn faces are counted twice, as one pair."""
         return 1.0 - (self.n_rows - 1) / (2.0 * max(1, self.n_faces - 1))
 
 
@@ -120,14 +125,15 @@ def estimate_gallery_prior(
 ) -> GalleryPrior:
     """Estimate the share of genuine pairs among the faces of an index.
 
-    Which faces are drawn depends on the seed and the generation alone.
+    Which faces are drawn depends on the seed and the generation of the index alone.
 
     Parameters
     ----------
     view : IndexView
     calibration : Calibration
-        Of the index's engine.
+        Fitted for the engine of the index.
     seed : int, optional
+        By default always the same.
     n_pairs : int, optional
         About how many pairs to look at; at least 400 faces are drawn all the same.
 
@@ -153,9 +159,11 @@ def sample_scores(
     ----------
     view : IndexView
     rng : numpy.random.Generator
+        Draws the faces.
     n_pairs : int, optional
         About how many pairs to look at; at least 400 faces are drawn all the same.
     head : Head, default=COSINE
+        What makes a score of two embeddings.
 
     Returns
     -------
@@ -185,6 +193,7 @@ def prior_of_sample(
     ----------
     sample : ScoreSample
     calibration : Calibration
+        Whose head made the scores.
     rng : numpy.random.Generator
         For the bootstrap.
 
@@ -223,14 +232,25 @@ def prior_of_sample(
 
 @dataclass(frozen=True, slots=True)
 class _Estimated:
-    """An estimate that nobody stored, of a generation and a calibration."""
+    """An estimate that was not stored, of one generation and one calibration."""
 
     generation: int
     calibration: str
     prior: GalleryPrior
 
     def still_holds(self, view: IndexView, calibration: str) -> bool:
-        """Tell whether it is of this moment, or of nearly the same faces."""
+        """Tell whether it is of this moment, or of nearly as many faces.
+
+        Parameters
+        ----------
+        view : IndexView
+        calibration : str
+            Fingerprint of the calibration in question.
+
+        Returns
+        -------
+        bool
+        """
         if calibration != self.calibration:
             return False
         if view.generation == self.generation:
@@ -240,11 +260,11 @@ class _Estimated:
 
 
 def gallery_prior(view: IndexView, calibration: Calibration) -> GalleryPrior:
-    """Return the prior of an index: the stored one if it is of this moment, else estimated.
+    """Return the prior of an index: the stored one if it is of this moment, otherwise an estimate.
 
-    Nothing is written; what was estimated is remembered as long as the store is open.  While a
-    writer adds faces it is not estimated anew at every commit, but whenever their number has
-    changed by a fiftieth: until the writer stores the estimate of what it leaves behind.
+    Nothing is written; an estimate is remembered as long as the store is open.  While a writer adds
+    faces, the prior is not estimated anew after every commit, but whenever the number of faces has
+    changed by a fiftieth.  At its end the writer stores an estimate itself.
 
     Parameters
     ----------
@@ -270,8 +290,8 @@ def gallery_prior(view: IndexView, calibration: Calibration) -> GalleryPrior:
 def refresh_gallery_prior(store: IndexStore) -> GalleryPrior | None:
     """Store the prior of an index as it is now, so that its readers need not estimate it.
 
-    For the end of whatever changed the index or its calibration.  The generation stays: this
-    says nothing that does not follow from what is there.
+    Call it after anything that changed the index or its calibration.  The generation stays as it
+    is: the prior only says what follows from the faces that are there.
 
     Parameters
     ----------
@@ -281,8 +301,8 @@ def refresh_gallery_prior(store: IndexStore) -> GalleryPrior | None:
     Returns
     -------
     GalleryPrior or None
-        None, and nothing is stored, without a calibration, with fewer than two faces, or when
-        a segment is damaged (which is for `verify` to tell, and no reason to fail).
+        None, and nothing is stored, without a calibration, with fewer than two faces, or when a
+        segment is damaged.  Damage is for `verify` to report, and no reason to fail here.
     """
     with store.read() as rows:
         calibration = calibration_in_force(rows)
@@ -320,7 +340,7 @@ def refresh_gallery_prior(store: IndexStore) -> GalleryPrior | None:
 
 
 def _stored(view: IndexView, calibration: Calibration) -> GalleryPrior | None:
-    """Return the stored estimate if it is of this generation and this very curve."""
+    """Return the stored estimate if it is of this generation and of exactly this curve."""
     row = index_state.prior_estimate(view.transaction)
     if row is None or (row.generation, row.curve_sha256) != (
         view.generation,
@@ -333,7 +353,7 @@ def _stored(view: IndexView, calibration: Calibration) -> GalleryPrior | None:
 
 
 def _fingerprint(calibration: Calibration) -> str:
-    """Return what tells curves apart, also when one was fitted anew under its old name."""
+    """Return a text that differs for different curves, also for two that had the same name."""
     identity: tuple[object, ...] = (calibration.name, calibration.engine_key, calibration.knots)
     if calibration.head.learned:
         identity += (

@@ -1,15 +1,15 @@
 """Impostor pairs without labels: an index is full of them.
 
 - **Two faces in one photo** are two people, almost always.  The exceptions (a mirror, a collage,
-  one face found twice) are left out as far as they can be told, and the most alike of what
-  remains are kept for a look.
-- **Two faces of different photos** are strangers mostly: all but the share of genuine pairs,
-  whose high cosines tell them apart.
+  one face found twice) are left out as far as they can be recognised.  Of the remaining pairs the
+  most similar are kept for a look.
+- **Two faces of different photos** are mostly two people: all but the share of genuine pairs,
+  which have high cosines.
 
 Both kinds are needed.  People in one photo share its light, and often their family, age and
 origin, which makes them more alike than strangers are.  On LFW, where the calibration fits by its
 own labels, pairs of one photo reach the cosine of a false match rate of 0.001 eighteen times as
-often as that; the very same faces, paired across photos, 1.4 times.
+often as that rate says; the same faces, paired across photos, 1.4 times.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ from facesim_index.store.protocols import IndexView
 
 SAME_FACE_COSINE = 0.8
 SAME_FACE_OVERLAP = 0.3
-"""Of the area of the smaller box."""
+"""Two faces of one picture may be one face found twice if their cosine is above this, or if their
+boxes share more than this part of the smaller one."""
 
 N_HIGHEST = 5
 MAX_FACES = 1500
@@ -33,7 +34,17 @@ _FACES_AT_ONCE = 4096
 
 @dataclass(frozen=True, slots=True)
 class SameImagePair:
-    """Two faces of one picture, by their ids."""
+    """Two faces of one picture.
+
+    Attributes
+    ----------
+    face_a, face_b : int
+        Face ids, the lower one first.
+    path : str
+        A file that shows them.
+    cosine : float
+        In [-1, 1].
+    """
 
     face_a: int
     face_b: int
@@ -43,16 +54,16 @@ class SameImagePair:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SameImagePairs:
-    """Pairs of two faces of one picture: strangers, almost always.
+    """Pairs of two faces of one picture, which almost always show two people.
 
     Attributes
     ----------
     score : ndarray of shape (n_pairs,), float64
-        By the head of the calibration.
+        By the head of the calibration, in [-1, 1].
     image : ndarray of shape (n_pairs,), int64
         Ids of the pictures.
     n_doubtful : int
-        Pairs that were left out: perhaps one face twice.
+        Pairs that were left out because they may show one face twice.
     highest : tuple of SameImagePair
         The most similar of the pairs by cosine, worth a look.
     """
@@ -65,16 +76,16 @@ class SameImagePairs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AcrossPairs:
-    """Pairs of faces of two pictures: strangers, mostly.
+    """Pairs of faces of two pictures, which mostly show two people.
 
     Attributes
     ----------
     score : ndarray of shape (n_pairs,), float64
-        By the head of the calibration.
+        By the head of the calibration, in [-1, 1].
     people : ndarray of shape (n_pairs, 2), int64
-        Faces that are almost certainly one person have one number.
+        A number for the person on each side; faces that are almost certainly one person share it.
     n_left_out : int
-        Pairs that are more probably one person than two.
+        Pairs that more probably show one person than two.
     """
 
     score: Float64Array
@@ -85,13 +96,14 @@ class AcrossPairs:
 def same_image_pairs(view: IndexView, head: Head = COSINE) -> SameImagePairs:
     """Return every pair of faces of one picture of an index.
 
-    Left out are pairs that may be one face twice: so alike that no strangers are
-    (`SAME_FACE_COSINE`), or with boxes that share much of the smaller one.
+    Pairs that may show one face twice are left out: so alike that no two people are
+    (`SAME_FACE_COSINE`), or with boxes that share much of the smaller one (`SAME_FACE_OVERLAP`).
 
     Parameters
     ----------
     view : IndexView
     head : Head, default=COSINE
+        What makes a score of two embeddings.
 
     Returns
     -------
@@ -146,12 +158,13 @@ def across_pairs(
     ----------
     view : IndexView
     head : Head, default=COSINE
+        What makes a score of two embeddings.
     one_person : float
-        Score from which a pair is more probably one person than two: left out.
+        Pairs with at least this score are left out: more probably they show one person than two.
     certain : float
-        Score from which faces are taken as one person when people are counted.
+        Faces with at least this score are taken for one person when people are counted.
     seed : int, default=0
-        With very many faces, `MAX_FACES` are drawn.
+        Draws `MAX_FACES` faces where there are more.
 
     Returns
     -------

@@ -11,8 +11,8 @@ from facesim_index.store.protocols import CatalogView
 def calibration_in_force(view: CatalogView) -> Calibration | None:
     """Return the calibration that the degrees of an index are made with.
 
-    The one chosen for the index, else the one that comes with the package for its engine, else
-    None.
+    That is the one chosen for the index, otherwise the one that comes with the package for its
+    engine, otherwise None.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The calibrations of an index: kept, listed, chosen and dropped.
+"""The calibrations of an index: keep, list, choose and drop them.
 
 The one that comes with the package for the index's engine is always among them.
 """
@@ -22,15 +22,21 @@ SHIPPED = "default"
 
 @dataclass(frozen=True, slots=True)
 class ListedCalibration:
-    """A calibration that an index's degrees can be made with.
+    """A calibration that the degrees of an index can be made with.
 
     Attributes
     ----------
     calibration : Calibration
     active : bool
-        They are made with it.
+        Degrees are made with it now.
     shipped : bool
         It comes with the package.
+
+    Examples
+    --------
+    >>> [entry] = index.calibrations.listed()
+    >>> entry.calibration.name, entry.active, entry.shipped
+    ('example', True, True)
     """
 
     calibration: Calibration
@@ -57,12 +63,18 @@ def listed(view: CatalogView) -> tuple[ListedCalibration, ...]:
 
 
 def named(view: CatalogView, name: str | None = None) -> Calibration:
-    """Return a calibration of an index, or the shipped one; None: the one in force.
+    """Return a calibration of an index by its name.
 
     Parameters
     ----------
     view : CatalogView
     name : str, optional
+        By default the one in force.  `SHIPPED` is the one that comes with the package, which has
+        a name of its own, too.
+
+    Returns
+    -------
+    Calibration
 
     Raises
     ------
@@ -89,13 +101,14 @@ def named(view: CatalogView, name: str | None = None) -> Calibration:
 
 
 def keep(store: IndexStore, calibration: Calibration, *, use: bool) -> None:
-    """Store a calibration with an index, in the place of one of the same name.
+    """Store a calibration with an index, and replace one of the same name.
 
     Parameters
     ----------
     store : IndexStore
         Writable.
     calibration : Calibration
+        Fitted for the engine of the index.
     use : bool
         Make degrees with it from now on.
 
@@ -103,6 +116,8 @@ def keep(store: IndexStore, calibration: Calibration, *, use: bool) -> None:
     ------
     EngineMismatchError
         It is for another engine than the index's.
+    CalibrationError
+        Its head was learned for embeddings of another dimension.
     UsageError
         Its name is that of the shipped calibration.
     """
@@ -130,6 +145,7 @@ def use(store: IndexStore, name: str) -> Calibration:
     Returns
     -------
     Calibration
+        The one that was chosen.
 
     Raises
     ------
@@ -156,6 +172,7 @@ def drop(store: IndexStore, name: str) -> Calibration | None:
     store : IndexStore
         Writable.
     name : str
+        Not that of the shipped calibration.
 
     Returns
     -------
@@ -179,12 +196,29 @@ def drop(store: IndexStore, name: str) -> Calibration | None:
 
 
 def read_calibration(file: Path) -> Calibration:
-    """Return the calibration in a file that ``facesim calibrate export`` wrote.
+    """Read a calibration from a file that ``facesim calibrate export`` wrote.
+
+    Parameters
+    ----------
+    file : Path
+        JSON, UTF-8.
+
+    Returns
+    -------
+    Calibration
 
     Raises
     ------
     CalibrationError
         The file cannot be read or holds something else.
+
+    Examples
+    --------
+    >>> from facesim_index import read_calibration
+    >>> from facesim_index.calibration.document import to_json
+    >>> _ = Path("mine.json").write_text(to_json(index.calibration()))
+    >>> read_calibration(Path("mine.json")).name
+    'example'
     """
     try:
         return from_json(file.read_text(encoding="utf-8"))
@@ -193,11 +227,18 @@ def read_calibration(file: Path) -> Calibration:
 
 
 def check_engine(calibration: Calibration, identity: EngineIdentity) -> None:
-    """Refuse a calibration for other embeddings than those of an engine.
+    """Refuse a calibration that was fitted for another engine.
+
+    Parameters
+    ----------
+    calibration : Calibration
+    identity : EngineIdentity
+        Of the engine that makes the embeddings.
 
     Raises
     ------
     EngineMismatchError
+        It is for the embeddings of another engine.
     CalibrationError
         Its head was learned for embeddings of another dimension.
     """
@@ -213,9 +254,17 @@ def check_engine(calibration: Calibration, identity: EngineIdentity) -> None:
 def check_name(identity: EngineIdentity, name: str) -> None:
     """Refuse the names of the calibration that comes with the package for an engine.
 
+    Parameters
+    ----------
+    identity : EngineIdentity
+        Of the engine of an index.
+    name : str
+        For a calibration of the user's own.
+
     Raises
     ------
     UsageError
+        It is `SHIPPED`, or the own name of the shipped calibration.
     """
     shipped = shipped_calibration(identity.key)
     if name == SHIPPED or (shipped is not None and name == shipped.name):

@@ -21,10 +21,17 @@ class ResolvedPrior:
     Attributes
     ----------
     value : float
-        In (0, 1).
+        Probability, in (0, 1), that two faces show one person before they are looked at.
     source : {"given", "gallery"}
+        Whether it was given, or estimated from the index's own scores.
     low, high : float or None
-        95 % interval of an estimate.
+        95 % interval of an estimate; None for a prior that was given.
+
+    Examples
+    --------
+    >>> prior = index.find_person(photos / "ben.png", min_degree=0.9).prior
+    >>> round(prior.value, 2), prior.source
+    (0.26, 'gallery')
     """
 
     value: float
@@ -34,14 +41,15 @@ class ResolvedPrior:
 
 
 def resolve_prior(view: IndexView, calibration: Calibration | None, prior: Prior) -> ResolvedPrior:
-    """Return the prior to use.
+    """Return the prior to use as a number.
 
     Parameters
     ----------
     view : IndexView
     calibration : Calibration or None
-        The one in force; without one nothing can be estimated, nor is a prior of any use.
+        The one in force.  Without one nothing can be estimated, and no degree needs a prior.
     prior : float or "gallery"
+        A number in (0, 1); ``gallery`` estimates it from the scores of the index itself.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from facesim_index.records import Float32Array, UInt8Array
 
 # How much more of the picture a crop shows than the recogniser sees, in each direction.
 _ZOOM_OUT = 1.35
-# How much lower it looks than the recogniser, in distances of eyes and mouth.
+# How far below the recogniser's crop its middle is, in distances from eyes to mouth.
 _MOVE_DOWN = 0.2
 
 
@@ -20,9 +20,11 @@ def crop_face(view: View, landmarks: Float32Array, side_px: int) -> UInt8Array:
     Parameters
     ----------
     view : View
+        The picture, perhaps reduced.
     landmarks : ndarray of shape (5, 2), float32
         In pixels of the whole picture.
     side_px : int
+        Side of the crop, at least 1.
 
     Returns
     -------
@@ -44,7 +46,14 @@ def crop_reduction(pixels: Pixels, landmarks: Float32Array, side_px: int) -> int
     ----------
     pixels : Pixels
     landmarks : ndarray of shape (5, 2), float32
+        In pixels of the whole picture.
     side_px : int
+        Side of the crop, at least 1.
+
+    Returns
+    -------
+    int
+        One of `Pixels.reductions`: how many times smaller each side may become.
 
     Raises
     ------
@@ -57,7 +66,7 @@ def crop_reduction(pixels: Pixels, landmarks: Float32Array, side_px: int) -> int
 
 
 def _with_room(landmarks: Float32Array) -> Float32Array:
-    """Return landmarks drawn apart: like a larger face, of which a crop shows more around."""
+    """Return the landmarks of a larger face, so that its crop shows more around this one."""
     middle = landmarks.mean(axis=0)
     down = landmarks[3:].mean(axis=0) - landmarks[:2].mean(axis=0)
     moved = middle + (landmarks - middle) * _ZOOM_OUT + down * _MOVE_DOWN

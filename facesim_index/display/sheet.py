@@ -22,7 +22,7 @@ from facesim_index.utils.text import last_part
 
 Crops = Callable[[str, Float32Array], UInt8Array | None]
 
-#: More matches than that are counted, not shown.
+#: How many matches of a face are shown; the others are only counted.
 MOST_MATCHES = 60
 
 _MIN_COLUMNS, _MAX_COLUMNS = 3, 5
@@ -31,7 +31,7 @@ _INK: Colour = (28, 32, 38)
 _FADED: Colour = (107, 114, 125)
 _LINE: Colour = (222, 224, 227)
 _EMPTY: Colour = (233, 235, 238)
-# Told apart by lightness as well as by hue, whatever kind of colour blindness looks at them.
+# They differ in lightness as well as in hue, for any kind of colour blindness.
 _LIKELY: Colour = (0, 104, 171)
 _UNCERTAIN: Colour = (226, 148, 16)
 _UNLIKELY: Colour = (160, 167, 176)
@@ -45,7 +45,9 @@ def crop_from_file(path: str, landmarks: Float32Array, side_px: int) -> UInt8Arr
     ----------
     path : str
     landmarks : ndarray of shape (5, 2), float32
+        In pixels of the picture.
     side_px : int
+        Side of the crop, at least 1.
 
     Returns
     -------
@@ -56,13 +58,19 @@ def crop_from_file(path: str, landmarks: Float32Array, side_px: int) -> UInt8Arr
 
 
 def file_crops(side_px: int) -> Crops:
-    """Return what gives the crops of picture files as `crop_from_file` does.
+    """Return a function that cuts crops from picture files as `crop_from_file` does.
 
     A picture is read once for faces that are asked for one after the other.
 
     Parameters
     ----------
     side_px : int
+        Side of the crops, at least 1.
+
+    Returns
+    -------
+    callable
+        Takes a path and landmarks, and returns a crop or None.
     """
     read = functools.lru_cache(maxsize=1)(_read_rgb)
     return lambda path, landmarks: _crop(read(path), landmarks, side_px)
@@ -78,9 +86,9 @@ def draw_sheet(answer: QueryAnswer, crops: Crops, *, side_px: int = 160) -> Imag
     ----------
     answer : QueryAnswer
     crops : callable
-        Takes a path and landmarks, and gives the face's square RGB crop, or None.
+        Takes a path and landmarks, and returns the face's square RGB crop, or None.
     side_px : int, default=160
-        Side of a face on the sheet; everything else is in proportion.
+        Side of a face on the sheet, from 64 to 1024; everything else is in proportion.
 
     Returns
     -------
@@ -119,11 +127,12 @@ def save_sheet(
     crops : callable, optional
         As in `draw_sheet`; the picture files are read when it is None.
     side_px : int, default=160
+        From 64 to 1024.
 
     Raises
     ------
     UsageError
-        The side is out of range.
+        The side is below 64 or above 1024.
     StorageError
         The file cannot be written.
     """
@@ -274,7 +283,7 @@ def _tag(
 
 
 def _stacked(pen: Pen, strips: list[Image.Image]) -> Image.Image:
-    """Return one picture of all strips, parted by lines."""
+    """Return one picture of all strips, with lines between them."""
     above, below = pen.px(18), pen.px(26)
     height = sum(strip.height for strip in strips) + (above + below) * (len(strips) - 1)
     sheet = Image.new("RGB", (strips[0].width, height), PAPER)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from facesim_index.errors import UsageError
 from facesim_index.records import Float64Array, UInt8Array
 
+#: Side of the square crop that ArcFace recognisers are given.
 ARCFACE_SIDE_PX = 112
 
 #: Where the recogniser was trained to see the five landmarks in a crop of 112×112 px.
@@ -48,9 +49,9 @@ def similarity_transform(landmarks: ArrayLike, side_px: int = ARCFACE_SIDE_PX) -
     Parameters
     ----------
     landmarks : array_like of shape (5, 2)
-        Landmarks in the picture.
+        Landmarks in the picture, in pixels.
     side_px : int, default=112
-        Side of the square crop; the template is scaled with it.
+        Side of the square crop, at least 1; the template is scaled with it.
 
     Returns
     -------
@@ -66,6 +67,14 @@ def similarity_transform(landmarks: ArrayLike, side_px: int = ARCFACE_SIDE_PX) -
     ----------
     .. [1] S. Umeyama, "Least-squares estimation of transformation parameters between two
        point patterns", IEEE Transactions on Pattern Analysis and Machine Intelligence, 1991.
+
+    Examples
+    --------
+    A face of twice the size of the template, moved by 10 px, is halved and moved back.
+
+    >>> matrix = similarity_transform(2 * ARCFACE_LANDMARKS + 10)
+    >>> np.allclose(matrix, [[0.5, 0.0, -5.0], [0.0, 0.5, -5.0]], atol=1e-6)
+    True
     """
     points = np.asarray(landmarks, dtype=np.float64)
     if points.shape != (5, 2) or not np.isfinite(points).all():
@@ -99,9 +108,9 @@ def aligned_crop(
     rgb : ndarray of shape (height, width, 3), uint8
         The upright picture; what lies outside it is black.
     landmarks : array_like of shape (5, 2)
-        Landmarks of the face in that picture.
+        Landmarks of the face in that picture, in pixels.
     side_px : int, default=112
-        Side of the crop.
+        Side of the crop, at least 1.
 
     Returns
     -------
@@ -111,7 +120,13 @@ def aligned_crop(
     Raises
     ------
     UsageError
-        The landmarks cannot be aligned.
+        The landmarks are not five finite points, or no similarity brings them near a face.
+
+    Examples
+    --------
+    >>> grey = np.full((300, 200, 3), 128, dtype=np.uint8)
+    >>> aligned_crop(grey, ARCFACE_LANDMARKS + 20).shape
+    (112, 112, 3)
     """
     matrix = similarity_transform(landmarks, side_px)
     block_px = 1
@@ -135,12 +150,21 @@ def pose_deg(landmarks: ArrayLike) -> tuple[float, float]:
     Parameters
     ----------
     landmarks : array_like of shape (5, 2)
+        Landmarks in the picture, in pixels.
 
     Returns
     -------
     yaw_deg, roll_deg : float
         Yaw in [-90, 90], positive when the nose points to the right of the upright face;
         roll in (-180, 180], positive clockwise.
+
+    Examples
+    --------
+    >>> pose_deg([(0, 0), (2, 0), (1, 1), (0, 2), (2, 2)])
+    (0.0, 0.0)
+    >>> yaw_deg, roll_deg = pose_deg([(0, 0), (2, 0), (2, 1), (0, 2), (2, 2)])
+    >>> round(yaw_deg), roll_deg
+    (45, 0.0)
     """
     left_eye, right_eye, nose, left_mouth, right_mouth = np.asarray(landmarks, dtype=np.float64)
     eye_line = right_eye - left_eye
@@ -165,7 +189,12 @@ def sharpness(crop: UInt8Array) -> float:
     Returns
     -------
     sharpness : float
-        0 for a flat crop; higher is sharper.
+        At least 0, for a crop of one colour; higher is sharper.
+
+    Examples
+    --------
+    >>> sharpness(np.full((112, 112, 3), 77, dtype=np.uint8))
+    0.0
     """
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     return float(cv2.Laplacian(grey, cv2.CV_64F).var())

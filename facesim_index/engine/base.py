@@ -1,21 +1,35 @@
-"""What an engine is: the protocol, the settings and the names of the providers."""
+"""What an engine is: from pictures to embedded faces, and where such an engine comes from.
 
+Three seams stand here, each with more than one implementation:
+
+- `FaceEngine` turns pictures into embedded faces;
+- `EngineSource` names an engine without loading it, and can be sent to worker processes, each of
+  which loads its own;
+- `PictureReader` reads files with an engine, wherever that runs.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol, get_args
 
 from facesim_index.errors import UsageError
-from facesim_index.models.resolution import ModelFiles
 from facesim_index.pictures.views import Pixels
-from facesim_index.records import Augment, EmbeddedFace, EngineIdentity, Numerics, UInt8Array
+from facesim_index.records import (
+    Augment,
+    EmbeddedFace,
+    EngineIdentity,
+    Failure,
+    Numerics,
+    PictureReading,
+)
+from facesim_index.workers.pool import ItemFailed
 
 #: Raise it whenever a step from the file's bytes to the embedding changes its outcome:
 #: decoding, the scales and the merging of detection, alignment, or the recogniser's input.
 #: Embeddings of different versions are not compared.
 PREPROCESSING_VERSION = 3
-
-
-#: Every published InsightFace recogniser gives this many numbers.
-EMBEDDING_DIMENSION = 512
 
 
 Provider = Literal["auto", "cpu", "cuda", "openvino"]
@@ -29,7 +43,7 @@ class FaceEngine(Protocol):
 
     @property
     def identity(self) -> EngineIdentity:
-        """Which computation makes the embeddings."""
+        """Which computation makes the embeddings; those of different ones are not compared."""
         ...
 
     @property
@@ -37,41 +51,77 @@ class FaceEngine(Protocol):
         """What it really runs on: ``cpu``, ``cuda`` or ``openvino``."""
         ...
 
-    def embed_faces(self, rgb: UInt8Array) -> tuple[EmbeddedFace, ...]:
-        """Return the faces of a picture of shape (height, width, 3), left to right."""
+    def embed_pictures(self, pictures: Sequence[Pixels]) -> list[tuple[EmbeddedFace, ...]]:
+        """Find, align and embed the faces of pictures.
+
+        What is found in a picture does not depend on the pictures beside it.  The first picture
+        that fails ends the call: give pictures one by one where the others are wanted.
+
+        Parameters
+        ----------
+        pictures : sequence of Pixels
+            Upright pictures, decoded no further than is needed; it may be empty.
+
+        Returns
+        -------
+        list of tuple of EmbeddedFace
+            One tuple for each picture, in the order given.  Its faces go from left to right: by
+            ``box.x``, then by ``box.y``, in pixels of the whole picture.
+
+        Raises
+        ------
+        PictureError
+            A picture turned out to be damaged when it was decoded.
+        ModelError
+            The recogniser gave an embedding that is zero or not finite.
+        MemoryError
+            There is not enough memory for a picture.
+        """
         ...
 
-    def embed_picture(self, pixels: Pixels) -> tuple[EmbeddedFace, ...]:
-        """Return the faces of a picture that is decoded as far as needed, left to right."""
-        ...
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSource(ABC):
+    """What an engine is loaded from: its settings, small enough to be sent to other processes.
 
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """How to load an engine; small, and picklable for worker processes.
+    `facesim_index.engine.loading.EngineSettings` is the one for weights in files.  A subclass must
+    be a frozen dataclass that can be pickled.
 
     Attributes
     ----------
-    model : ModelFiles or None
-        None: the fake engine.
     provider : {"auto", "cpu", "cuda", "openvino"}, default="auto"
-        ``auto`` takes CUDA where it really runs, and what can compute in the `numerics`.
+        ``auto`` takes CUDA where it really runs, and only what can compute in the `numerics`.
         ``openvino`` runs the recogniser; detection stays on the CPU's own runtime.
     min_detection : float, default=0.5
         Faces with a lower detection score are left out; in (0, 1].
     min_face_px : int, default=20
-        Faces whose box has a shorter side, in pixels of the full picture, are left out.
+        Faces whose box has a shorter side, in pixels of the full picture, are left out; at
+        least 0.
     threads : int, default=1
-        Threads of one engine.  More workers of one thread each use a processor better.
+        Threads of one engine, at least 1.  More workers of one thread each use a processor better.
     augment : {"none", "flip"}, default="none"
-        ``flip`` embeds each aligned face and its mirror image, and takes the unit-norm sum:
-        other embeddings, of an engine of their own.
+        ``flip`` embeds each aligned face and its mirror image, and takes the unit-norm sum.
+        The embeddings differ, so such an engine has an identity of its own.
     numerics : {"fp32", "bf16"}, default="fp32"
-        ``bf16``: the recogniser computes in bfloat16, on ``openvino`` and a processor that can, in
-        three fifths of the time; other embeddings too.
+        With ``bf16`` the recogniser computes in bfloat16, on ``openvino`` and a processor that can,
+        in three fifths of the time.  Such an engine has an identity of its own, too.
+
+    Raises
+    ------
+    UsageError
+        A setting is out of its range.
+
+    Examples
+    --------
+    >>> import dataclasses
+    >>> from facesim_index.engine.fake import FakeEngineSettings
+    >>> source = FakeEngineSettings(augment="flip")
+    >>> source.identity.augment, source.weights_name
+    ('flip', 'fake')
+    >>> dataclasses.replace(source, augment="none").load().identity.augment
+    'none'
     """
 
-    model: ModelFiles | None
     provider: Provider = "auto"
     min_detection: float = 0.5
     min_face_px: int = 20
@@ -80,6 +130,7 @@ class EngineSettings:
     numerics: Numerics = "fp32"
 
     def __post_init__(self) -> None:
+        """Refuse settings that are out of range."""
         if not 0.0 < self.min_detection <= 1.0:
             raise UsageError(f"min_detection must be in (0, 1], not {self.min_detection}")
         if self.min_face_px < 0:
@@ -92,8 +143,96 @@ class EngineSettings:
         if self.numerics not in ("fp32", "bf16"):
             raise UsageError(f"numerics must be fp32 or bf16, not {self.numerics!r}")
 
+    @property
+    @abstractmethod
+    def identity(self) -> EngineIdentity:
+        """The identity that the loaded engine will have, known without loading it."""
+
+    @property
+    @abstractmethod
+    def weights_name(self) -> str:
+        """The name under which an index finds the weights again."""
+
+    @abstractmethod
+    def running_provider(self) -> Provider:
+        """Find out what the engine will run on, once for all workers, by trying it.
+
+        Returns
+        -------
+        provider : {"cpu", "cuda", "openvino"}
+
+        Raises
+        ------
+        ProviderError
+            The provider or the numerics asked for do not run here.
+        """
+
+    @abstractmethod
+    def load(self) -> FaceEngine:
+        """Load the engine into this process.
+
+        Returns
+        -------
+        FaceEngine
+
+        Raises
+        ------
+        ModelError
+            A file cannot be loaded, or is not the model that it should be.
+        ProviderError
+            The provider or the numerics asked for do not run here.
+        """
+
+
+class PictureReader(Protocol):
+    """What reads picture files: from their paths to their embedded faces."""
+
+    def read(
+        self, paths: Iterable[Path], should_stop: Callable[[], bool]
+    ) -> Iterator[PictureReading | Failure | ItemFailed]:
+        """Read pictures.
+
+        Parameters
+        ----------
+        paths : iterable of Path
+            Taken no faster than they are read, a bounded number ahead.
+        should_stop : callable
+            Asked often; once it is true no more pictures are begun, and the iteration ends after
+            those that were.
+
+        Yields
+        ------
+        PictureReading, Failure or ItemFailed
+            What came of each picture, in the order of the paths.  `Failure`: the file cannot be
+            read at all.  `ItemFailed`: its worker died of it, or took too long.
+
+        Raises
+        ------
+        PipelineError, ModelError, ProviderError
+            Nothing can be read here at all.
+        """
+        ...
+
 
 def check_provider(provider: str) -> None:
-    """Refuse a provider of any other name with a `UsageError`."""
+    """Refuse an unknown name of a provider.
+
+    Parameters
+    ----------
+    provider : str
+
+    Raises
+    ------
+    UsageError
+        It is none of ``auto``, ``cpu``, ``cuda`` and ``openvino``.
+
+    Examples
+    --------
+    >>> check_provider("cpu")
+    >>> check_provider("tpu")
+    Traceback (most recent call last):
+        ...
+    facesim_index.errors.UsageError: provider must be auto, cpu, cuda, openvino, not 'tpu'
+    """
     if provider not in _PROVIDERS:
         raise UsageError(f"provider must be {', '.join(_PROVIDERS)}, not {provider!r}")

@@ -1,11 +1,13 @@
 """Finding faces: one picture, two scales, one list of boxes and landmarks.
 
-The picture is shown to the detector twice: at its own size, or shrunk to `DETAIL_PX`, for the
-faces that are small in it, and at `OVERVIEW_PX` for those that fill it, which the detector does
-not see at the larger scale.  Each time it gets a canvas just large enough: sides are multiples
-of `STEP_PX`, so that few input sizes ever occur and memory does not grow with odd ones.
+The picture is shown to the detector twice: at its own size, or shrunk, for the faces that are
+small in it, and as a small overview for those that fill it, which the detector does not see at
+the larger scale.  `CanvasGeometry` gives the sizes.  Each time the detector gets a canvas just
+large enough, whose sides are multiples of a step, so that few input sizes ever occur and memory
+does not grow with odd ones.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,25 +17,72 @@ import numpy as np
 from facesim_index.pictures.views import View
 from facesim_index.records import Box, Float32Array, UInt8Array
 
-#: Longer side to which a picture is shrunk for its small faces.  A smaller one is shown as it is.
-DETAIL_PX = 640
-#: Longer side to which every picture is scaled for faces that fill the frame.
-OVERVIEW_PX = 128
-#: The sides of the detector's inputs are multiples of this, its largest stride.
-STEP_PX = 32
+#: Two boxes that overlap by more than this intersection over union are of one face.
+SAME_FACE_IOU = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class CanvasGeometry:
+    """At which sizes a picture is shown to a detector.
+
+    Attributes
+    ----------
+    detail_px : int
+        Longer side to which a picture is shrunk for its small faces.  A smaller one is shown as it
+        is.
+    overview_px : int
+        Longer side to which every picture is scaled for faces that fill the frame.
+    step_px : int
+        The sides of a canvas are multiples of this, the detector's largest stride.
+    """
+
+    detail_px: int
+    overview_px: int
+    step_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class CanvasFaces:
+    """What a detector sees on one canvas, in pixels of that canvas.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (n,), float32
+        In [0, 1], in no order.
+    boxes : ndarray of shape (n, 4), float32
+        x0, y0, x1, y1; not clipped.
+    landmarks : ndarray of shape (n, 5, 2), float32
+        Left eye, right eye, nose tip, left and right mouth corner as seen in the picture.
+    """
+
+    scores: Float32Array
+    boxes: Float32Array
+    landmarks: Float32Array
 
 
 class Detector(Protocol):
-    """What finds faces on a canvas; `facesim_index.engine.scrfd.Scrfd` does."""
+    """What finds faces on canvases; `facesim_index.engine.scrfd.Scrfd` does."""
 
-    def forward(
-        self, rgb: UInt8Array, threshold: float
-    ) -> tuple[list[Float32Array], list[Float32Array], list[Float32Array]]:
-        """Return scores (n, 1), boxes (n, 4) and landmarks (n, 5, 2) of each stride."""
+    @property
+    def canvas(self) -> CanvasGeometry:
+        """At which sizes pictures are shown to it."""
         ...
 
-    def nms(self, dets: Float32Array) -> list[int]:
-        """Return the rows of (x0, y0, x1, y1, score) to keep, best first."""
+    def detect(self, canvases: Sequence[UInt8Array], *, min_score: float) -> list[CanvasFaces]:
+        """Find the faces on canvases; what is seen on one does not depend on the others.
+
+        Parameters
+        ----------
+        canvases : sequence of ndarray of shape (height, width, 3), uint8
+            In RGB; their sides are multiples of ``canvas.step_px``, and may differ.
+        min_score : float
+            Least score, in [0, 1].
+
+        Returns
+        -------
+        list of CanvasFaces
+            One for each canvas.  A face may be there more than once.
+        """
         ...
 
 
@@ -64,27 +113,32 @@ def find_faces(
     Parameters
     ----------
     view : View
-        Of any size of at least one pixel.
+        The picture, of at least one pixel.
     detector : Detector
     min_score : float
-        Detections below it are dropped.
+        Detections with a lower score are dropped; in [0, 1].
     min_face_px : float
-        Faces whose box, within the picture, has a shorter side are dropped.
+        Faces whose box, within the picture, has a shorter side are dropped; in pixels of the
+        whole picture, at least 0.
 
     Returns
     -------
     list of Detection
         By ``box.x``, then ``box.y``; in pixels of the whole picture.
     """
+    geometry = detector.canvas
     detail = _Scaled.of(view.rgb)
-    if max(view.rgb.shape[:2]) > DETAIL_PX:
-        detail = detail.fitted(DETAIL_PX)
+    if max(view.rgb.shape[:2]) > geometry.detail_px:
+        detail = detail.fitted(geometry.detail_px)
+    scales = (detail, detail.fitted(geometry.overview_px))
+    canvases = [shown.canvas(geometry.step_px) for shown in scales]
     passes = [
-        _detect(shown, detector, min_score, view) for shown in (detail, detail.fitted(OVERVIEW_PX))
+        _in_picture(seen, shown, view)
+        for seen, shown in zip(detector.detect(canvases, min_score=min_score), scales, strict=True)
     ]
     boxes = np.vstack([found[0] for found in passes])
     landmarks = np.vstack([found[1] for found in passes])
-    keep = detector.nms(boxes)
+    keep = non_maximum_suppression(boxes)
     boxes, landmarks = boxes[keep], landmarks[keep]
     limits = np.array([*view.size_px, *view.size_px], dtype=np.float32)
     faces = [
@@ -96,6 +150,41 @@ def find_faces(
     least_px = max(min_face_px, 1.0)  # A box outside the picture is clipped to nothing.
     large = [face for face in faces if min(face.box.w, face.box.h) >= least_px]
     return sorted(large, key=lambda face: (face.box.x, face.box.y))
+
+
+def non_maximum_suppression(rows: Float32Array) -> list[int]:
+    """Keep one detection for each face: the one with the highest score.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, 5), float32
+        x0, y0, x1, y1 in pixels, and the score.
+
+    Returns
+    -------
+    list of int
+        The rows to keep, highest score first.  No two of their boxes overlap by more than an
+        intersection over union of `SAME_FACE_IOU`.
+
+    Examples
+    --------
+    >>> here, nearly_here, there = [0, 0, 9, 9, 0.8], [1, 0, 9, 9, 0.9], [20, 0, 29, 9, 0.7]
+    >>> non_maximum_suppression(np.array([here, nearly_here, there], dtype=np.float32))
+    [1, 2]
+    """
+    x0, y0, x1, y1, scores = rows.T
+    areas = (x1 - x0 + 1) * (y1 - y0 + 1)
+    order = np.argsort(-scores, kind="stable")
+    keep = []
+    while order.size:
+        best, others = order[0], order[1:]
+        keep.append(int(best))
+        width = np.minimum(x1[best], x1[others]) - np.maximum(x0[best], x0[others]) + 1
+        height = np.minimum(y1[best], y1[others]) - np.maximum(y0[best], y0[others]) + 1
+        shared = np.maximum(0.0, width) * np.maximum(0.0, height)
+        union = areas[best] + areas[others] - shared
+        order = others[shared / union <= SAME_FACE_IOU]
+    return keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +218,14 @@ class _Scaled:
         scale = side_px / max(height_px, width_px)
         return shown._resized(max(1, round(width_px * scale)), max(1, round(height_px * scale)))
 
+    def canvas(self, step_px: int) -> UInt8Array:
+        """Return the picture on the smallest black canvas whose sides are multiples of a step."""
+        height_px, width_px = self.rgb.shape[:2]
+        sides_px = [-(-side_px // step_px) * step_px for side_px in (height_px, width_px)]
+        canvas = np.zeros((*sides_px, 3), dtype=np.uint8)
+        canvas[:height_px, :width_px] = self.rgb
+        return canvas
+
     def _halved(self) -> "_Scaled":
         """Average blocks of four pixels; an odd last row or column is left out."""
         height_px, width_px = (side // 2 for side in self.rgb.shape[:2])
@@ -145,17 +242,14 @@ class _Scaled:
         return _Scaled(rgb.astype(np.uint8, copy=False), pixel_px)
 
 
-def _detect(
-    shown: _Scaled, detector: Detector, min_score: float, view: View
-) -> tuple[Float32Array, Float32Array]:
-    """Run the detector once and return its findings in pixels of the whole picture.
+def _in_picture(seen: CanvasFaces, shown: _Scaled, view: View) -> tuple[Float32Array, Float32Array]:
+    """Return what was seen on a canvas in pixels of the whole picture.
 
     Parameters
     ----------
+    seen : CanvasFaces
     shown : _Scaled
-        The view, scaled.
-    detector : Detector
-    min_score : float
+        What was on that canvas: the view, scaled.
     view : View
 
     Returns
@@ -164,22 +258,13 @@ def _detect(
         x0, y0, x1, y1, score.
     landmarks : ndarray of shape (n, 5, 2), float32
     """
-    height_px, width_px = shown.rgb.shape[:2]
-    canvas = np.zeros((_in_steps(height_px), _in_steps(width_px), 3), dtype=np.uint8)
-    canvas[:height_px, :width_px] = shown.rgb
-    scores, boxes, landmarks = (np.vstack(part) for part in detector.forward(canvas, min_score))
     enlargement = np.array(shown.pixel_px, dtype=np.float32) * view.reduction
     origin = np.array(view.origin_px, dtype=np.float32)
     # Scaling keeps pixel *edges* in place, and the centre of pixel k lies at k + 0.5.
-    points = (landmarks.reshape(-1, 5, 2) + 0.5) * enlargement - 0.5 + origin
-    corners = (boxes.reshape(-1, 2, 2) + 0.5) * enlargement - 0.5 + origin
-    rows = np.hstack([corners.reshape(-1, 4), scores.reshape(-1, 1)])
+    points = (seen.landmarks + 0.5) * enlargement - 0.5 + origin
+    corners = (seen.boxes.reshape(-1, 2, 2) + 0.5) * enlargement - 0.5 + origin
+    rows = np.hstack([corners.reshape(-1, 4), seen.scores.reshape(-1, 1)])
     return rows.astype(np.float32), points.astype(np.float32)
-
-
-def _in_steps(side_px: int) -> int:
-    """Return the shortest side of a canvas that has room for a side."""
-    return -(-side_px // STEP_PX) * STEP_PX
 
 
 def _box(corners: Float32Array) -> Box:

@@ -1,6 +1,7 @@
 """The face engine that runs insightface's models; `facesim_index.engine.loading` loads them."""
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import cv2
@@ -8,8 +9,8 @@ import numpy as np
 
 from facesim_index.engine.alignment import aligned_crop, pose_deg, sharpness, similarity_transform
 from facesim_index.engine.detection import Detection, Detector, find_faces
-from facesim_index.errors import ModelError, UsageError
-from facesim_index.pictures.views import Pixels, View, WholePicture, coarsest
+from facesim_index.errors import ModelError
+from facesim_index.pictures.views import Pixels, View, coarsest
 from facesim_index.records import (
     EmbeddedFace,
     EngineIdentity,
@@ -19,19 +20,33 @@ from facesim_index.records import (
     UInt8Array,
 )
 
-#: A picture is looked at whole, or reduced to no less than this on its longer side.  libjpeg
-#: spends most of its time before it scales, and a picture that shows people at some distance
-#: must be decoded whole in the end.
+#: Before faces are searched in it, a picture is reduced to no less than this on its longer side.
+#: Reducing it more would gain little: libjpeg spends most of its time before it scales, and a
+#: picture that shows people at some distance must be decoded whole anyway to recognise them.
 LEAST_VIEW_PX = 2400
-#: Larger batches are slower a face on a CPU, and only cost memory.
-MAX_BATCH = 8
 
 
 class Recogniser(Protocol):
-    """What embeds aligned crops; `facesim_index.engine.arcface.ArcFace` does."""
+    """What embeds aligned crops of faces; `facesim_index.engine.arcface.ArcFace` does."""
 
-    def get_feat(self, imgs: list[UInt8Array]) -> Float32Array:
-        """Return the embeddings of BGR crops, one a row, of any norm."""
+    @property
+    def crop_side_px(self) -> int:
+        """Side of the crops that it is given."""
+        ...
+
+    def embed(self, crops: Sequence[UInt8Array]) -> Float32Array:
+        """Return the embeddings of aligned crops.
+
+        Parameters
+        ----------
+        crops : sequence of ndarray of shape (crop_side_px, crop_side_px, 3), uint8
+            In RGB, C-contiguous; at least one.
+
+        Returns
+        -------
+        embeddings : ndarray of shape (n_crops, dimension), float32
+            Of any norm.
+        """
         ...
 
 
@@ -41,14 +56,16 @@ class InsightFaceEngine:
     Parameters
     ----------
     identity : EngineIdentity
+        Which weights and settings the embeddings come from.
     provider : {"cpu", "cuda", "openvino"}
-        What the two models run on.
+        What the recogniser runs on.
     detector : Detector
     recogniser : Recogniser
     min_detection : float
-        Faces with a lower detection score are left out.
+        Faces with a lower detection score are left out; in (0, 1].
     min_face_px : int
-        Faces whose box has a shorter side are left out.
+        Faces whose box has a shorter side, in pixels of the whole picture, are left out; at
+        least 0.
     """
 
     def __init__(
@@ -75,53 +92,36 @@ class InsightFaceEngine:
 
     @property
     def provider(self) -> str:
-        """What the two models really run on: ``cpu``, ``cuda`` or ``openvino``."""
+        """What the recogniser really runs on: ``cpu``, ``cuda`` or ``openvino``."""
         return self._provider
 
-    def embed_faces(self, rgb: UInt8Array) -> tuple[EmbeddedFace, ...]:
-        """Find, align and embed the faces of a picture whose pixels are there.
+    def embed_pictures(self, pictures: Sequence[Pixels]) -> list[tuple[EmbeddedFace, ...]]:
+        """Find, align and embed the faces of pictures, decoding no more of them than needed.
 
         Parameters
         ----------
-        rgb : ndarray of shape (height, width, 3), uint8
-            The upright picture.
+        pictures : sequence of Pixels
+            Upright pictures; it may be empty.
 
         Returns
         -------
-        tuple of EmbeddedFace
-            Left to right: by ``box.x``, then ``box.y``.
+        list of tuple of EmbeddedFace
+            One tuple for each picture, in the order given.  Its faces go from left to right: by
+            ``box.x``, then by ``box.y``, in pixels of the whole picture.
 
         Raises
         ------
-        UsageError
-            The array is not an RGB picture.
-        ModelError, MemoryError
-            As for `embed_picture`.
-        """
-        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
-            raise UsageError(f"expected a picture of shape (h, w, 3), uint8, not {rgb.shape}")
-        return self.embed_picture(WholePicture(rgb))
-
-    def embed_picture(self, pixels: Pixels) -> tuple[EmbeddedFace, ...]:
-        """Find, align and embed the faces of a picture, decoding no more of it than needed.
-
-        Parameters
-        ----------
-        pixels : Pixels
-            The upright picture.
-
-        Returns
-        -------
-        tuple of EmbeddedFace
-            Left to right: by ``box.x``, then ``box.y``; in pixels of the whole picture.
-
-        Raises
-        ------
+        PictureError
+            A picture turned out to be damaged when it was decoded.
         ModelError
-            The recogniser gave an embedding that is no direction.
+            The recogniser gave an embedding that is zero or not finite.
         MemoryError
-            There is not enough memory for this picture.
+            There is not enough memory for a picture.
         """
+        # One by one: in a batch with the faces of other pictures, the last bits would differ.
+        return [self._embed_picture(picture) for picture in pictures]
+
+    def _embed_picture(self, pixels: Pixels) -> tuple[EmbeddedFace, ...]:
         try:
             view = pixels.view(coarsest(pixels, LEAST_VIEW_PX))
             found = find_faces(
@@ -130,7 +130,7 @@ class InsightFaceEngine:
                 min_score=self._min_detection,
                 min_face_px=self._min_face_px,
             )
-            crops = _crops(pixels, view, found)
+            crops = _crops(pixels, view, found, self._recogniser.crop_side_px)
             embeddings = self._embed(crops)
         except Exception as error:
             if _is_out_of_memory(error):
@@ -154,39 +154,34 @@ class InsightFaceEngine:
         return np.asarray(raw / norms, dtype=np.float32)
 
     def _features(self, crops: list[UInt8Array]) -> Float64Array:
-        """Return what the recogniser gives, one row a crop; a mirror image's follows its own."""
+        """Return a row for each crop; with ``flip``, followed by that of its mirror image."""
         if self._identity.augment == "flip":
-            crops = [view for crop in crops for view in (crop, crop[:, ::-1])]
-        rows = [
-            self._recogniser.get_feat(
-                # The recogniser takes BGR, as insightface's does.
-                [np.ascontiguousarray(crop[..., ::-1]) for crop in crops[start:][:MAX_BATCH]]
-            )
-            for start in range(0, len(crops), MAX_BATCH)
-        ]
-        return np.vstack(rows).astype(np.float64)
+            crops = [side for crop in crops for side in (crop, np.ascontiguousarray(crop[:, ::-1]))]
+        return self._recogniser.embed(crops).astype(np.float64)
 
 
-def _crops(pixels: Pixels, view: View, found: list[Detection]) -> list[UInt8Array]:
-    """Cut the faces out of the view; those that are too small in it, out of a finer one.
+def _crops(pixels: Pixels, view: View, found: list[Detection], side_px: int) -> list[UInt8Array]:
+    """Cut the faces out of the view, or out of a finer view where that shows more of them.
 
-    A face is too small where its crop would show it enlarged, though the picture has more
-    pixels of it.
+    That is so for a face that would have to be enlarged for its crop, although the picture has
+    more pixels of it than the view.
     """
     finest = min(
-        (_enough_reduction(pixels, face) for face in found if view.reduction > 1), default=1
+        (_enough_reduction(pixels, face, side_px) for face in found if view.reduction > 1),
+        default=1,
     )
     finer = pixels.view(finest) if found and finest < view.reduction else view
     crops = []
     for face in found:
-        source = view if _enough_reduction(pixels, face) >= view.reduction else finer
-        crops.append(aligned_crop(source.rgb, source.points(face.landmarks)))
+        enough = _enough_reduction(pixels, face, side_px) >= view.reduction
+        source = view if enough else finer
+        crops.append(aligned_crop(source.rgb, source.points(face.landmarks), side_px=side_px))
     return crops
 
 
-def _enough_reduction(pixels: Pixels, face: Detection) -> int:
+def _enough_reduction(pixels: Pixels, face: Detection, side_px: int) -> int:
     """Return the largest reduction at which the crop of a face is not enlarged."""
-    matrix = similarity_transform(face.landmarks)
+    matrix = similarity_transform(face.landmarks, side_px)
     crop_scale = math.hypot(matrix[0, 0], matrix[1, 0])
     return max(r for r in pixels.reductions if r == 1 or r * crop_scale <= 1.0)
 

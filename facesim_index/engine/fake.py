@@ -1,12 +1,13 @@
-"""A face engine without weights, for tests: flat patches of colour are its faces."""
+"""A face engine without weights, for tests: tiles of one colour are its faces."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from facesim_index.engine.alignment import ARCFACE_LANDMARKS, ARCFACE_SIDE_PX
-from facesim_index.errors import UsageError
+from facesim_index.engine.base import EngineSource, Provider
 from facesim_index.pictures.views import Pixels
 from facesim_index.records import (
     Augment,
@@ -38,8 +39,67 @@ _NOISE = 0.25
 
 
 def fake_identity(augment: Augment = "none", numerics: Numerics = "fp32") -> EngineIdentity:
-    """Return the identity of the fake engine with an augmentation and numerics."""
+    """Return the identity of the fake engine with an augmentation and numerics.
+
+    Parameters
+    ----------
+    augment : {"none", "flip"}, default="none"
+    numerics : {"fp32", "bf16"}, default="fp32"
+
+    Returns
+    -------
+    EngineIdentity
+
+    Examples
+    --------
+    >>> fake_identity() == FAKE_IDENTITY
+    True
+    """
     return dataclasses.replace(FAKE_IDENTITY, augment=augment, numerics=numerics)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeEngineSettings(EngineSource):
+    """How to load the fake engine; can be sent to worker processes as well as the real settings.
+
+    Attributes
+    ----------
+    provider, min_detection, min_face_px, threads, augment, numerics
+        As for `facesim_index.engine.base.EngineSource`; given by name.
+
+    Examples
+    --------
+    >>> FakeEngineSettings(augment="flip").load().identity.augment
+    'flip'
+    """
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """The identity that the loaded engine will have."""
+        return fake_identity(self.augment, self.numerics)
+
+    @property
+    def weights_name(self) -> str:
+        """There are no weights; an index remembers this name instead."""
+        return "fake"
+
+    def running_provider(self) -> Provider:
+        """Return what the engine runs on, which is always the CPU.
+
+        Returns
+        -------
+        provider : {"cpu"}
+        """
+        return "cpu"
+
+    def load(self) -> "FakeEngine":
+        """Return the engine.
+
+        Returns
+        -------
+        FakeEngine
+        """
+        return FakeEngine(self.min_face_px, self.augment, self.numerics)
 
 
 class FakeEngine:
@@ -53,7 +113,7 @@ class FakeEngine:
     Parameters
     ----------
     min_face_px : int, default=20
-        Above 32 there is no face anywhere.
+        Above 32, the side of a tile, no face is found.
     augment : {"none", "flip"}, default="none"
         A tile is its own mirror image, so only the identity differs.
     numerics : {"fp32", "bf16"}, default="fp32"
@@ -76,41 +136,25 @@ class FakeEngine:
         """Where the computation runs: always ``cpu``."""
         return "cpu"
 
-    def embed_faces(self, rgb: UInt8Array) -> tuple[EmbeddedFace, ...]:
-        """Return the faces of a picture, left to right.
+    def embed_pictures(self, pictures: Sequence[Pixels]) -> list[tuple[EmbeddedFace, ...]]:
+        """Return the faces of pictures, whose every pixel is looked at.
 
         Parameters
         ----------
-        rgb : ndarray of shape (height, width, 3), uint8
+        pictures : sequence of Pixels
 
         Returns
         -------
-        tuple of EmbeddedFace
-
-        Raises
-        ------
-        UsageError
-            The array is not an RGB picture.
+        list of tuple of EmbeddedFace
+            One tuple for each picture; its faces go from left to right.
         """
-        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
-            raise UsageError(f"expected a picture of shape (h, w, 3), uint8, not {rgb.shape}")
+        return [self._faces(picture.view(1).rgb) for picture in pictures]
+
+    def _faces(self, rgb: UInt8Array) -> tuple[EmbeddedFace, ...]:
         if self._min_face_px > TILE_PX:
             return ()
         faces = [_face(x, y, colour) for x, y, colour in _flat_tiles(rgb)]
         return tuple(sorted(faces, key=lambda face: (face.box.x, face.box.y)))
-
-    def embed_picture(self, pixels: Pixels) -> tuple[EmbeddedFace, ...]:
-        """Return the faces of a picture, whose every pixel is looked at, left to right.
-
-        Parameters
-        ----------
-        pixels : Pixels
-
-        Returns
-        -------
-        tuple of EmbeddedFace
-        """
-        return self.embed_faces(pixels.view(1).rgb)
 
 
 def _flat_tiles(rgb: UInt8Array) -> Iterator[tuple[int, int, tuple[int, int, int]]]:
@@ -142,12 +186,18 @@ def fake_embedding(colour: tuple[int, int, int]) -> Float32Array:
     Parameters
     ----------
     colour : tuple of int
-        Red, green and blue.
+        Red, green and blue, each in [0, 255].
 
     Returns
     -------
     embedding : ndarray of shape (512,), float32
         Unit norm.
+
+    Examples
+    --------
+    >>> red, also_red, blue = map(fake_embedding, [(200, 16, 16), (201, 17, 18), (16, 16, 200)])
+    >>> bool(red @ also_red > 0.9), bool(red @ blue > 0.2)
+    (True, False)
     """
     person = _direction(1, *(channel // _BUCKET for channel in colour))
     mixed = person + _NOISE * _direction(2, *colour)

@@ -1,102 +1,158 @@
-"""From the pixels of a picture to its faces with their embeddings.
+"""Engines of weights in files: from a model's name to an engine that is ready to run.
 
-`load_engine` gives an engine that runs insightface's detector and recogniser, or the
-deterministic `facesim_index.engine.fake.FakeEngine` when the settings name no weights.
 Nothing here downloads or writes anything, and importing it imports no runtime.
 """
 
 import contextlib
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
 
-from facesim_index.engine.alignment import ARCFACE_SIDE_PX
-from facesim_index.engine.arcface import ArcFace
-from facesim_index.engine.base import (
-    EMBEDDING_DIMENSION,
-    PREPROCESSING_VERSION,
-    EngineSettings,
-    FaceEngine,
-)
-from facesim_index.engine.detection import OVERVIEW_PX
-from facesim_index.engine.face_engine import InsightFaceEngine
-from facesim_index.engine.fake import FakeEngine, fake_identity
-from facesim_index.engine.runtimes.onnx_graph import (
-    read_graph,
-    recogniser_scaling,
-    with_free_outputs,
-    with_quick_prelu,
-)
-from facesim_index.engine.runtimes.onnxruntime_network import OnnxRuntimeNetwork, load_network
-from facesim_index.engine.runtimes.openvino_network import OpenVinoNetwork
+from facesim_index.engine import families
+from facesim_index.engine.base import PREPROCESSING_VERSION, EngineSource, FaceEngine, Provider
+from facesim_index.engine.detection import Detector
+from facesim_index.engine.face_engine import InsightFaceEngine, Recogniser
+from facesim_index.engine.runtimes.network import open_network
+from facesim_index.engine.runtimes.onnx_graph import UnfitGraphError, declared_shapes, read_graph
 from facesim_index.engine.runtimes.probe import probe_provider
-from facesim_index.engine.scrfd import LAYOUTS, Scrfd
-from facesim_index.errors import FacesimError, ModelError, UsageError
-from facesim_index.models.resolution import ModelFiles
-from facesim_index.records import EngineIdentity, Numerics
+from facesim_index.errors import FacesimError, ModelError
+from facesim_index.models.pack import ModelFiles
+from facesim_index.models.resolution import pack_name, resolve
+from facesim_index.records import Augment, EngineIdentity, Numerics
+
+logger = logging.getLogger(__name__)
 
 
-def engine_identity(settings: EngineSettings) -> EngineIdentity:
-    """Return the identity of the engine that the settings name, without loading it.
+@dataclass(frozen=True, slots=True)
+class EngineSettings(EngineSource):
+    """How to load an engine of weights in files; picklable for worker processes.
 
-    Parameters
+    Attributes
     ----------
-    settings : EngineSettings
+    model : ModelFiles
+        The checked files of a detector and a recogniser.
+    provider, min_detection, min_face_px, threads, augment, numerics
+        As for `facesim_index.engine.base.EngineSource`; given by name.
 
-    Returns
-    -------
-    EngineIdentity
+    Raises
+    ------
+    UsageError
+        A setting is out of its range.
+
+    Examples
+    --------
+    >>> settings = EngineSettings(resolve(), provider="cpu", min_face_px=40)
+    >>> settings.identity.name
+    'scrfd_500m_bnkps+w600k_mbf'
     """
-    model = settings.model
-    if model is None:
-        return fake_identity(settings.augment, settings.numerics)
-    return EngineIdentity(
-        name=f"{model.detector.stem}+{model.recogniser.stem}",
-        detector_sha256=model.detector_sha256,
-        recogniser_sha256=model.recogniser_sha256,
-        preprocessing=PREPROCESSING_VERSION,
-        dimension=EMBEDDING_DIMENSION,
-        augment=settings.augment,
-        numerics=settings.numerics,
-    )
+
+    model: ModelFiles
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """The identity that the loaded engine will have, known without loading it."""
+        model = self.model
+        return EngineIdentity(
+            name=f"{model.detector.stem}+{model.recogniser.stem}",
+            detector_sha256=model.detector_sha256,
+            recogniser_sha256=model.recogniser_sha256,
+            preprocessing=PREPROCESSING_VERSION,
+            dimension=families.embedding_dimension(model.recogniser, model.recogniser_sha256),
+            augment=self.augment,
+            numerics=self.numerics,
+        )
+
+    @property
+    def weights_name(self) -> str:
+        """The folder of the weights."""
+        return str(self.model.detector.parent)
+
+    def running_provider(self) -> Provider:
+        """Find out what the networks will run on, once for all workers, by trying it.
+
+        Returns
+        -------
+        provider : {"cpu", "cuda", "openvino"}
+
+        Raises
+        ------
+        ProviderError
+            The provider or the numerics asked for do not run here.
+        """
+        provider = probe_provider(self.provider, self.numerics)
+        logger.info("the networks run on: %s", provider)
+        return provider
+
+    def load(self) -> FaceEngine:
+        """Load the engine into this process.
+
+        With one thread, OpenCV is told so too, for the whole process.
+
+        Returns
+        -------
+        FaceEngine
+
+        Raises
+        ------
+        ModelError
+            A file cannot be loaded, or is not a detector with landmarks, or not a recogniser.
+        ProviderError
+            The provider or the numerics asked for do not run here.
+        """
+        detector, recogniser, provider = load_networks(self)
+        return InsightFaceEngine(
+            self.identity,
+            provider,
+            detector,
+            recogniser,
+            min_detection=self.min_detection,
+            min_face_px=self.min_face_px,
+        )
 
 
-def load_engine(settings: EngineSettings) -> FaceEngine:
-    """Load the engine that the settings name.
-
-    With one thread, OpenCV is told so too, for the whole process.
+def settings_for(
+    model: str | Path | None,
+    provider: Provider,
+    augment: Augment = "none",
+    numerics: Numerics = "fp32",
+) -> tuple[EngineSettings, str]:
+    """Return the settings of a model's engine, and the name its weights are found by again.
 
     Parameters
     ----------
-    settings : EngineSettings
+    model : str, Path or None
+        A pack's name, or a folder of ONNX files; None for the default model.
+    provider : {"auto", "cpu", "cuda", "openvino"}
+    augment : {"none", "flip"}, default="none"
+    numerics : {"fp32", "bf16"}, default="fp32"
 
     Returns
     -------
-    FaceEngine
+    settings : EngineSettings
+    name : str
+        The pack's name, or the absolute path of the folder.
 
     Raises
     ------
     ModelError
-        A file cannot be loaded, or is not a detector with landmarks, or not a recogniser.
-    ProviderError
-        The provider or the numerics asked for do not run here.
+        There is no such model, or it is damaged.
+
+    Examples
+    --------
+    >>> settings_for("mbf-500m", "cpu")[1]
+    'mbf-500m'
     """
-    if settings.model is None:
-        return FakeEngine(settings.min_face_px, settings.augment, settings.numerics)
-    detector, recogniser, provider = load_networks(settings)
-    return InsightFaceEngine(
-        engine_identity(settings),
-        provider,
-        detector,
-        recogniser,
-        min_detection=settings.min_detection,
-        min_face_px=settings.min_face_px,
-    )
+    files = resolve(model)
+    is_folder = model is not None and pack_name(model) is None
+    name = str(Path(model).expanduser().resolve()) if is_folder and model else files.name
+    settings = EngineSettings(files, provider=provider, augment=augment, numerics=numerics)
+    return settings, name
 
 
-def load_networks(settings: EngineSettings) -> tuple[Scrfd, ArcFace, str]:
+def load_networks(settings: EngineSettings) -> tuple[Detector, Recogniser, Provider]:
     """Load the detector and the recogniser of a model, and say what they run on.
 
     With one thread, OpenCV is told so too, for the whole process.
@@ -107,81 +163,58 @@ def load_networks(settings: EngineSettings) -> tuple[Scrfd, ArcFace, str]:
 
     Returns
     -------
-    detector : Scrfd
-    recogniser : ArcFace
-    provider : str
+    detector : Detector
+    recogniser : Recogniser
+    provider : {"cpu", "cuda", "openvino"}
 
     Raises
     ------
     ModelError, ProviderError
-        As for `load_engine`.
-    UsageError
-        The settings name no model.
+        As for `EngineSettings.load`.
     """
-    if settings.model is None:
-        raise UsageError("the fake engine has no networks; name a model")
     if settings.threads == 1:
         cv2.setNumThreads(1)
     provider = probe_provider(settings.provider, settings.numerics)
-    model, threads = settings.model, settings.threads
-    detector = _load_detector(model.detector, model.detector_sha256, provider, threads)
-    recogniser = _load_recogniser(model, provider, threads, settings.numerics)
-    return detector, recogniser, provider
+    detector = _load_detector(settings, provider)
+    return detector, _load_recogniser(settings, provider), provider
 
 
-def _load_detector(path: Path, sha256: str, provider: str, threads: int) -> Scrfd:
-    with _model_errors(path, "a SCRFD detector with landmarks"):
-        network = load_network(with_free_outputs(read_graph(path, sha256)), provider, threads)
-        outputs = network.run(np.zeros((1, 3, OVERVIEW_PX, OVERVIEW_PX), dtype=np.float32))
-        per_place, strides = LAYOUTS.get(len(outputs), (0, ()))
-        # Scores of all strides come first, then the boxes, then the landmarks.
-        anchors = [per_place * (OVERVIEW_PX // stride) ** 2 for stride in strides]
-        expected = [(rows, width) for width in (1, 4, 10) for rows in anchors]
-        if not anchors or [output.shape[-2:] for output in outputs] != expected:
-            raise ModelError(
-                f"{path} is not a SCRFD detector with landmarks: its outputs have the shapes "
-                f"{[output.shape for output in outputs]}; choose another model."
-            )
-    return Scrfd(network)
+def _load_detector(settings: EngineSettings, provider: Provider) -> Detector:
+    path = settings.model.detector
+    with _model_errors(path, families.DETECTOR_FAMILIES):
+        graph = read_graph(path, settings.model.detector_sha256)
+        family = families.detector_family(declared_shapes(graph))
+        # Detection stays on the CPU's own runtime, which is the faster one in single precision.
+        place: Provider = "cpu" if provider == "openvino" else provider
+        return family.build(
+            graph, lambda ready: open_network(ready, place, threads=settings.threads)
+        )
 
 
-def _load_recogniser(
-    files: ModelFiles, provider: str, threads: int, numerics: Numerics = "fp32"
-) -> ArcFace:
-    path = files.recogniser
-    wanted = [3, ARCFACE_SIDE_PX, ARCFACE_SIDE_PX]
-    with _model_errors(path, "an ArcFace recogniser"):
-        model = read_graph(path, files.recogniser_sha256)
-        mean, divisor = recogniser_scaling(model)
-        graph = with_quick_prelu(with_free_outputs(model))
-        network: OnnxRuntimeNetwork | OpenVinoNetwork
-        if provider == "openvino":
-            network = OpenVinoNetwork(graph, numerics, threads)
-        else:
-            network = load_network(graph, provider, threads)
-        inputs, outputs = network.input_shapes, network.output_shapes
-        if len(inputs) != 1 or len(outputs) != 1 or inputs[0][1:] != wanted:
-            raise ModelError(
-                f"{path} is not a recogniser of 112 x 112 px faces: its inputs and outputs have "
-                f"the shapes {[*inputs, *outputs]}; choose another model."
-            )
-        embeddings = network.run(np.zeros((2, *wanted), dtype=np.float32))[0]
-        if embeddings.shape != (2, EMBEDDING_DIMENSION):
-            raise ModelError(
-                f"{path} gives embeddings of the shape {embeddings.shape} for two faces, not "
-                f"(2, {EMBEDDING_DIMENSION}); choose another model."
-            )
-    return ArcFace(network, input_mean=mean, input_std=divisor)
+def _load_recogniser(settings: EngineSettings, provider: Provider) -> Recogniser:
+    path = settings.model.recogniser
+    with _model_errors(path, families.RECOGNISER_FAMILIES):
+        graph = read_graph(path, settings.model.recogniser_sha256)
+        family = families.recogniser_family(declared_shapes(graph))
+        return family.build(
+            graph,
+            lambda ready: open_network(
+                ready, provider, threads=settings.threads, numerics=settings.numerics
+            ),
+        )
 
 
 @contextlib.contextmanager
-def _model_errors(path: Path, wanted: str) -> Iterator[None]:
+def _model_errors(path: Path, wanted: Sequence[families.Family[object]]) -> Iterator[None]:
     """Name the file in whatever the ONNX libraries raise; their classes share no base."""
+    titles = " or ".join(family.title for family in wanted)
     try:
         yield
     except (FacesimError, MemoryError):
         raise
+    except UnfitGraphError as error:
+        raise ModelError(f"{path} {error}; choose another model.") from None
     except Exception as error:
         raise ModelError(
-            f"{path} cannot be loaded as {wanted}: {error}; check it with: facesim models verify"
+            f"{path} cannot be loaded as {titles}: {error}; check it with: facesim models verify"
         ) from error

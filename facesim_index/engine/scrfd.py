@@ -1,16 +1,29 @@
-"""SCRFD: from a canvas to the boxes and landmarks that the detector's network sees on it.
+"""SCRFD: from canvases to the boxes and landmarks that the detector's network sees on them.
 
 The same numbers, bit for bit, as insightface's class of that name gives; but only the few
 anchors that pass the threshold are turned into boxes, not all 16,800 of a canvas of 640 px.
 """
 
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from facesim_index.engine.detection import CanvasFaces, CanvasGeometry
+from facesim_index.engine.runtimes.network import Network
+from facesim_index.engine.runtimes.onnx_graph import (
+    GraphShapes,
+    UnfitGraphError,
+    with_free_outputs,
+)
 from facesim_index.records import Float32Array, UInt8Array
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 #: Anchors at each place, and the strides of the outputs, by the number of outputs.
 LAYOUTS: dict[int, tuple[int, tuple[int, ...]]] = {
@@ -18,46 +31,123 @@ LAYOUTS: dict[int, tuple[int, tuple[int, ...]]] = {
     15: (1, (8, 16, 32, 64, 128)),
 }
 INPUT_MEAN, INPUT_STD = 127.5, 128.0
-_SAME_FACE_IOU = 0.4
+SCRFD_CANVAS = CanvasGeometry(detail_px=640, overview_px=128, step_px=32)
+#: Numbers of an anchor in the outputs: those of all strides for the scores come first, then
+#: those for the boxes, then those for the landmarks.
+_WIDTHS = (1, 4, 10)
 
 
-class Network(Protocol):
-    """A network that is ready to run."""
+@dataclass(frozen=True, slots=True)
+class ScrfdFamily:
+    """The family of SCRFD detectors with landmarks.
 
-    def run(self, blob: Float32Array) -> list[Float32Array]:
-        """Return its outputs for one input of shape (n, 3, height, width)."""
-        ...
+    Attributes
+    ----------
+    title : str
+        What one of them is called in a message.
+    canvas : CanvasGeometry
+        At which sizes pictures are shown to it; the steps are longer for one of five strides.
+    """
+
+    title: str = "a SCRFD detector with landmarks"
+    canvas: CanvasGeometry = SCRFD_CANVAS
+
+    def fits(self, shapes: GraphShapes) -> bool:
+        """Tell whether a graph declares the outputs of a SCRFD detector with landmarks.
+
+        Parameters
+        ----------
+        shapes : GraphShapes
+
+        Returns
+        -------
+        bool
+
+        Examples
+        --------
+        >>> outputs = [("anchors", width) for width in (1, 1, 1, 4, 4, 4, 10, 10, 10)]
+        >>> ScrfdFamily().fits(GraphShapes([("n", 3, "height", "width")], outputs))
+        True
+        >>> ScrfdFamily().fits(GraphShapes([("n", 3, 112, 112)], [("n", 512)]))
+        False
+        """
+        _, strides = LAYOUTS.get(len(shapes.outputs), (0, ()))
+        expected = [width for width in _WIDTHS for _ in strides]
+        return bool(strides) and [shape[-1] for shape in shapes.outputs if shape] == expected
+
+    def build(
+        self, model: "ModelProto", open_network: "Callable[[ModelProto], Network]"
+    ) -> "Scrfd":
+        """Make a detector of a graph, and try it once.
+
+        Parameters
+        ----------
+        model : ModelProto
+            Is changed.
+        open_network : callable
+            Makes a graph ready to run.
+
+        Returns
+        -------
+        Scrfd
+
+        Raises
+        ------
+        UnfitGraphError
+            Its outputs are not those of a SCRFD detector with landmarks.
+        """
+        network = open_network(with_free_outputs(model))
+        side_px = self.canvas.overview_px
+        outputs = network.run(np.zeros((1, 3, side_px, side_px), dtype=np.float32))
+        per_place, strides = LAYOUTS.get(len(outputs), (0, ()))
+        anchors = [per_place * (side_px // stride) ** 2 for stride in strides]
+        expected = [(rows, width) for width in _WIDTHS for rows in anchors]
+        if not anchors or [output.shape[-2:] for output in outputs] != expected:
+            raise UnfitGraphError(
+                f"is not {self.title}: its outputs have the shapes "
+                f"{[output.shape for output in outputs]}"
+            )
+        # The network rounds up where a stride does not divide a side, and anchors would shift.
+        step_px = max(self.canvas.step_px, *strides)
+        return Scrfd(network, dataclasses.replace(self.canvas, step_px=step_px))
 
 
 class Scrfd:
-    """A detector of faces with five landmarks.
+    """A detector of faces with five landmarks; satisfies `facesim_index.engine.detection.Detector`.
 
     Parameters
     ----------
     network : Network
         With 9 or 15 outputs: scores of each stride, then boxes, then landmarks.
+    canvas : CanvasGeometry
+        At which sizes pictures are shown to it.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, canvas: CanvasGeometry) -> None:
         self.network = network
+        self.canvas = canvas
 
-    def forward(
-        self, rgb: UInt8Array, threshold: float
-    ) -> tuple[list[Float32Array], list[Float32Array], list[Float32Array]]:
-        """Find the faces on a canvas.
+    def detect(self, canvases: Sequence[UInt8Array], *, min_score: float) -> list[CanvasFaces]:
+        """Find the faces on canvases, one canvas after the other.
+
+        A processor gains nothing from running canvases together, and their sizes differ.
 
         Parameters
         ----------
-        rgb : ndarray of shape (height, width, 3), uint8
-            Both sides are multiples of the largest stride.
-        threshold : float
-            Least score.
+        canvases : sequence of ndarray of shape (height, width, 3), uint8
+            In RGB.  Both sides are multiples of the largest stride.
+        min_score : float
+            Anchors with a lower score are left out; in [0, 1].
 
         Returns
         -------
-        scores, boxes, landmarks : list of ndarray
-            For each stride, of shapes (n, 1), (n, 4) and (n, 5, 2); in pixels of the canvas.
+        list of CanvasFaces
+            One for each canvas, in pixels of that canvas; a face is there once for every anchor
+            that saw it.
         """
+        return [self._detect(canvas, min_score) for canvas in canvases]
+
+    def _detect(self, rgb: UInt8Array, min_score: float) -> CanvasFaces:
         height_px, width_px = rgb.shape[:2]
         mean = (INPUT_MEAN, INPUT_MEAN, INPUT_MEAN)
         shown = cv2.dnn.blobFromImage(rgb, 1.0 / INPUT_STD, (width_px, height_px), mean)
@@ -72,40 +162,13 @@ class Scrfd:
             strides,
             strict=True,
         ):
-            rows = np.flatnonzero(scores[:, 0] >= threshold)
+            rows = np.flatnonzero(scores[:, 0] >= min_score)
             places = _anchors(height_px // stride, width_px // stride, stride, per_place)[rows]
             reach = distances[rows] * stride
             boxes = np.hstack([places - reach[:, :2], places + reach[:, 2:]])
             points = places[:, np.newaxis, :] + (offsets[rows] * stride).reshape(-1, 5, 2)
-            found.append((scores[rows], boxes, points))
-        return [part[0] for part in found], [part[1] for part in found], [part[2] for part in found]
-
-    def nms(self, dets: Float32Array) -> list[int]:
-        """Return which detections to keep, best first, of each face one.
-
-        Parameters
-        ----------
-        dets : ndarray of shape (n, 5), float32
-            x0, y0, x1, y1, score.
-
-        Returns
-        -------
-        list of int
-            Rows whose boxes overlap by no more than an intersection over union of 0.4.
-        """
-        x0, y0, x1, y1, scores = dets.T
-        areas = (x1 - x0 + 1) * (y1 - y0 + 1)
-        order = np.argsort(-scores, kind="stable")
-        keep = []
-        while order.size:
-            best, others = order[0], order[1:]
-            keep.append(int(best))
-            width = np.minimum(x1[best], x1[others]) - np.maximum(x0[best], x0[others]) + 1
-            height = np.minimum(y1[best], y1[others]) - np.maximum(y0[best], y0[others]) + 1
-            shared = np.maximum(0.0, width) * np.maximum(0.0, height)
-            union = areas[best] + areas[others] - shared
-            order = others[shared / union <= _SAME_FACE_IOU]
-        return keep
+            found.append((scores[rows, 0], boxes, points))
+        return CanvasFaces(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The figures of an evaluation as a table of texts: what the terminal and the report show."""
+"""The figures of an evaluation as a table of texts, for the terminal and the report."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,18 @@ COLUMNS = ("figure", "value", "95 % interval", "meaning")
 
 
 class FigureRow(NamedTuple):
-    """One figure, in the order of `COLUMNS`."""
+    """A row of the table, in the order of `COLUMNS`.
+
+    Attributes
+    ----------
+    figure : str
+        Name of the figure.
+    value : str
+    interval : str
+        Its 95 % interval; empty when there is none.
+    meaning : str
+        What the figure says, in words.
+    """
 
     figure: str
     value: str
@@ -19,7 +30,7 @@ class FigureRow(NamedTuple):
 
 
 def pair_facts(result: Evaluation) -> list[tuple[str, str]]:
-    """Return what was evaluated, as labels and texts.
+    """Return what was evaluated in a list of pairs, as labels and texts.
 
     Parameters
     ----------
@@ -28,6 +39,7 @@ def pair_facts(result: Evaluation) -> list[tuple[str, str]]:
     Returns
     -------
     list of (str, str)
+        Label and text of each fact.
     """
     return [
         ("list", result.name),
@@ -47,7 +59,7 @@ def pair_facts(result: Evaluation) -> list[tuple[str, str]]:
 
 
 def people_facts(result: Identification) -> list[tuple[str, str]]:
-    """Return what was evaluated, as labels and texts.
+    """Return what was evaluated in an identification, as labels and texts.
 
     Parameters
     ----------
@@ -56,6 +68,7 @@ def people_facts(result: Identification) -> list[tuple[str, str]]:
     Returns
     -------
     list of (str, str)
+        Label and text of each fact.
     """
     return [
         ("folder", result.name),

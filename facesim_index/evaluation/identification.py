@@ -1,9 +1,9 @@
-"""How well people are found among many: 1:N identification, closed and open set.
+"""1:N identification: how well people are found among many, closed and open set.
 
-Of everyone with two pictures or more, the first picture, by its path, is enrolled; the others are
-searched for.  Whether a search for someone who is *not* enrolled stays without an answer is told
-by the pictures of people who have only one, and by every other search again, with its person
-taken out.
+Of everyone with two pictures or more, the first picture in the order of the paths is enrolled, and
+the others are searched for: these are the *mated* searches.  *Non-mated* searches are for somebody
+who is not enrolled, and should have no answer.  They are the searches for people with only one
+picture, and every mated search again with its person taken out of the enrolled ones.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,30 +29,33 @@ _BLOCK_ROWS = 512
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Searches:
-    """What came of searching the enrolled pictures.
+    """The results of searching the enrolled pictures.
 
     Attributes
     ----------
     n_people, n_images, n_enrolled : int
+        Number of people, of pictures, and of enrolled pictures.
     without_face : tuple of Path
-        Pictures, of all kinds, in which no face was found.
+        All pictures in which no face was found.
     mate : ndarray of shape (n_mated,), float64
-        Score, by the head, of each searched picture with its person's enrolled one; -2 when one of
-        them has no face.
+        Score of each mated search with the enrolled picture of its person; -2 when one of the two
+        pictures has no face.
     best_other : ndarray of shape (n_mated,), float64
-        The highest score with anyone else's.
+        The highest score with the enrolled picture of another person.
     rank : ndarray of shape (n_mated,), int64
-        Of the mate, from 1; among equals it is the last.
+        Rank of the mate, from 1; the last rank among equal scores.
     person : ndarray of shape (n_mated,), int64
-        Whom each picture shows.
-    stranger : ndarray of shape (n_strangers,), float64
-        The highest score of each picture of someone who is not enrolled; -2 without a face.
-    stranger_person : ndarray of shape (n_strangers,), int64
+        The person who is searched for.
+    unenrolled : ndarray of shape (n_unenrolled,), float64
+        The highest score of each search for somebody with only one picture; -2 without a face.
+    unenrolled_person : ndarray of shape (n_unenrolled,), int64
+        The person who is searched for.
     paths : tuple of (Path, Path)
         The searched and the enrolled picture of each mated search.
-    best_other_paths, stranger_paths : tuple of (Path, Path)
-        The searched picture and the enrolled one, of someone else, that is most like it.
+    best_other_paths, unenrolled_paths : tuple of (Path, Path)
+        The searched picture, and the most similar enrolled picture of another person.
     head : Head, default=COSINE
+        Made the scores.
     """
 
     n_people: int
@@ -63,17 +66,17 @@ class Searches:
     best_other: Float64Array
     rank: Int64Array
     person: Int64Array
-    stranger: Float64Array
-    stranger_person: Int64Array
+    unenrolled: Float64Array
+    unenrolled_person: Int64Array
     paths: tuple[tuple[Path, Path], ...]
     best_other_paths: tuple[tuple[Path, Path], ...]
-    stranger_paths: tuple[tuple[Path, Path], ...]
+    unenrolled_paths: tuple[tuple[Path, Path], ...]
     head: Head = COSINE
 
     @property
     def non_mated(self) -> Float64Array:
-        """The best answer of every search for someone who is not enrolled, or taken out."""
-        return np.concatenate((self.stranger, self.best_other))
+        """The highest score of every non-mated search."""
+        return np.concatenate((self.unenrolled, self.best_other))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +88,27 @@ class Identification:
     name : str
         Of the folder.
     people, images, enrolled : int
+        Number of people, of pictures, and of enrolled pictures.
     mated_searches, non_mated_searches : int
+        Number of searches of each kind.
     rank : dict of str to float
-        Share of the mated searches whose person is among the first 1, 5 or 10.
+        Share of the mated searches whose person is among the first 1, 5 or 10 answers.
     fnir_at_fpir : dict of str to float
-        False negative identification rate, the share of mated searches whose mate stays below
-        the threshold, at the threshold where at most that share of the non-mated searches has
-        an answer; only rates that stand for one such search at least.
+        False negative identification rate at each false positive identification rate: the share
+        of mated searches whose mate stays below the threshold at which at most that share of the
+        non-mated searches has an answer.  Only rates that stand for at least one such search.
     threshold_at_fpir : dict of str to float
-        Those thresholds, as cosines, or scores of the learned head.
+        Those thresholds: cosines, or scores of the learned head.
     images_without_face : int
-        Failures: an enrolled one is never found, a searched one finds nobody.
+        Number of pictures without a face.  These are failures: an enrolled one is never found, a
+        searched one finds nobody.
     engine : str
+        Identity of the engine, for people.
     intervals : dict of str to (float, float)
-        95 %, from drawing people anew; the enrolled stay.
+        95 % intervals of the figures by name, from drawing people anew; the enrolled pictures
+        stay the same.
     head : str
-        What searched: "cosine", or the kind of the learned head of the calibration.
+        "cosine", or the kind of the learned head of the calibration.
     """
 
     name: str
@@ -119,15 +127,16 @@ class Identification:
 
 
 def search_people(index: EmbeddingIndex, folder: Path, head: Head = COSINE) -> Searches:
-    """Enrol and search the pictures of a folder with one folder a person.
+    """Enrol and search the pictures of a folder with one folder for each person.
 
     Parameters
     ----------
     index : EmbeddingIndex
-        Keeps the embeddings; pictures that it does not have are ingested.
+        Keeps the embeddings.  Pictures that it does not have are added to it.
     folder : Path
+        As for `people_folder`.
     head : Head, default=COSINE
-        What tells who is most alike: that of the calibration in force.
+        Makes the scores: the head of the calibration in force.
 
     Returns
     -------
@@ -151,12 +160,12 @@ def search_people(index: EmbeddingIndex, folder: Path, head: Head = COSINE) -> S
         raise UsageError(f"nobody in {folder} has two pictures: there is nothing to find again")
     found = embeddings_of(index, paths)
     enrolled, searched = np.flatnonzero(paired & first), np.flatnonzero(paired & ~first)
-    strangers = np.flatnonzero(~paired)
+    others = np.flatnonzero(~paired)
     order = np.argsort(person[enrolled], kind="stable")
     place = order[np.searchsorted(person[enrolled][order], person[searched])]
     gallery = _Gallery(found, enrolled, head)
     mate, rank, best_other, other_at = _mated(gallery, searched, place)
-    stranger, stranger_at = _best(gallery, strangers)
+    unenrolled, unenrolled_at = _best(gallery, others)
     return Searches(
         n_people=counts.size,
         n_images=len(paths),
@@ -168,11 +177,11 @@ def search_people(index: EmbeddingIndex, folder: Path, head: Head = COSINE) -> S
         best_other=best_other,
         rank=rank,
         person=person[searched],
-        stranger=stranger,
-        stranger_person=person[strangers],
+        unenrolled=unenrolled,
+        unenrolled_person=person[others],
         paths=_path_pairs(paths, searched, enrolled[place]),
         best_other_paths=_path_pairs(paths, searched, enrolled[other_at]),
-        stranger_paths=_path_pairs(paths, strangers, enrolled[stranger_at]),
+        unenrolled_paths=_path_pairs(paths, others, enrolled[unenrolled_at]),
         head=head,
     )
 
@@ -193,9 +202,11 @@ def evaluate_people(
     name : str
         Of the folder.
     engine : EngineIdentity
-        Of the embeddings.
+        Of the engine that made the embeddings.
     n_bootstrap : int, default=300
+        How often people are drawn anew for the intervals.
     seed : int, default=0
+        Of the random numbers.
 
     Returns
     -------
@@ -223,17 +234,24 @@ def evaluate_people(
 
 
 def thresholds_at_fpir(non_mated: Float64Array) -> dict[str, float]:
-    """Return the lowest cosine that at most each share of the non-mated searches reaches.
+    """Return the threshold at each of the false positive identification rates.
+
+    It is the lowest score that at most that share of the non-mated searches has.
 
     Parameters
     ----------
     non_mated : ndarray of shape (n_searches,), float64
-        The best cosine of each.
+        The highest score of each search.
 
     Returns
     -------
     dict of str to float
-        By `FALSE_POSITIVE_RATES` as text; only those that stand for one search at least.
+        By each of `FALSE_POSITIVE_RATES` as text; only rates that stand for at least one search.
+
+    Examples
+    --------
+    >>> {rate: round(at, 6) for rate, at in thresholds_at_fpir(np.arange(200) / 200).items()}
+    {'0.01': 0.985}
     """
     descending = np.sort(non_mated)[::-1]
     return {
@@ -252,7 +270,7 @@ def _path_pairs(
 def _mated(
     gallery: "_Gallery", searched: Int64Array, place: Int64Array
 ) -> tuple[Float64Array, Int64Array, Float64Array, Int64Array]:
-    """Return the mate's score and rank, and the best score of anyone else and its place."""
+    """Return the score and rank of the mate, the best score of other people, and its place."""
     mate, other = np.empty(searched.size), np.empty(searched.size)
     rank, other_at = (np.empty(searched.size, dtype=np.int64) for _ in range(2))
     for part, score in gallery.blocks(searched):
@@ -261,13 +279,13 @@ def _mated(
         score[row, place[part]] = _NO_ANSWER
         other[part], other_at[part] = score.max(axis=1), score.argmax(axis=1)
         rank[part] = 1 + (score >= mate[part][:, None]).sum(axis=1)
-    # Without a face there is no answer, hence no rank, not even in a tiny gallery.
+    # Without a face there is no answer, hence no rank among the first, even with few enrolled.
     rank[mate <= _NO_ANSWER] = gallery.enrolled.size + max(RANKS)
     return mate, rank, other, other_at
 
 
 def _best(gallery: "_Gallery", searched: Int64Array) -> tuple[Float64Array, Int64Array]:
-    """Return the best score of each search and its place among the enrolled."""
+    """Return the highest score of each search and its place among the enrolled pictures."""
     best, at = np.empty(searched.size), np.empty(searched.size, dtype=np.int64)
     for part, score in gallery.blocks(searched):
         best[part], at[part] = score.max(axis=1), score.argmax(axis=1)
@@ -276,7 +294,7 @@ def _best(gallery: "_Gallery", searched: Int64Array) -> tuple[Float64Array, Int6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Gallery:
-    """The pictures that are enrolled, and how the others are compared with them."""
+    """The enrolled pictures, with which the others are compared block by block."""
 
     found: PictureEmbeddings
     enrolled: Int64Array
@@ -302,10 +320,10 @@ def _drawn_figures(searches: Searches, n_bootstrap: int, seed: int) -> list[dict
     draws = []
     for times in people_drawn_anew(searches.n_people, n_bootstrap, seed):
         mated = np.repeat(np.arange(searches.mate.size), times[searches.person])
-        strangers = np.repeat(np.arange(searches.stranger.size), times[searches.stranger_person])
+        others = np.repeat(np.arange(searches.unenrolled.size), times[searches.unenrolled_person])
         if not mated.size:
             continue
-        non_mated = np.concatenate((searches.stranger[strangers], searches.best_other[mated]))
+        non_mated = np.concatenate((searches.unenrolled[others], searches.best_other[mated]))
         figures = {f"rank {most}": share for most, share in _at_ranks(searches.rank[mated]).items()}
         for rate, threshold in thresholds_at_fpir(non_mated).items():
             figures[f"fnir_at_fpir {rate}"] = float((searches.mate[mated] < threshold).mean())

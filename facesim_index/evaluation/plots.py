@@ -1,7 +1,7 @@
 """Drawing the plots of an evaluation, as SVG.
 
-Only here is matplotlib used, and of it only its objects: no global figure, no window.  The same
-arrays give the same bytes.  No text from outside is drawn.
+This is the only module that uses matplotlib, and it uses only its classes: there is no global
+figure and no window.  The same arrays give the same bytes.  No text from users or files is drawn.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from facesim_index.metrics.curves import Band, BestCurve, OperatingPoint, Reliability, Tippett
+from facesim_index.metrics.odds import LN_10, logistic
 from facesim_index.metrics.verification import ErrorRates
 from facesim_index.records import Float64Array
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Told apart by lightness as well as by hue, whatever kind of colour blindness looks at them.
+# They differ in lightness as well as in hue, so that people with colour blindness can tell them.
 GENUINE, IMPOSTOR = "#0068ab", "#d98200"
 _INK, _FADED, _LINE, _LIGHT = "#1c2026", "#5b636e", "#dedfe3", "#b3d1e6"
 
@@ -53,14 +54,32 @@ _DET_TICKS = (1e-5, 1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6
 
 
 class Mark(NamedTuple):
-    """A cosine, or score of a learned head, that is marked in a plot."""
+    """A score that is marked in a plot.
+
+    Attributes
+    ----------
+    cosine : float
+        The cosine, or the score of a learned head.
+    label : str
+        What it is, in the legend.
+    """
 
     cosine: float
     label: str
 
 
 class EvidenceCurve(NamedTuple):
-    """The fitted curve of a calibration: cosines, log10 likelihood ratios, and their interval."""
+    """The fitted curve of a calibration.
+
+    Attributes
+    ----------
+    cosine : ndarray of shape (n,), float64
+        Scores, ascending.
+    log10_lr : ndarray of shape (n,), float64
+        Log10 likelihood ratio of each score.
+    low, high : ndarray of shape (n,), float64
+        Its 95 % interval; equal to `log10_lr` where there is none.
+    """
 
     cosine: Float64Array
     log10_lr: Float64Array
@@ -68,8 +87,20 @@ class EvidenceCurve(NamedTuple):
     high: Float64Array
 
 
-class EntropyCurves(NamedTuple):
-    """Cross-entropy at each prior: of the calibration, of the best curve, of no evidence."""
+class EmpiricalCrossEntropy(NamedTuple):
+    """Empirical cross-entropy at each prior.
+
+    Attributes
+    ----------
+    log10_odds : ndarray of shape (n_priors,), float64
+        Odds of one person before looking.
+    claimed : ndarray of shape (n_priors,), float64
+        Of the calibration, in bits a pair.
+    best : ndarray of shape (n_priors,), float64
+        Of the best curve of these pairs.
+    neutral : ndarray of shape (n_priors,), float64
+        Without evidence.
+    """
 
     log10_odds: Float64Array
     claimed: Float64Array
@@ -88,11 +119,13 @@ def draw_scores(
     Parameters
     ----------
     edges : ndarray of shape (n_bins + 1,), float64
+        Ascending.
     shares : sequence of two (str, ndarray of shape (n_bins,))
-        Name and share of each class, that of one person first.
+        Name of each class, and the share of it in each bin; pairs of one person first.
     marks : sequence of Mark
+        At most three finite ones are drawn.
     score : str
-        What the scores are called.
+        What a score is called, such as "cosine".
 
     Returns
     -------
@@ -121,10 +154,11 @@ def draw_roc(rates: ErrorRates, equal: OperatingPoint, band: Band, smallest: flo
     ----------
     rates : ErrorRates
     equal : OperatingPoint
-        Where both errors are as frequent.
+        Where both error rates are equal.
     band : Band
+        Interval of the curve; not drawn when it is empty.
     smallest : float
-        The false match rate of one pair: the left end.
+        The false match rate of a single pair; half of it is the left end.
 
     Returns
     -------
@@ -162,12 +196,14 @@ def draw_det(
     ----------
     rates : ErrorRates
     band : Band
+        Interval of the curve; not drawn when it is empty.
     equal : OperatingPoint or None
-        Where both errors are as frequent.
+        Where both error rates are equal.
     smallest : (float, float)
-        The rates, false match first, that one pair stands for: the ends of the axes.
+        The false match and false non-match rate of a single pair; half of each is the end of its
+        axis.
     labels : (str, str)
-        Of the axes.
+        Of the horizontal and the vertical axis.
 
     Returns
     -------
@@ -218,11 +254,11 @@ def draw_reliability(
     ----------
     bins : Reliability
     best : BestCurve
-        Of the degrees: what the best non-decreasing change of them would say.
+        The best non-decreasing curve of the degrees.
     edges : ndarray of shape (n_bins + 1,), float64
-        Of the histogram.
+        Of the bins of the histogram.
     shares : sequence of two (str, ndarray of shape (n_bins,))
-        Name and share of each class, that of one person first.
+        As for `draw_scores`.
 
     Returns
     -------
@@ -232,7 +268,7 @@ def draw_reliability(
     with _drawing((5.6, 7.2), rows=(3.9, 1.0)) as (figure, (axes, below)):
         axes.plot((0, 1), (0, 1), color=_FADED, linestyle="--", linewidth=1.2, label="as claimed")
         x = np.stack((best.start, best.end), axis=1).ravel()
-        y = np.repeat(1.0 / (1.0 + 10.0**-best.log10_lr), 2)
+        y = np.repeat(logistic(LN_10 * best.log10_lr), 2)
         axes.plot(x, y, color=IMPOSTOR, linewidth=1.3, label="best non-decreasing curve (PAV)")
         axes.errorbar(
             bins.claimed,
@@ -266,13 +302,13 @@ def draw_reliability(
 
 
 def draw_tippett(curves: Tippett, names: tuple[str, str]) -> bytes:
-    """Draw how much of each class has at least so much evidence.
+    """Draw which share of each class has at least a given evidence (Tippett plot).
 
     Parameters
     ----------
     curves : Tippett
     names : (str, str)
-        Of the classes, that of one person first.
+        Of the classes; pairs of one person first.
 
     Returns
     -------
@@ -307,9 +343,9 @@ def draw_evidence(fitted: EvidenceCurve, best: BestCurve, score: str) -> bytes:
     ----------
     fitted : EvidenceCurve
     best : BestCurve
-        Of the scores.
+        The best non-decreasing curve of the scores.
     score : str
-        What the scores are called.
+        As for `draw_scores`.
 
     Returns
     -------
@@ -335,12 +371,12 @@ def draw_evidence(fitted: EvidenceCurve, best: BestCurve, score: str) -> bytes:
         return _svg(figure)
 
 
-def draw_entropy(curves: EntropyCurves) -> bytes:
-    """Draw the empirical cross-entropy over the prior (ECE plot).
+def draw_empirical_cross_entropy(curves: EmpiricalCrossEntropy) -> bytes:
+    """Draw the empirical cross-entropy plot: what is left to be told, over the prior.
 
     Parameters
     ----------
-    curves : EntropyCurves
+    curves : EmpiricalCrossEntropy
 
     Returns
     -------
@@ -369,6 +405,7 @@ def draw_match_characteristic(shares: Float64Array) -> bytes:
     Parameters
     ----------
     shares : ndarray of shape (n_ranks,), float64
+        Share of the searches whose mate is at each rank or before.
 
     Returns
     -------
@@ -393,11 +430,11 @@ def draw_match_characteristic(shares: Float64Array) -> bytes:
 def _drawing(
     inches: tuple[float, float], rows: tuple[float, ...] = (1.0,)
 ) -> Iterator[tuple["Figure", list["Axes"]]]:
-    """Give a figure in our style and its axes, one below the other, as high as `rows` say."""
+    """Provide a figure in our style, with axes one below the other in the heights of `rows`."""
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    with style.context(["default", _STYLE]):  # Whatever the user's own settings are.
+    with style.context(["default", _STYLE]):  # Settings of the user have no effect.
         figure = Figure(figsize=inches, layout="constrained")
         axes = figure.subplots(len(rows), 1, squeeze=False, height_ratios=rows)
         yield figure, list(axes[:, 0])
@@ -428,7 +465,7 @@ def _bars(
     shares: Sequence[tuple[str, Float64Array]],
     baseline: float = 0.0,
 ) -> None:
-    """Draw the bars of two classes over each other: filled, and hatched."""
+    """Draw the bars of two classes over each other: the first filled, the second hatched."""
     (first, filled), (second, hatched) = (
         (name, np.maximum(share, baseline)) for name, share in shares
     )
@@ -455,7 +492,7 @@ def _legend_above(axes: "Axes", columns: int = 2) -> None:
 
 
 def _spread(ticks: Sequence[float], end: float) -> list[float]:
-    """Return the ticks that have room: on long axes one a decade in the small rates."""
+    """Return the ticks for which there is room: on long axes fewer of the small rates."""
     if end > 5e-5:
         return list(ticks)
     return [tick for tick in ticks if tick not in (2e-3, 5e-3, 0.02, 0.2, 0.6)]

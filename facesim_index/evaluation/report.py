@@ -1,7 +1,7 @@
-"""The report of an evaluation: one page that holds everything, and its plots as files beside it.
+"""The report of an evaluation: a page that contains everything, and its plots as files beside it.
 
-``FOLDER/report.html`` refers to nothing outside itself: pictures are data URIs, there is no
-script and no font to fetch.  ``FOLDER/plots/`` has the same plots as SVG files.
+``FOLDER/report.html`` loads nothing from elsewhere: pictures are data URIs, and there are no
+scripts and no fonts to fetch.  ``FOLDER/plots/`` has the same plots as SVG files.
 """
 
 import base64
@@ -40,7 +40,7 @@ PAGE_NAME = "report.html"
 PLOTS_NAME = "plots"
 
 _TEMPLATE = "report.html"
-#: Tells a page of ours from any other.
+#: By this a page of ours is known.
 _SIGNATURE = b'<meta name="generator" content="facesim evaluate --report">'
 _SIGNATURE_WITHIN_BYTES = 1000
 _PLOT_FILES = frozenset(f"{name}.svg" for name in PLOT_NAMES)
@@ -54,10 +54,11 @@ class ReportOrigin:
     Attributes
     ----------
     command : str
-        What was typed.
+        The command line that was typed.
     written : datetime
+        When it was written; only minutes are shown.
     images : Path or None
-        The folder of the pictures, resolved: names are told from there.
+        The folder of the pictures, resolved.  Names of pictures are shown relative to it.
     """
 
     command: str
@@ -66,8 +67,25 @@ class ReportOrigin:
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
-    """What the template shows, from top to bottom."""
+class Report:
+    """What the page of a report shows, from top to bottom.
+
+    Attributes
+    ----------
+    title : str
+    facts : sequence of (str, str)
+        What was evaluated, as labels and texts.
+    rows : sequence of FigureRow
+        The table of figures.
+    notes : sequence of str
+        How to read the table.
+    plots : sequence of Plot
+    galleries : sequence of Gallery
+        The worst errors.
+    without_face : sequence of str
+        Names of the pictures in which no face was found.
+    origin : ReportOrigin
+    """
 
     title: str
     facts: Sequence[tuple[str, str]]
@@ -76,6 +94,7 @@ class _Page:
     plots: Sequence[Plot]
     galleries: Sequence[Gallery]
     without_face: Sequence[str]
+    origin: ReportOrigin
 
 
 def check_report_folder(folder: Path) -> None:
@@ -84,12 +103,13 @@ def check_report_folder(folder: Path) -> None:
     Parameters
     ----------
     folder : Path
-        New, empty, or with an earlier report and nothing else.  Hidden files do not count.
+        May be missing, empty, or hold an earlier report and nothing else.  Hidden files are
+        ignored.
 
     Raises
     ------
     UsageError
-        There is something else in it, or it is no folder.
+        There is something else in it, or it is not a folder.
     """
     if not folder.exists():
         return
@@ -110,19 +130,16 @@ def check_report_folder(folder: Path) -> None:
         )
 
 
-def write_pair_report(
-    folder: Path,
+def pair_report(
     index: EmbeddingIndex,
     labelled: LabelledPictures,
     judged: tuple[Evaluation, Calibration | None],
     origin: ReportOrigin,
-) -> Path:
-    """Write the report of a list of pairs.
+) -> Report:
+    """Put together the report of a list of pairs.
 
     Parameters
     ----------
-    folder : Path
-        Created where it is not there.
     index : EmbeddingIndex
         Has the faces of the pictures.
     labelled : LabelledPictures
@@ -132,19 +149,11 @@ def write_pair_report(
 
     Returns
     -------
-    Path
-        Of the page.
-
-    Raises
-    ------
-    UsageError
-        The folder has something else in it.
-    StorageError
-        It cannot be written.
+    Report
     """
     result, calibration = judged
     cards = FaceCards(index, origin.images)
-    page = _Page(
+    return Report(
         title=f"Evaluation of {result.name}",
         facts=_facts_of_pairs(result, calibration),
         rows=pair_figures(result),
@@ -152,23 +161,17 @@ def write_pair_report(
         plots=pair_plots(labelled, result, calibration),
         galleries=pair_galleries(labelled, result.threshold, calibration, cards),
         without_face=[shown_name(path, origin.images) for path in labelled.without_face],
+        origin=origin,
     )
-    return _write(folder, page, origin)
 
 
-def write_people_report(
-    folder: Path,
-    index: EmbeddingIndex,
-    searches: Searches,
-    result: Identification,
-    origin: ReportOrigin,
-) -> Path:
-    """Write the report of a 1:N identification.
+def people_report(
+    index: EmbeddingIndex, searches: Searches, result: Identification, origin: ReportOrigin
+) -> Report:
+    """Put together the report of a 1:N identification.
 
     Parameters
     ----------
-    folder : Path
-        Created where it is not there.
     index : EmbeddingIndex
         Has the faces of the pictures.
     searches : Searches
@@ -178,17 +181,9 @@ def write_people_report(
 
     Returns
     -------
-    Path
-        Of the page.
-
-    Raises
-    ------
-    UsageError
-        The folder has something else in it.
-    StorageError
-        It cannot be written.
+    Report
     """
-    page = _Page(
+    return Report(
         title=f"Identification among the people of {result.name}",
         facts=people_facts(result),
         rows=people_figures(result),
@@ -200,8 +195,47 @@ def write_people_report(
         plots=people_plots(searches, result),
         galleries=people_galleries(searches, FaceCards(index, origin.images)),
         without_face=[shown_name(path, origin.images) for path in searches.without_face],
+        origin=origin,
     )
-    return _write(folder, page, origin)
+
+
+def write_report(folder: Path, report: Report) -> Path:
+    """Write the page of a report, and its plots as files beside it.
+
+    Parameters
+    ----------
+    folder : Path
+        Created where it is not there; an earlier report in it is replaced.
+    report : Report
+
+    Returns
+    -------
+    Path
+        Of the page.
+
+    Raises
+    ------
+    UsageError
+        The folder has something else in it.
+    StorageError
+        It cannot be written.
+    """
+    check_report_folder(folder)
+    html = _render(report)
+    plots = folder / PLOTS_NAME
+    try:
+        plots.mkdir(parents=True, exist_ok=True)
+        # The page first, because by the page the folder is known as a report.
+        with atomic_output(folder / PAGE_NAME) as handle:
+            handle.write(html)
+        for name in sorted(_PLOT_FILES - {f"{plot.name}.svg" for plot in report.plots}):
+            (plots / name).unlink(missing_ok=True)
+        for plot in report.plots:
+            with atomic_output(plots / f"{plot.name}.svg") as handle:
+                handle.write(plot.svg)
+    except OSError as error:
+        raise StorageError(f"cannot write the report in {folder}: {error.strerror}") from error
+    return folder / PAGE_NAME
 
 
 def _facts_of_pairs(result: Evaluation, calibration: Calibration | None) -> list[tuple[str, str]]:
@@ -231,27 +265,8 @@ def _pair_notes(calibration: Calibration | None) -> list[str]:
     return notes
 
 
-def _write(folder: Path, page: _Page, origin: ReportOrigin) -> Path:
-    check_report_folder(folder)
-    html = _render(page, origin)
-    plots = folder / PLOTS_NAME
-    try:
-        plots.mkdir(parents=True, exist_ok=True)
-        # The page first: it is what says that the folder is a report.
-        with atomic_output(folder / PAGE_NAME) as handle:
-            handle.write(html)
-        for name in sorted(_PLOT_FILES - {f"{plot.name}.svg" for plot in page.plots}):
-            (plots / name).unlink(missing_ok=True)
-        for plot in page.plots:
-            with atomic_output(plots / f"{plot.name}.svg") as handle:
-                handle.write(plot.svg)
-    except OSError as error:
-        raise StorageError(f"cannot write the report in {folder}: {error.strerror}") from error
-    return folder / PAGE_NAME
-
-
-def _render(page: _Page, origin: ReportOrigin) -> bytes:
-    """Return the page; whatever comes from outside, such as file names, is escaped."""
+def _render(report: Report) -> bytes:
+    """Return the page; texts from users and files, such as file names, are escaped."""
     import jinja2
 
     surroundings = jinja2.Environment(
@@ -264,12 +279,12 @@ def _render(page: _Page, origin: ReportOrigin) -> bytes:
     source = importlib.resources.files(__package__).joinpath(_TEMPLATE)
     template = surroundings.from_string(source.read_text(encoding="utf-8"))
     html = template.render(
-        page=page,
+        page=report,
         columns=COLUMNS,
         most_named=_MOST_NAMED,
-        plot_uris={plot.name: _svg_uri(plot.svg) for plot in page.plots},
-        command=origin.command,
-        written=origin.written.isoformat(sep=" ", timespec="minutes"),
+        plot_uris={plot.name: _svg_uri(plot.svg) for plot in report.plots},
+        command=report.origin.command,
+        written=report.origin.written.isoformat(sep=" ", timespec="minutes"),
         version=__version__,
     )
     return html.encode("utf-8")

@@ -27,7 +27,15 @@ _JPEG_QUALITY = 85
 
 @dataclass(frozen=True, slots=True)
 class FaceCard:
-    """One face: the name of its file, and its crop as a data URI, None where it is gone."""
+    """A face as a report shows it.
+
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    uri : str or None
+        The crop of the face as a data URI; None where the picture cannot be read any more.
+    """
 
     name: str
     uri: str | None
@@ -35,7 +43,16 @@ class FaceCard:
 
 @dataclass(frozen=True, slots=True)
 class ErrorCard:
-    """Two faces that the engine took for what they are not, or nearly."""
+    """Two faces on which the engine is wrong, or nearly so.
+
+    Attributes
+    ----------
+    left, right : FaceCard
+    figures : tuple of (str, str)
+        Name and value of each figure of the pair.
+    verdict : str, default=""
+        "accepted" or "missed" when the pair is on the wrong side of the threshold.
+    """
 
     left: FaceCard
     right: FaceCard
@@ -45,7 +62,16 @@ class ErrorCard:
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """The worst errors of one kind, worst first."""
+    """The worst errors of one kind.
+
+    Attributes
+    ----------
+    title : str
+    meaning : str
+        How to read it.
+    cards : tuple of ErrorCard
+        The worst error first.
+    """
 
     title: str
     meaning: str
@@ -58,11 +84,12 @@ class FaceCards:
     Parameters
     ----------
     index : EmbeddingIndex
-        Knows where the faces are.
+        Has the faces of the pictures.
     root : Path or None
-        The folder of the pictures: names are told from there.
+        The folder of the pictures; names are shown relative to it.
     crop : callable, optional
-        Takes a path, landmarks and a side, and gives the face's square RGB crop, or None.
+        Takes a path, landmarks and a side in pixels, and returns the square RGB crop of the face,
+        or None when the picture cannot be read.
     """
 
     def __init__(
@@ -73,7 +100,16 @@ class FaceCards:
         self._crop = crop
 
     def card(self, path: Path) -> FaceCard:
-        """Return the card of the central face of a picture."""
+        """Return the card of the central face of a picture.
+
+        Parameters
+        ----------
+        path : Path
+
+        Returns
+        -------
+        FaceCard
+        """
         (picture,) = self._index.picture_faces([path])
         uri = None
         if picture is not None and picture.faces:
@@ -85,22 +121,44 @@ class FaceCards:
     def pair(
         self, paths: tuple[Path, Path], figures: Iterable[tuple[str, str]], verdict: str = ""
     ) -> ErrorCard:
-        """Return the card of two pictures."""
+        """Return the card of two pictures.
+
+        Parameters
+        ----------
+        paths : (Path, Path)
+        figures : iterable of (str, str)
+            Name and value of each figure of the pair.
+        verdict : str, default=""
+            As in `ErrorCard`.
+
+        Returns
+        -------
+        ErrorCard
+        """
         return ErrorCard(self.card(paths[0]), self.card(paths[1]), tuple(figures), verdict)
 
 
 def shown_name(path: Path, root: Path | None) -> str:
-    """Return the name of a picture without the folders that lead to the pictures.
+    """Return the path of a picture relative to the folder of the pictures.
 
     Parameters
     ----------
     path : Path
+        Absolute.
     root : Path or None
+        The folder of the pictures.
 
     Returns
     -------
     str
-        From `root`; of a picture elsewhere its own folder and name.
+        For a picture that is not below `root`, the names of its folder and of its file.
+
+    Examples
+    --------
+    >>> shown_name(Path("/photos/lfw/Ann/Ann_0001.jpg"), Path("/photos"))
+    'lfw/Ann/Ann_0001.jpg'
+    >>> shown_name(Path("/photos/lfw/Ann/Ann_0001.jpg"), None)
+    'Ann/Ann_0001.jpg'
     """
     if root is not None and path.is_relative_to(root):
         return path.relative_to(root).as_posix()
@@ -110,15 +168,16 @@ def shown_name(path: Path, root: Path | None) -> str:
 def pair_galleries(
     labelled: LabelledPictures, threshold: float, calibration: Calibration | None, cards: FaceCards
 ) -> list[Gallery]:
-    """Return the genuine pairs that look least alike, and the impostor pairs that look most.
+    """Return the genuine pairs with the lowest scores, and the impostor pairs with the highest.
 
     Parameters
     ----------
     labelled : LabelledPictures
-        Pairs with a picture without a face are not shown.
+        Pairs in which a picture has no face are not shown.
     threshold : float
-        Cosine, or score, from which pairs count as one person.
+        Score from which on pairs count as one person.
     calibration : Calibration or None
+        With one, log10 likelihood ratios and degrees are shown too.
     cards : FaceCards
 
     Returns
@@ -163,12 +222,12 @@ def pair_galleries(
 
 
 def people_galleries(searches: Searches, cards: FaceCards) -> list[Gallery]:
-    """Return the worst misses, and the worst answers to searches for someone not enrolled.
+    """Return the mated searches with the lowest scores, and the non-mated ones with the highest.
 
     Parameters
     ----------
     searches : Searches
-        Those with a picture without a face are not shown.
+        Searches in which a picture has no face are not shown.
     cards : FaceCards
 
     Returns
@@ -178,7 +237,7 @@ def people_galleries(searches: Searches, cards: FaceCards) -> list[Gallery]:
     misses = [int(row) for row in np.argsort(searches.mate, kind="stable")]
     misses = [row for row in misses if searches.mate[row] >= -1.5][:MOST_SHOWN]
     non_mated = searches.non_mated
-    answers = searches.stranger_paths + searches.best_other_paths
+    answers = searches.unenrolled_paths + searches.best_other_paths
     false = np.argsort(-non_mated, kind="stable")[:MOST_SHOWN]
     score = score_name(searches.head.kind)
     return [
@@ -217,7 +276,7 @@ def _jpeg_uri(rgb: UInt8Array) -> str:
 
 
 def _degree_text(degree: float) -> str:
-    """Return a degree that is never rounded to certainty."""
+    """Return the text of a degree; it is never rounded to 0 or 1."""
     if degree >= 0.99995:
         return ">0.9999"
     return "<0.0001" if degree < 0.00005 else f"{degree:.4f}"

@@ -1,4 +1,4 @@
-"""Which plots an evaluation is told by, and how to read each."""
+"""The plots of an evaluation report, with the texts that say how to read them."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,16 @@ from facesim_index.calibration.record import Calibration
 from facesim_index.evaluation import plots
 from facesim_index.evaluation.identification import Identification, Searches
 from facesim_index.evaluation.verification import Evaluation, LabelledPictures, evidence_of
-from facesim_index.metrics import curves as plot_data
+from facesim_index.metrics import curves
 from facesim_index.metrics.curves import Band, OperatingPoint
+from facesim_index.metrics.identification import identification_errors, match_characteristic
 from facesim_index.metrics.verification import ScoredPairs, error_rates
 from facesim_index.records import Float64Array
 from facesim_index.utils.text import score_name
 
 PAIR_NAMES = ("one person (genuine)", "two people (impostor)")
 SEARCH_NAMES = ("the mate", "best of all others")
-#: Every plot that there may be; a report holds those that its evaluation allows.
+#: Every plot that a report may have; which ones it has depends on the evaluation.
 PLOT_NAMES = (
     *("scores", "roc", "det", "reliability", "tippett", "evidence", "cross_entropy"),
     *("cmc", "fnir_fpir"),
@@ -32,18 +33,19 @@ _LOG10_ODDS = np.linspace(-4.0, 4.0, 161)
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plot with its words.
+    """A plot with its texts.
 
     Attributes
     ----------
     name : str
-        One of `PLOT_NAMES`, and of its file.
+        One of `PLOT_NAMES`; also the name of its file, without suffix.
     title : str
     alt : str
-        What there is to see, for those who cannot.
+        Describes the plot to people who cannot see it.
     caption : str
         How to read it.
     svg : bytes
+        The plot as SVG.
     """
 
     name: str
@@ -56,13 +58,13 @@ class Plot:
 def pair_plots(
     labelled: LabelledPictures, result: Evaluation, calibration: Calibration | None
 ) -> list[Plot]:
-    """Draw what there is to see in labelled pairs.
+    """Draw the plots of labelled pairs.
 
     Parameters
     ----------
     labelled : LabelledPictures
     result : Evaluation
-        Of these very pairs.
+        The figures of these pairs.
     calibration : Calibration or None
         Without one the plots of degrees and evidence are left out.
 
@@ -72,8 +74,8 @@ def pair_plots(
     """
     pairs = labelled.pairs
     rates = error_rates(pairs)
-    equal = plot_data.equal_error_point(rates)
-    band = plot_data.error_band(pairs)
+    equal = curves.equal_error_point(rates)
+    band = curves.error_band(pairs)
     drawn = [
         _score_plot(pairs, result, equal),
         _roc_plot(pairs, result, equal, band),
@@ -85,19 +87,19 @@ def pair_plots(
             _reliability_plot(pairs, result, evidence),
             _tippett_plot(pairs, evidence),
             *_evidence_plot(pairs, calibration, score_name(result.head)),
-            _entropy_plot(pairs, result, evidence),
+            _empirical_cross_entropy_plot(pairs, result, evidence),
         ]
     return drawn
 
 
 def people_plots(searches: Searches, result: Identification) -> list[Plot]:
-    """Draw what there is to see in searches for people.
+    """Draw the plots of a 1:N identification.
 
     Parameters
     ----------
     searches : Searches
     result : Identification
-        Of these very searches.
+        The figures of these searches.
 
     Returns
     -------
@@ -112,9 +114,9 @@ def people_plots(searches: Searches, result: Identification) -> list[Plot]:
 
 def _score_plot(pairs: ScoredPairs, result: Evaluation, equal: OperatingPoint) -> Plot:
     score = score_name(result.head)
-    edges = plot_data.cosine_edges(pairs.cosine)
+    edges = curves.cosine_edges(pairs.cosine)
     shares = [
-        (name, plot_data.histogram(pairs.cosine[chosen], edges))
+        (name, curves.histogram(pairs.cosine[chosen], edges))
         for name, chosen in zip(PAIR_NAMES, (pairs.same, ~pairs.same), strict=True)
     ]
     label = "degree 0.5" if result.accuracy_by == "degree" else "threshold, mean of folds"
@@ -127,7 +129,7 @@ def _score_plot(pairs: ScoredPairs, result: Evaluation, equal: OperatingPoint) -
         f"Histogram of {score}s. The median is {middle[0]:.3f} for pairs of one person and "
         f"{middle[1]:.3f} for pairs of two; the threshold is at {result.threshold:.3f}.",
         f"Bars show which share of each class has a {score} in each step of "
-        f"{plot_data.COSINE_STEP:g}; the vertical axis is logarithmic, so that the few pairs "
+        f"{curves.COSINE_STEP:g}; the vertical axis is logarithmic, so that the few pairs "
         "where the classes overlap can be seen. Errors are the blue bars left of a threshold "
         "and the orange, hatched ones right of it.",
         plots.draw_scores(edges, shares, marks, score),
@@ -172,10 +174,10 @@ def _det_plot(pairs: ScoredPairs, result: Evaluation, equal: OperatingPoint, ban
 
 def _reliability_plot(pairs: ScoredPairs, result: Evaluation, evidence: Float64Array) -> Plot:
     degree = degree_from_log10_lr(evidence)
-    bins = plot_data.reliability(degree, pairs.same)
-    best = plot_data.best_curve(degree, pairs.same)
+    bins = curves.reliability(degree, pairs.same)
+    best = curves.best_curve(degree, pairs.same)
     shares = [
-        (name, plot_data.histogram(degree[chosen], _DEGREE_EDGES))
+        (name, curves.histogram(degree[chosen], _DEGREE_EDGES))
         for name, chosen in zip(PAIR_NAMES, (pairs.same, ~pairs.same), strict=True)
     ]
     off = np.flatnonzero((bins.claimed < bins.low) | (bins.claimed > bins.high)).size
@@ -196,34 +198,34 @@ def _reliability_plot(pairs: ScoredPairs, result: Evaluation, evidence: Float64A
 
 
 def _tippett_plot(pairs: ScoredPairs, evidence: Float64Array) -> Plot:
-    curves = plot_data.tippett(evidence, pairs.same)
+    found = curves.tippett(evidence, pairs.same)
     told = (
-        f"{curves.misleading_genuine:.2%} of the pairs of one person have evidence against it "
-        f"(below 0), {curves.misleading_impostor:.2%} of the pairs of two people have evidence "
+        f"{found.misleading_genuine:.2%} of the pairs of one person have evidence against it "
+        f"(below 0), {found.misleading_impostor:.2%} of the pairs of two people have evidence "
         "for one (above 0)"
     )
     return Plot(
         "tippett",
         "Tippett plot: how strong the evidence is",
-        f"Tippett plot of log10 likelihood ratios from {curves.log10_lr[0]:.1f} to "
-        f"{curves.log10_lr[-1]:.1f}. Misleading evidence: {told}.",
+        f"Tippett plot of log10 likelihood ratios from {found.log10_lr[0]:.1f} to "
+        f"{found.log10_lr[-1]:.1f}. Misleading evidence: {told}.",
         "Each curve says which share of its class has at least so much evidence for one person. "
         "The further apart the curves, the better; evidence is misleading where the solid curve "
         f"has left 100 % before 0, and where the dashed one is above 0 % after it: {told}.",
-        plots.draw_tippett(curves, PAIR_NAMES),
+        plots.draw_tippett(found, PAIR_NAMES),
     )
 
 
 def _evidence_plot(pairs: ScoredPairs, calibration: Calibration, score: str) -> list[Plot]:
-    """Draw the curve; nothing where pairs of one kind only have scores to compare it with."""
+    """Draw the curve, unless only pairs of one class have scores to compare it with."""
     decided = ~np.isnan(pairs.cosine)
     if np.unique(pairs.same[decided]).size < 2:
         return []
-    edges = plot_data.cosine_edges(pairs.cosine)
+    edges = curves.cosine_edges(pairs.cosine)
     cosine = np.linspace(max(edges[0], -1.0), min(edges[-1], 1.0), 400)
     claimed = log10_lr(cosine, calibration)
     low, high = log10_lr_interval(cosine, calibration) if calibration.band else (claimed, claimed)
-    best = plot_data.best_curve(pairs.cosine[decided], pairs.same[decided])
+    best = curves.best_curve(pairs.cosine[decided], pairs.same[decided])
     plot = Plot(
         "evidence",
         "The calibration's curve, and the best one of these pairs",
@@ -237,24 +239,26 @@ def _evidence_plot(pairs: ScoredPairs, calibration: Calibration, score: str) -> 
     return [plot]
 
 
-def _entropy_plot(pairs: ScoredPairs, result: Evaluation, evidence: Float64Array) -> Plot:
-    curves = plots.EntropyCurves(
+def _empirical_cross_entropy_plot(
+    pairs: ScoredPairs, result: Evaluation, evidence: Float64Array
+) -> Plot:
+    found = plots.EmpiricalCrossEntropy(
         _LOG10_ODDS,
         *(
-            plot_data.cross_entropy(each, pairs.same, _LOG10_ODDS)
-            for each in (evidence, plot_data.best_evidence(pairs), np.zeros(len(pairs)))
+            curves.empirical_cross_entropy(each, pairs.same, _LOG10_ODDS)
+            for each in (evidence, curves.best_evidence(pairs), np.zeros(len(pairs)))
         ),
     )
     return Plot(
         "cross_entropy",
-        "ECE plot: what is left to be told, at each prior",
+        "Empirical cross-entropy plot: what is left to be told, at each prior",
         f"Empirical cross-entropy over the prior log odds. At even odds {result.cllr:.4f} bits "
         f"(Cllr); {result.cllr_min:.4f} for the best curve (Cllr min); 1 without evidence.",
         "How many bits a pair are missing for certainty after the evidence, for whoever held "
         "these odds before. At 0, even odds, the curves are at Cllr and Cllr min; a search in a "
         "large gallery is far to the left. The gap between the curves is what the calibration "
         "costs. Where the solid curve is above the dotted one, it would be better not to look.",
-        plots.draw_entropy(curves),
+        plots.draw_empirical_cross_entropy(found),
     )
 
 
@@ -263,9 +267,9 @@ def _search_score_plot(searches: Searches, result: Identification) -> Plot:
         np.where(part <= _NO_ANSWER, np.nan, part) for part in (searches.mate, searches.non_mated)
     )
     score = score_name(result.head)
-    edges = plot_data.cosine_edges(np.concatenate((mate, other)))
+    edges = curves.cosine_edges(np.concatenate((mate, other)))
     shares = [
-        (name, plot_data.histogram(part, edges))
+        (name, curves.histogram(part, edges))
         for name, part in zip(SEARCH_NAMES, (mate, other), strict=True)
     ]
     marks = [
@@ -278,7 +282,7 @@ def _search_score_plot(searches: Searches, result: Identification) -> Plot:
         f"Histogram of the {score}s of searches with their mate, and of the highest {score} with "
         "anyone else.",
         f"Bars show which share of the searches has a {score} in each step of "
-        f"{plot_data.COSINE_STEP:g}; the vertical axis is logarithmic. The highest of "
+        f"{curves.COSINE_STEP:g}; the vertical axis is logarithmic. The highest of "
         f"{result.enrolled:,} strangers is well above a stranger's usual {score}: that is why a "
         "search needs a higher threshold than a comparison of two pictures.",
         plots.draw_scores(edges, shares, marks, score),
@@ -287,7 +291,7 @@ def _search_score_plot(searches: Searches, result: Identification) -> Plot:
 
 def _match_plot(searches: Searches, result: Identification) -> Plot:
     most = max(1, min(_MOST_RANKS, result.enrolled))
-    shares = plot_data.match_characteristic(searches.rank, most)
+    shares = match_characteristic(searches.rank, most)
     return Plot(
         "cmc",
         "CMC: at which rank the person is found",
@@ -301,7 +305,7 @@ def _match_plot(searches: Searches, result: Identification) -> Plot:
 
 
 def _identification_plot(searches: Searches, result: Identification) -> Plot:
-    rates = plot_data.identification_errors(searches.mate, searches.non_mated)
+    rates = identification_errors(searches.mate, searches.non_mated)
     told = ", ".join(f"{fnir:.4f} at FPIR {fpir}" for fpir, fnir in result.fnir_at_fpir.items())
     none = Band(*(np.empty(0) for _ in range(3)))
     smallest = (1.0 / result.non_mated_searches, 1.0 / result.mated_searches)

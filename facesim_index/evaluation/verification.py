@@ -1,7 +1,7 @@
-"""How good are the cosines and degrees on labelled pairs: the published protocols.
+"""Verification: figures of cosines and degrees on labelled pairs, by the published protocols.
 
-Which face of a picture counts is said by `labelled.central_face`, and what a picture without a
-face counts for by `pair_figures`.
+`labels.embeddings.central_face` chooses the face of a picture.  `metrics.verification` says how
+pairs count in which a picture has no face.
 """
 
 from collections.abc import Callable
@@ -17,23 +17,18 @@ from facesim_index.calibration.heads import COSINE, Head
 from facesim_index.calibration.record import Calibration
 from facesim_index.errors import CalibrationError
 from facesim_index.labels.embeddings import EmbeddingIndex, embeddings_of
-from facesim_index.labels.pair_lists import PairList
+from facesim_index.labels.pair_lists import PairList, listed_people
 from facesim_index.metrics import scoring
 from facesim_index.metrics.bootstrap import pairs_drawn_anew, percentile_intervals
-from facesim_index.metrics.linking import linked_people
 from facesim_index.metrics.verification import (
-    BoolArray,
     FoldAccuracy,
     ScoredPairs,
     accuracy,
     area_under_roc,
     best_threshold,
     brier,
-    calibration_error,
     divided,
-    equal_error_rate,
     fold_accuracy,
-    min_cllr,
     tar_at_far,
 )
 from facesim_index.records import EngineIdentity, Float64Array, Int64Array
@@ -56,9 +51,9 @@ class LabelledPictures:
     paths : tuple of Path
         Every picture once.
     rows : ndarray of shape (n_pairs, 2), int64
-        Places in `paths` of the pictures of each pair.
+        Places in `paths` of the two pictures of each pair.
     face_ids : ndarray of shape (n_pictures,), int64
-        In the index that has the embeddings; -1 where there is no face.
+        Ids of the faces in the index that has the embeddings; -1 where there is no face.
     """
 
     name: str
@@ -82,36 +77,47 @@ class Evaluation:
     name : str
         Of the list.
     pairs, genuine, impostor : int
+        Number of pairs, and of genuine and impostor pairs among them.
     people, images : int
+        Number of people and of pictures.
     accuracy : float
-        Mean over the folds, or at degree 0.5: see `accuracy_by`.
+        Share of pairs that are decided as labelled: mean over the folds, or at degree 0.5; see
+        `accuracy_by`.
     accuracy_se : float
-        Standard error: from the folds, or from drawing people anew.
+        Standard error of `accuracy`, from the folds or from drawing people anew.
     threshold : float
-        Cosine, or score of the learned head; mean over the folds, or where the degree at prior
+        Cosine, or score of the learned head: mean over the folds, or where the degree at prior
         0.5 is 0.5.
     accuracy_by : {"folds", "degree"}
-        "folds": the threshold of each fold is the best one on the others.  "degree": the
-        threshold is the calibration's, and owes nothing to these pairs.
+        "folds": the threshold of each fold is the best one of the other folds.  "degree": the
+        threshold is that of the calibration, and does not depend on these pairs.
     n_folds : int or None
+        None without folds.
     accuracy_at_degree : float or None
-        At the threshold of the calibration, whatever `accuracy_by` is.
+        Accuracy at the threshold of the calibration, whatever `accuracy_by` is; None without a
+        calibration.
     accuracy_best : float
-        At the threshold that is best on these very pairs: too good.
+        Accuracy at the threshold that is best for these very pairs, and so too high.
     auc, eer : float
+        Area under the ROC curve, and equal error rate.
     tar_at_far : dict of str to float
-        Only rates that stand for one impostor pair at least.
+        True accept rate by false accept rate; only rates that stand for at least one impostor
+        pair.
     cllr : float or None
-        None without a calibration, like `ece` and `brier`.
+        In bits; None without a calibration.
     cllr_min : float
+        Cllr in bits of the best curve for these very pairs.
     ece, brier : float or None
-        Of the degrees at prior 0.5; `ece` in 15 bins of equal mass.
+        Expected calibration error and Brier score of the degrees at prior 0.5; None without a
+        calibration.
     images_without_face, pairs_without_face : int
-        Failures; a pair is one when one of its pictures is.
+        Number of pictures without a face, and of pairs with such a picture: these are failures.
     engine : str
+        Identity of the engine, for people.
     calibration : str or None
+        Name of the calibration whose degrees are judged.
     head : str
-        What is judged: "cosine", or the kind of the learned head of the calibration.
+        What makes the scores: "cosine", or the kind of the learned head of the calibration.
     intervals : dict of str to (float, float)
         95 % intervals of the figures above by name, from drawing people anew; empty when there
         are too few people.
@@ -153,12 +159,12 @@ def score_pairs(
     Parameters
     ----------
     index : EmbeddingIndex
-        Keeps the embeddings; pictures that it does not have are ingested.
+        Keeps the embeddings.  Pictures that it does not have are added to it.
     listed : PairList
     name : str
         Of the list.
     head : Head, default=COSINE
-        That of the calibration which is going to be judged.
+        Makes the scores: the head of the calibration that will be judged.
 
     Returns
     -------
@@ -167,21 +173,10 @@ def score_pairs(
     Raises
     ------
     CalibrationError
-        All pairs are of one kind, or the labels contradict each other.
+        All pairs are of one class, or the labels contradict each other.
     """
-    paths = listed.paths
-    place = {path: number for number, path in enumerate(paths)}
-    rows = np.array(
-        [(place[pair.path_a], place[pair.path_b]) for pair in listed.pairs], dtype=np.int64
-    )
-    same = np.array([pair.same for pair in listed.pairs], dtype=np.bool_)
-    people = _people(paths, rows, same)[rows]
-    if (wrong := np.flatnonzero(~same & (people[:, 0] == people[:, 1]))).size:
-        a, b = (paths[number] for number in rows[wrong[0]])
-        raise CalibrationError(
-            f"{name}: {a} and {b} are said to be two people, but other lines link them as one; "
-            "correct the labels"
-        )
+    paths, people = listed.paths, listed_people(listed, name)
+    rows = people.rows
     found = embeddings_of(index, paths)
     made = head.transform(found.embeddings)
     score = np.clip(head.listed_scores(made[rows[:, 0]], made[rows[:, 1]]), -1.0, 1.0)
@@ -189,9 +184,8 @@ def score_pairs(
     fold = None
     if listed.n_folds:
         fold = np.array([pair.fold for pair in listed.pairs], dtype=np.int64)
-    return LabelledPictures(
-        name, ScoredPairs(score, same, people, fold), paths, rows, found.face_ids
-    )
+    pairs = ScoredPairs(score, people.same, people.person[rows], fold)
+    return LabelledPictures(name, pairs, paths, rows, found.face_ids)
 
 
 def evaluate_pairs(
@@ -208,17 +202,18 @@ def evaluate_pairs(
     Parameters
     ----------
     labelled : LabelledPictures
+        With the scores of the head of the calibration.
     calibration : Calibration or None
-        The one whose degrees are judged; None judges the cosines alone.  The pairs must
-        have the scores of its head.
+        The calibration whose degrees are judged; without one only the scores are judged.
     engine : EngineIdentity
-        Of the embeddings.
+        Of the engine that made the embeddings.
     folds : bool, default=False
-        Divide the list into ten folds where it has none.  That is done anyway where there is
-        no calibration, which else gives the threshold.
+        Divide the list into ten folds where it has none.  Without a calibration that is always
+        done, because there is no other threshold.
     n_bootstrap : int, default=300
         How often people are drawn anew for the intervals.
     seed : int, default=0
+        Of the random numbers.
 
     Returns
     -------
@@ -267,16 +262,18 @@ def evaluate_pairs(
 
 
 def evidence_of(pairs: ScoredPairs, calibration: Calibration) -> Float64Array:
-    """Return the log10 likelihood ratio of each pair; 0, no evidence, where there is no face.
+    """Return the log10 likelihood ratio of each pair.
 
     Parameters
     ----------
     pairs : ScoredPairs
+        With the scores of the head of the calibration.
     calibration : Calibration
 
     Returns
     -------
     ndarray of shape (n_pairs,), float64
+        0, which is no evidence, where a picture has no face.
     """
     decided = ~np.isnan(pairs.cosine)
     evidence = np.zeros(len(pairs))
@@ -286,7 +283,7 @@ def evidence_of(pairs: ScoredPairs, calibration: Calibration) -> Float64Array:
 
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    """Computes all figures of some pairs, and so of each drawing of people."""
+    """Computes all figures of some pairs: of the list, and of each draw of people."""
 
     in_folds: bool
     calibration: Calibration | None
@@ -294,15 +291,15 @@ class _Judge:
     def figures(self, pairs: ScoredPairs) -> dict[str, float]:
         figures = {
             "auc": area_under_roc(pairs),
-            "eer": equal_error_rate(pairs),
-            "cllr_min": min_cllr(pairs),
+            "eer": scoring.equal_error_rate(*pairs.by_class(pairs.scores)),
+            "cllr_min": scoring.min_cllr(*pairs.by_class(pairs.cosine)),
             **{f"tar_at_far {far}": tar for far, tar in tar_at_far(pairs).items()},
         }
         if self.calibration is not None:
             evidence = evidence_of(pairs, self.calibration)
             degree = degree_from_log10_lr(evidence)
-            figures["cllr"] = scoring.cllr(evidence[pairs.same], evidence[~pairs.same])
-            figures["ece"] = calibration_error(degree, pairs.same)
+            figures["cllr"] = scoring.cllr(*pairs.by_class(evidence))
+            figures["ece"] = scoring.expected_calibration_error(*pairs.by_class(degree))
             figures["brier"] = brier(degree, pairs.same)
             figures["accuracy_at_degree"] = accuracy(pairs, self._at_half())
         figures["accuracy"] = (
@@ -319,31 +316,19 @@ class _Judge:
         return float(np.clip(cosine_at_degree(0.5, self.calibration), -1.0, 1.0))
 
 
-def _people(paths: tuple[Path, ...], rows: Int64Array, same: BoolArray) -> Int64Array:
-    """Return the person of each picture: by its folder where every label agrees with that.
-
-    Else whom labels link, directly or over others, is one person.
-    """
-    _, person = np.unique([str(path.parent) for path in paths], return_inverse=True)
-    person = person.astype(np.int64).ravel()
-    if np.array_equal(person[rows[:, 0]] == person[rows[:, 1]], same):
-        return person
-    return linked_people(rows[same], len(paths))
-
-
 def _drawn_figures(
     pairs: ScoredPairs,
     figures: Callable[[ScoredPairs], dict[str, float]],
     n_bootstrap: int,
     seed: int,
 ) -> list[dict[str, float]]:
-    """Return the figures after people are drawn anew; nothing when too few drawings are usable."""
+    """Return the figures of each draw of people; none when fewer than half can be used."""
     draws = []
     for times in pairs_drawn_anew(pairs.people, pairs.same, n_bootstrap, seed):
         rows = np.repeat(np.arange(len(pairs)), times)
         try:
             draws.append(figures(pairs.rows(rows)))
-        except CalibrationError:  # By chance there is no pair of one kind, or no second fold.
+        except CalibrationError:  # By chance there is no pair of one class, or only one fold.
             continue
     return draws if 2 * len(draws) > n_bootstrap else []
 

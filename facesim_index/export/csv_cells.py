@@ -6,7 +6,6 @@ then index a table of ready-made text.
 """
 
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +41,19 @@ def rounded_units(values: Float64Array, decimals: int) -> Int32Array:
 
     Parameters
     ----------
-    values : ndarray, float64
-        Of at most 20,000,000 units.
+    values : ndarray of any shape, float64
+        At most 20,000,000 units from 0.
     decimals : int
         From 1 to 6.
 
     Returns
     -------
     units : ndarray of the same shape, int32
+
+    Examples
+    --------
+    >>> rounded_units(np.array([0.125, -0.5]), 2)
+    array([ 12, -50], dtype=int32)
     """
     scaled = values * 10.0**decimals
     nearest = np.rint(scaled)
@@ -64,17 +68,17 @@ def rounded_units(values: Float64Array, decimals: int) -> Int32Array:
 
 
 class StepLookup:
-    """A monotone function of a cosine with whole-number values, looked up.
+    """A monotone function of a cosine with whole-number values, looked up in a table.
 
-    The range of a cosine is cut into buckets 2e-6 wide.  Where the function has one value at
-    both ends of a bucket it has that value in all of it; cosines in the few other buckets
-    are given to the function itself.  The answer is therefore always the function's own.
+    The range of a cosine is cut into buckets 2e-6 wide.  Where the function has the same value at
+    both ends of a bucket, it has that value everywhere in it.  The function itself is only called
+    for cosines in the few other buckets, so the result is always the one it would give.
 
     Parameters
     ----------
     function : callable
-        Takes cosines of shape (n,), float64, gives int32 of the same shape.  Monotone over
-        [-1, 1], constant beyond.
+        Takes cosines of shape (n,), float64, and returns int32 of the same shape.  Monotone over
+        [-1, 1] and constant outside.
     """
 
     def __init__(self, function: Callable[[Float64Array], Int32Array]) -> None:
@@ -107,17 +111,17 @@ class StepLookup:
 class SingleStepLookup:
     """A monotone function of a cosine, looked up from the cosine in single precision.
 
-    Buckets are 3e-5 wide.  Where the function has one value at both ends of a bucket, each
-    moved outwards by the error of single precision, it has that value for every cosine that
-    may be meant.  The few other cosines are asked for exactly, and given to the function
-    itself: so the answer is always the function's own of the exact cosine.
+    Buckets are 3e-5 wide.  Both ends of a bucket are moved outwards by the error of single
+    precision.  Where the function has the same value at both of them, it has that value for every
+    exact cosine that may belong to the rounded one.  The other cosines, which are few, are computed
+    exactly and given to the function itself, so the result is always its value at the exact cosine.
 
     Parameters
     ----------
     function : callable
         As for `StepLookup`.
     error : float
-        What a cosine in single precision may at most be wrong by.
+        The largest error of a cosine in single precision.
     """
 
     def __init__(self, function: Callable[[Float64Array], Int32Array], error: float) -> None:
@@ -134,12 +138,13 @@ class SingleStepLookup:
         cosines : ndarray of any shape, float32, C-contiguous
             In [-1.03, 1.03]; overwritten.
         exact : callable
-            Gives the exact cosines of cells by their numbers in `cosines`.
+            Takes the places of cells in the flattened `cosines` and returns their exact cosines,
+            float64.
 
         Returns
         -------
         values : ndarray of the same shape, int32
-            None when so many cells need their exact cosine that all are computed faster.
+            None when so many cells need an exact cosine that computing all is faster.
         """
         cosines *= np.float32(_SINGLE_BUCKETS)
         cosines += np.float32(int(_TABLE_REACH * _SINGLE_BUCKETS))
@@ -154,7 +159,7 @@ class SingleStepLookup:
 def _step_table(
     function: Callable[[Float64Array], Int32Array], per_unit: int, guard: float
 ) -> Int32Array:
-    """Return the one value that a function has in each bucket and `guard` around it."""
+    """Return the value of a function in each bucket and `guard` around it, or `_UNSURE`."""
     last = int(_TABLE_REACH * per_unit)
     edges = np.arange(-last, last + 1) / per_unit
     low, high = function(edges[:-1] - guard), function(edges[1:] + guard)
@@ -162,17 +167,22 @@ def _step_table(
 
 
 def rate_units(values: Float64Array) -> Int32Array:
-    """Return rates as whole numbers in their order, one for each ``format(value, ".2e")``.
+    """Return the number of the text of each rate among all texts ``format(rate, ".2e")``.
 
     Parameters
     ----------
-    values : ndarray, float64
-        In (0, 1]; what is below 1e-20 counts as that.
+    values : ndarray of any shape, float64
+        Rates in (0, 1]; one below 1e-20 counts as 1e-20.
 
     Returns
     -------
     units : ndarray of the same shape, int32
-        From 0 for ``1.00e-20`` to 18,000 for ``1.00e+00``.
+        From 0 for ``1.00e-20`` to 18,000 for ``1.00e+00``; higher rates have higher numbers.
+
+    Examples
+    --------
+    >>> rate_units(np.array([1e-20, 0.5, 1.0]))
+    array([    0, 17500, 18000], dtype=int32)
     """
     values = np.maximum(values, 10.0**-_RATE_DECADES)
     decade = np.floor(np.log10(values))
@@ -189,45 +199,61 @@ def rate_units(values: Float64Array) -> Int32Array:
     return units
 
 
-class NumberText(Protocol):
-    """The text of numbers in units."""
+class NumberText:
+    """The text of numbers that are given in units: looked up in tables, not formatted.
 
-    def comma_row(self, units: Int32Array) -> UInt8Array:
-        """Return the text of one row, cells parted by commas and ended by a line feed."""
+    Parameters
+    ----------
+    lines : ndarray of shape (n,), void of a fixed width
+        The text of every number, in ascending order: padded on the left with NUL bytes and ended
+        by a line feed.
+    lowest : int
+        The first of these numbers, in units.
+    """
+
+    def __init__(self, lines: VoidArray, lowest: int = 0) -> None:
+        self._lines = lines
+        self._lowest = lowest
 
     def line_ends(self, units: Int32Array) -> VoidArray:
-        """Return each number with a line feed, padded on the left with NUL bytes."""
+        """Return each number as the end of a line.
 
+        Parameters
+        ----------
+        units : ndarray of shape (n,), int32
+            Nothing missing.
 
-class RateText:
-    """The text of rates in the units of `rate_units`: three digits and an exponent."""
-
-    def __init__(self) -> None:
-        texts = [
-            f"{mantissa / 100:.2f}e-{decade:02d}"
-            for decade in range(_RATE_DECADES, 0, -1)
-            for mantissa in range(100, 1000)
-        ]
-        texts.append("1.00e+00")
-        characters = np.array(texts, dtype=np.bytes_).view(np.uint8).reshape(len(texts), -1)
-        self._comma, self._line = (
-            _as_cells(np.pad(characters, ((0, 0), (0, 1)), constant_values=ord(end)))
-            for end in ",\n"
-        )
+        Returns
+        -------
+        ndarray of shape (n,), void of a fixed width
+            Padded on the left with NUL bytes and ended by a line feed.
+        """
+        cells: VoidArray = self._lines.take(units - self._lowest)
+        return cells
 
     def comma_row(self, units: Int32Array) -> UInt8Array:
-        """Return the text of one row, cells parted by commas and ended by a line feed."""
-        text = self._comma.take(units).view(np.uint8)
+        """Return the text of one row of a table: its cells with commas between, and a line feed.
+
+        Parameters
+        ----------
+        units : ndarray of shape (n,), int32
+            ``n >= 1``, nothing missing.
+
+        Returns
+        -------
+        ndarray of shape (n_bytes,), uint8
+        """
+        text = self._with_commas(units)
         text[-1] = ord("\n")
         return text
 
-    def line_ends(self, units: Int32Array) -> VoidArray:
-        """Return each rate with a line feed."""
-        cells: VoidArray = self._line.take(units)
-        return cells
+    def _with_commas(self, units: Int32Array) -> UInt8Array:
+        """Return the text of each number with a comma after it, writable."""
+        text = self.line_ends(units).tobytes().translate(None, b"\0").replace(b"\n", b",")
+        return np.frombuffer(bytearray(text), dtype=np.uint8)
 
 
-class WideText:
+class WideText(NumberText):
     """The text of numbers beyond 1 with a fixed number of decimals.
 
     Parameters
@@ -240,22 +266,32 @@ class WideText:
 
     def __init__(self, decimals: int, reach: int) -> None:
         digits = _digits(decimals, reach)
-        self._most = len(digits) - 1
-        self._line = _as_cells(_signed_lines(digits))
-
-    def comma_row(self, units: Int32Array) -> UInt8Array:
-        """Return the text of one row, cells parted by commas and ended by a line feed."""
-        text = self.line_ends(units).tobytes().translate(None, b"\0")
-        return np.frombuffer(text[:-1].replace(b"\n", b",") + b"\n", dtype=np.uint8)
-
-    def line_ends(self, units: Int32Array) -> VoidArray:
-        """Return each number with a line feed, padded on the left with NUL bytes."""
-        cells: VoidArray = self._line.take(units + self._most)
-        return cells
+        super().__init__(_as_cells(_signed_lines(digits)), 1 - len(digits))
 
 
-class CellText:
-    """Tables of the text of every number from -1 to 1 with a fixed number of decimals.
+class RateText(NumberText):
+    """The text of rates in the units of `rate_units`: three digits and an exponent."""
+
+    def __init__(self) -> None:
+        texts = [
+            f"{mantissa / 100:.2f}e-{decade:02d}"
+            for decade in range(_RATE_DECADES, 0, -1)
+            for mantissa in range(100, 1000)
+        ]
+        texts.append("1.00e+00")
+        characters = np.array(texts, dtype=np.bytes_).view(np.uint8).reshape(len(texts), -1)
+        self._commas, lines = (
+            _as_cells(np.pad(characters, ((0, 0), (0, 1)), constant_values=ord(end)))
+            for end in ",\n"
+        )
+        super().__init__(lines)
+
+    def _with_commas(self, units: Int32Array) -> UInt8Array:
+        return self._commas.take(units).view(np.uint8)
+
+
+class CellText(NumberText):
+    """The text of every number from -1 to 1 with a fixed number of decimals.
 
     Parameters
     ----------
@@ -264,66 +300,35 @@ class CellText:
     """
 
     def __init__(self, decimals: int) -> None:
-        self._one = 10**decimals
-        self._width = decimals + 3
         digits = _digits(decimals)
-        self._comma = _as_cells(np.pad(digits, ((0, 0), (0, 1)), constant_values=ord(",")))
-        self._signed_line = _as_cells(_signed_lines(digits))
+        super().__init__(_as_cells(_signed_lines(digits)), -(10**decimals))
+        self._width = decimals + 3
+        self._commas = _as_cells(np.pad(digits, ((0, 0), (0, 1)), constant_values=ord(",")))
 
-    def comma_row(self, units: Int32Array) -> UInt8Array:
-        """Return the text of one row, cells parted by commas and ended by a line feed.
-
-        Parameters
-        ----------
-        units : ndarray of shape (n,), int32
-            ``n >= 1``, nothing missing.
-
-        Returns
-        -------
-        text : ndarray, uint8
-        """
-        if units.min() < 0:
-            text = self._with_minus_signs(units)
-        else:
-            text = self._comma.take(units).view(np.uint8)
-        text[-1] = ord("\n")
-        return text
-
-    def _with_minus_signs(self, units: Int32Array) -> UInt8Array:
+    def _with_commas(self, units: Int32Array) -> UInt8Array:
+        if units.min() >= 0:
+            return self._commas.take(units).view(np.uint8)
         width = self._width
-        starts = np.cumsum(units < 0, dtype=np.int64)  # a minus sign moves all that follows
+        starts = np.cumsum(units < 0, dtype=np.int64)  # A minus sign moves all that follows.
         starts += np.arange(0, len(units) * width, width)
         text = np.full(int(starts[-1]) + width, ord("-"), dtype=np.uint8)
         # A cell may start at any byte; what no cell covers stays the minus before one.
         cells: VoidArray = np.ndarray(
-            (len(text) - width + 1,), dtype=self._comma.dtype, buffer=text.data, strides=(1,)
+            (len(text) - width + 1,), dtype=self._commas.dtype, buffer=text.data, strides=(1,)
         )
-        cells[starts] = self._comma.take(np.abs(units))
+        cells[starts] = self._commas.take(np.abs(units))
         return text
-
-    def line_ends(self, units: Int32Array) -> VoidArray:
-        """Return each number with a line feed, padded on the left with NUL bytes.
-
-        Parameters
-        ----------
-        units : ndarray of shape (n,), int32
-
-        Returns
-        -------
-        cells : ndarray of shape (n,), void of a fixed width
-        """
-        cells: VoidArray = self._signed_line.take(units + self._one)
-        return cells
 
 
 class PairLines:
-    """Makes the lines ``face_a,face_b,value`` of one `face_a` after the other.
+    """Writes the lines ``face_a,face_b,value``, for one `face_a` after the other.
 
     Parameters
     ----------
     face_ids : ndarray of shape (n,), int64
         Ascending.
     text : NumberText
+        Of the values.
     """
 
     def __init__(self, face_ids: Int64Array, text: NumberText) -> None:
@@ -332,7 +337,7 @@ class PairLines:
         self._text = text
 
     def of_row(self, row: int, units: Int32Array) -> bytes:
-        """Return the lines of a face with those after it, largest value first.
+        """Return the lines of a face with the faces after it, largest value first.
 
         Parameters
         ----------
@@ -383,9 +388,9 @@ class PairLines:
 
 
 def _digits(decimals: int, reach: int = 1) -> UInt8Array:
-    """Return the characters ``0.00000`` to ``1.00000``, one number a row.
+    """Return the characters of the numbers from 0 to `reach`, one number a row.
 
-    With a larger reach up to that, padded on the left with NUL bytes.
+    Numbers with fewer digits are padded on the left with NUL bytes.
     """
     numbers = np.arange(reach * 10**decimals + 1)
     width = len(str(reach))
@@ -403,7 +408,7 @@ def _digits(decimals: int, reach: int = 1) -> UInt8Array:
 def _signed_lines(digits: UInt8Array) -> UInt8Array:
     """Return the text of all numbers and their negatives, each with a line feed.
 
-    NUL stands for no minus.
+    The first byte is a minus sign or NUL.
     """
     count, width = digits.shape
     text = np.zeros((2 * count - 1, width + 2), dtype=np.uint8)

@@ -1,30 +1,37 @@
-"""Records as the JSON that scripts rely on: what ``--format json`` writes and the API answers."""
+"""Records as the JSON that scripts rely on: what ``--format json`` writes and the API answers.
+
+`schemas` says what the documents look like.  It is not imported when a command runs, which
+keeps the start of the command line quick.
+"""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from facesim_index.degrees.calibration_check import CalibrationCheck
-    from facesim_index.people.edits import PersonFace
+    from facesim_index.degrees import calibration_check
+    from facesim_index.export import schemas
+    from facesim_index.people import edits, review
     from facesim_index.people.grouping import PeopleSummary
-    from facesim_index.people.review import Review, Side
     from facesim_index.records import Box
-    from facesim_index.search.answers import Comparison, FaceAnswer, Match, QueryAnswer
+    from facesim_index.search import answers
     from facesim_index.store.catalog.people_rows import PersonRow
     from facesim_index.store.records import FailedFile
     from facesim_index.upkeep.status import IndexStatus
 
-Document = dict[str, object]
 
-FACE_COLUMNS = ("face_id", "confirmed", "path", "x", "y", "w", "h")
-REVIEW_COLUMNS = (
-    *("question", "degree", "person", "name", "face_id"),
-    *("other_person", "other_name", "other_face_id"),
-)
+def answer_document(answer: "answers.QueryAnswer") -> "schemas.Answer":
+    """Return the answer to a query.
 
+    Parameters
+    ----------
+    answer : QueryAnswer
 
-def answer_document(answer: "QueryAnswer") -> Document:
-    """Return the answer to a query."""
+    Returns
+    -------
+    schemas.Answer
+        Boxes in tenths of a pixel, cosines to 6 and log10 likelihood ratios to 4 decimals.
+    """
     return {
         "engine": answer.engine,
         "calibration": answer.calibration,
@@ -43,7 +50,7 @@ def answer_document(answer: "QueryAnswer") -> Document:
     }
 
 
-def _face_document(face: "FaceAnswer") -> Document:
+def _face_document(face: "answers.FaceAnswer") -> "schemas.FaceAnswer":
     return {
         "face": face.face,
         "box": box_document(face.box),
@@ -52,7 +59,7 @@ def _face_document(face: "FaceAnswer") -> Document:
     }
 
 
-def _match_document(match: "Match") -> Document:
+def _match_document(match: "answers.Match") -> "schemas.Match":
     return {
         "rank": match.rank,
         "face_id": match.face_id,
@@ -74,8 +81,18 @@ def _match_document(match: "Match") -> Document:
     }
 
 
-def comparison_document(comparison: "Comparison") -> Document:
-    """Return a comparison of two pictures."""
+def comparison_document(comparison: "answers.Comparison") -> "schemas.Comparison":
+    """Return a comparison of two pictures.
+
+    Parameters
+    ----------
+    comparison : Comparison
+
+    Returns
+    -------
+    schemas.Comparison
+        Boxes in tenths of a pixel, the cosine to 6 and the log10 likelihood ratio to 4 decimals.
+    """
     return {
         "engine": comparison.engine,
         "calibration": comparison.calibration,
@@ -103,25 +120,81 @@ def comparison_document(comparison: "Comparison") -> Document:
     }
 
 
-def box_document(box: "Box") -> list[float]:
-    """Return a box as x, y, width and height in tenths of a pixel."""
-    return [round(value, 1) for value in (box.x, box.y, box.w, box.h)]
+def box_document(box: "Box") -> "schemas.Box":
+    """Return a box as its left and top edge, its width and its height.
+
+    Parameters
+    ----------
+    box : Box
+        In pixels.
+
+    Returns
+    -------
+    tuple of four float
+        In pixels, to one decimal.
+
+    Examples
+    --------
+    >>> from facesim_index.records import Box
+    >>> box_document(Box(10.04, 20.0, 30.06, 41.0))
+    (10.0, 20.0, 30.1, 41.0)
+    """
+    return round(box.x, 1), round(box.y, 1), round(box.w, 1), round(box.h, 1)
 
 
-def status_document(status: "IndexStatus") -> Document:
-    """Return what is in an index."""
-    document = dataclasses.asdict(status)
-    document["roots"] = [{"path": path, "last_ingest_at": when} for path, when in status.roots]
-    return document
+def status_document(status: "IndexStatus") -> "schemas.Status":
+    """Return what is in an index.
+
+    Parameters
+    ----------
+    status : IndexStatus
+
+    Returns
+    -------
+    schemas.Status
+    """
+    return {
+        "path": status.path,
+        "generation": status.generation,
+        "created_at": status.created_at,
+        "engine": status.engine,
+        "model": status.model,
+        "calibration": status.calibration,
+        "roots": [{"path": path, "last_ingest_at": when} for path, when in status.roots],
+        "counts": status.counts,
+        "segments": status.segments,
+        "bytes_segments": status.bytes_segments,
+        "bytes_catalog": status.bytes_catalog,
+        "interrupted": status.interrupted,
+        "traces_left": status.traces_left,
+    }
 
 
-def error_document(failed: "FailedFile") -> Document:
-    """Return a file that could not be used."""
+def error_document(failed: "FailedFile") -> "schemas.FailedFile":
+    """Return a file that could not be used.
+
+    Parameters
+    ----------
+    failed : FailedFile
+
+    Returns
+    -------
+    schemas.FailedFile
+    """
     return {"path": failed.path, "code": failed.code.value, "message": failed.message}
 
 
-def person_document(row: "PersonRow") -> Document:
-    """Return a person as lists have it."""
+def person_document(row: "PersonRow") -> "schemas.Person":
+    """Return a person as lists of people have it.
+
+    Parameters
+    ----------
+    row : PersonRow
+
+    Returns
+    -------
+    schemas.Person
+    """
     return {
         "person_id": row.person_id,
         "name": row.name,
@@ -132,44 +205,139 @@ def person_document(row: "PersonRow") -> Document:
     }
 
 
-def person_face_document(known: "PersonFace") -> Document:
-    """Return a face of a person."""
-    return dict(zip(FACE_COLUMNS, person_face_row(known), strict=True))
+def person_face_document(known: "edits.PersonFace") -> "schemas.PersonFace":
+    """Return a face of a person.
 
+    Parameters
+    ----------
+    known : PersonFace
 
-def person_face_row(known: "PersonFace") -> tuple[int, bool, str, float, float, float, float]:
-    """Return the cells of `FACE_COLUMNS`."""
+    Returns
+    -------
+    schemas.PersonFace
+        The box in tenths of a pixel.
+    """
     x, y, w, h = box_document(known.face.box)
-    return known.face.face_id, known.confirmed, known.face.path, x, y, w, h
+    return {
+        "face_id": known.face.face_id,
+        "confirmed": known.confirmed,
+        "path": known.face.path,
+        "x": x,
+        "y": y,
+        "w": w,
+        "h": h,
+    }
 
 
-def review_document(found: "Review") -> Document:
-    """Return what is most doubtful of the people."""
-    rows = review_rows(found)
-    questions = [dict(zip(REVIEW_COLUMNS, row, strict=True)) for row in rows]
-    return {"prior": found.prior, "questions": questions}
+def review_document(found: "review.Review") -> "schemas.Review":
+    """Return the most doubtful faces and the most likely merges.
+
+    Parameters
+    ----------
+    found : Review
+
+    Returns
+    -------
+    schemas.Review
+        The doubtful faces come first.
+    """
+    doubtful = [_doubtful_document(item) for item in found.doubtful]
+    return {
+        "prior": found.prior,
+        "questions": doubtful + [_merge_document(item) for item in found.merges],
+    }
 
 
-def review_rows(found: "Review") -> list[tuple[str | int | float | None, ...]]:
-    """Return the cells of `REVIEW_COLUMNS`, one row a question."""
-    doubtful: list[tuple[str | int | float | None, ...]] = [
-        ("face", item.degree, item.person_id, item.name, item.face_id, None, None, None)
-        for item in found.doubtful
-    ]
-    return doubtful + [
-        ("merge", item.degree, *_side_cells(item.a), *_side_cells(item.b)) for item in found.merges
-    ]
+def _doubtful_document(item: "review.DoubtfulFace") -> "schemas.Question":
+    return {
+        "question": "face",
+        "degree": item.degree,
+        "person": item.person_id,
+        "name": item.name,
+        "face_id": item.face_id,
+        "other_person": None,
+        "other_name": None,
+        "other_face_id": None,
+    }
 
 
-def _side_cells(side: "Side") -> tuple[int | None, str | None, int | None]:
-    return side.person_id, side.name, side.face_id
+def _merge_document(item: "review.LikelyMerge") -> "schemas.Question":
+    return {
+        "question": "merge",
+        "degree": item.degree,
+        "person": item.a.person_id,
+        "name": item.a.name,
+        "face_id": item.a.face_id,
+        "other_person": item.b.person_id,
+        "other_name": item.b.name,
+        "other_face_id": item.b.face_id,
+    }
 
 
-def grouping_document(summary: "PeopleSummary") -> Document:
-    """Return what came of grouping faces into people."""
+def grouping_document(summary: "PeopleSummary") -> dict[str, object]:
+    """Return what a grouping of faces into people changed.
+
+    Parameters
+    ----------
+    summary : PeopleSummary
+
+    Returns
+    -------
+    dict of str to object
+        The fields of the record.
+    """
     return dataclasses.asdict(summary)
 
 
-def check_document(check: "CalibrationCheck") -> Document:
-    """Return whether a calibration fits the pictures of an index."""
-    return dataclasses.asdict(check)
+def check_document(check: "calibration_check.CalibrationCheck") -> "schemas.CalibrationCheck":
+    """Return whether a calibration fits the pictures of an index.
+
+    Parameters
+    ----------
+    check : CalibrationCheck
+
+    Returns
+    -------
+    schemas.CalibrationCheck
+        Numbers may be infinite or NaN where there are too few pairs.
+    """
+    return {
+        "calibration": check.calibration,
+        "head": check.head,
+        "n_images": check.n_images,
+        "n_pairs": check.n_pairs,
+        "n_doubtful": check.n_doubtful,
+        "same_photo": _level_documents(check.same_photo),
+        "n_across": check.n_across,
+        "n_left_out": check.n_left_out,
+        "across": _level_documents(check.across),
+        "highest": [dataclasses.asdict(pair) for pair in check.highest],
+        "labels": None if check.labels is None else _labels_document(check.labels),
+        "verdict": check.verdict,
+        "sentence": check.sentence,
+    }
+
+
+def _labels_document(labels: "calibration_check.LabelCheck") -> dict[str, object]:
+    return {
+        "figures": dataclasses.asdict(labels.figures),
+        "strangers": _level_documents(labels.strangers),
+        "mates": _level_documents(labels.mates),
+    }
+
+
+def _level_documents(levels: "Sequence[calibration_check.Level]") -> "list[schemas.Level]":
+    return [
+        {
+            "rate": level.rate,
+            "expected": level.expected,
+            "score": level.score,
+            "n_pairs": level.n_pairs,
+            "n_found": level.n_found,
+            "observed": level.observed,
+            "low": level.low,
+            "high": level.high,
+            "says": level.says,
+        }
+        for level in levels
+    ]

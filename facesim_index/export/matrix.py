@@ -1,6 +1,6 @@
 """Every pair of many faces: blocks of cosines or degrees, and CSV files of them.
 
-Scores are exact (see `exact_cosines`), and a number's text is that of the exact value; so a
+Scores are exact (see `pairs.blocks`), and the text of a number is that of the exact value.  So a
 file is symmetric to the last digit and the same on every machine.
 """
 
@@ -74,18 +74,18 @@ _BISECTION = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class MatrixOptions:
-    """What is said of each pair of faces.
+    """Which number is given for each pair of faces, and how it is written.
 
     Attributes
     ----------
     value : {"degree", "cosine", "log10_lr", "fmr"}
-        `fmr` is the false match rate at the pair's cosine.
+        `fmr` is the false match rate at the score of the pair.
     prior : float, default=0.5
         Probability of a genuine pair before looking, in (0, 1); degrees depend on it.
     min_degree : float, optional
-        Leave out pairs with a lower degree, before rounding; for lists of pairs only.
+        Leave out pairs whose degree is lower, before rounding; for `write_long` only.
     decimals : int, default=5
-        Of the text, from 1 to 6; rates have three digits and an exponent all the same.
+        Of the text, from 1 to 6.  False match rates always have three digits and an exponent.
     """
 
     value: ScoreKind = "degree"
@@ -103,8 +103,8 @@ class MatrixBlock:
     row_ids, column_ids : ndarray of shape (n_rows,) and (n_columns,), int64
         Face ids.
     values : ndarray of shape (n_rows, n_columns), float64
-        A cosine or degree is exactly 1 for a face with itself; what is derived from the cosine
-        is that of 1.
+        The cosine and the degree of a face with itself are exactly 1.  Its other values are
+        those of a score of 1.
     """
 
     row_ids: Int64Array
@@ -127,35 +127,42 @@ def matrix_blocks(
     face_ids : ndarray of shape (n,), int64
         Distinct; rows and columns keep their order.
     source : EmbeddingSource
+        Has the embeddings of these faces.
     options : MatrixOptions
-        `decimals` does not matter: the values are not rounded.
+        `decimals` has no effect: the values are not rounded.
     calibration : Calibration or None
-        Needed for degrees.
+        Needed for all values but cosines.
     max_cells : int, default=4_000_000
         A block has no more cells than that, but always one row.
 
     Returns
     -------
     iterator of MatrixBlock
-        Top to bottom.
+        From the first row to the last.
 
     Raises
     ------
     UsageError
         An option is out of range, `min_degree` is given, or a face is listed twice.
     CalibrationError
-        Degrees are asked for and there is no curve.
+        The value needs a calibration, or something that the calibration does not have.
     IndexDamagedError
         A stored embedding is not finite or not of unit norm.
+
+    Examples
+    --------
+    >>> class TwoFaces:
+    ...     def embeddings(self, face_ids):
+    ...         return np.eye(2, dtype=np.float32)[face_ids - 1]
+    >>> (block,) = matrix_blocks(
+    ...     np.array([1, 2]), TwoFaces(), MatrixOptions(value="cosine"), None
+    ... )
+    >>> block.values
+    array([[1., 0.],
+           [0., 1.]])
     """
-    _check_options(options, calibration)
-    _refuse_min_degree(options)
-    return _blocks(
-        load(face_ids, source, _head_of_value(options, calibration)),
-        options,
-        calibration,
-        max_cells,
-    )
+    faces = _faces_of_matrix(face_ids, source, options, calibration)
+    return _blocks(faces, options, calibration, max_cells)
 
 
 def matrix_frame(
@@ -169,11 +176,10 @@ def matrix_frame(
     Parameters
     ----------
     face_ids : ndarray of shape (n,), int64
-        Distinct; rows and columns keep their order.
     source : EmbeddingSource
     options : MatrixOptions
     calibration : Calibration or None
-        Needed for degrees.
+        As for `matrix_blocks`.
 
     Returns
     -------
@@ -184,6 +190,15 @@ def matrix_frame(
     ------
     UsageError, CalibrationError, IndexDamagedError
         As `matrix_blocks`.
+
+    Examples
+    --------
+    >>> class TwoFaces:
+    ...     def embeddings(self, face_ids):
+    ...         return np.array([[1.0, 0.0], [0.5, 0.75**0.5]], dtype=np.float16)[face_ids - 1]
+    >>> frame = matrix_frame(np.array([2, 1]), TwoFaces(), MatrixOptions(value="cosine"), None)
+    >>> frame.loc[2, 1].item()
+    0.5
     """
     import pandas as pd
 
@@ -207,34 +222,28 @@ def write_wide(
 ) -> None:
     """Write the matrix of all pairs as CSV: a row and a column for each face.
 
-    The first line is ``face_id`` and the ids, the first column the ids again; lines end with
+    The first line is ``face_id`` and the ids, the first column the ids again.  Lines end with
     a line feed.  A number is what ``format`` makes of the exact value, without a minus before
-    zero, so the file is symmetric to the last digit; a face with itself is 1.
+    zero, so the file is symmetric to the last digit.
 
     Parameters
     ----------
     out : BinaryIO
+        Receives the file.
     face_ids : ndarray of shape (n,), int64
-        Distinct; rows and columns keep their order.
     source : EmbeddingSource
     options : MatrixOptions
     calibration : Calibration or None
-        Needed for degrees.
+        As for `matrix_blocks`.
     on_rows : callable, optional
-        Told the number of rows written so far, now and then.
+        Called from time to time with the number of rows written so far.
 
     Raises
     ------
-    UsageError
-        An option is out of range, `min_degree` is given, or a face is listed twice.
-    CalibrationError
-        Degrees are asked for and there is no curve.
-    IndexDamagedError
-        A stored embedding is not finite or not of unit norm.
+    UsageError, CalibrationError, IndexDamagedError
+        As `matrix_blocks`.
     """
-    _check_options(options, calibration)
-    _refuse_min_degree(options)
-    faces = load(face_ids, source, _head_of_value(options, calibration))
+    faces = _faces_of_matrix(face_ids, source, options, calibration)
     out.write(",".join(["face_id", *map(str, faces.ids.tolist())]).encode() + b"\n")
     starts = [b"%d," % face_id for face_id in faces.ids.tolist()]
     text = _number_text(options, calibration)
@@ -263,23 +272,21 @@ def write_long(
     Parameters
     ----------
     out : BinaryIO
+        Receives the file.
     face_ids : ndarray of shape (n,), int64
         Distinct, in any order.
     source : EmbeddingSource
+        Has the embeddings of these faces.
     options : MatrixOptions
     calibration : Calibration or None
-        Needed for degrees, and for `min_degree`.
+        Needed for all values but cosines, and for `min_degree`.
     on_rows : callable, optional
-        Told the number of faces whose pairs are written, now and then.
+        Called from time to time with the number of faces whose pairs are written.
 
     Raises
     ------
-    UsageError
-        An option is out of range, or a face is listed twice.
-    CalibrationError
-        Degrees are asked for and there is no curve.
-    IndexDamagedError
-        A stored embedding is not finite or not of unit norm.
+    UsageError, CalibrationError, IndexDamagedError
+        As `matrix_blocks`, but `min_degree` may be given.
     """
     _check_options(options, calibration)
     faces = load(np.sort(face_ids), source, _head_of_value(options, calibration))
@@ -287,7 +294,7 @@ def write_long(
     out.write(b"face_a,face_b,value\n")
     judged = faces
     if options.min_degree is not None and calibration is not None:
-        if faces.head != calibration.head:  # Cosines of the pairs that a learned head chooses.
+        if faces.head != calibration.head:  # A learned head chooses pairs, cosines are printed.
             judged = load(faces.ids, source, calibration.head)
         least = cosine_at_degree(options.min_degree, calibration, prior=options.prior) - _BISECTION
         if least >= _FEW_PAIRS_FROM:
@@ -310,7 +317,7 @@ def _write_close(
     lines: PairLines,
     on_rows: Callable[[int], None] | None,
 ) -> None:
-    """Write the lines of the pairs from a score on, which are few."""
+    """Write the lines of the pairs with at least a score, when few pairs have it."""
     for pairs in close_pairs(judged, least) if least <= 1.0 else ():
         chosen = _is_chosen(pairs.scores, options, calibration)
         rows, others, scores = pairs.a[chosen], pairs.b[chosen], pairs.scores[chosen]
@@ -362,12 +369,20 @@ def _number_text(options: MatrixOptions, calibration: Calibration | None) -> Num
     return CellText(options.decimals)
 
 
-def _refuse_min_degree(options: MatrixOptions) -> None:
+def _faces_of_matrix(
+    face_ids: Int64Array,
+    source: EmbeddingSource,
+    options: MatrixOptions,
+    calibration: Calibration | None,
+) -> Faces:
+    """Check the options of a matrix with a cell for every pair, and load its faces."""
+    _check_options(options, calibration)
     if options.min_degree is not None:
         raise UsageError(
             "a matrix has a cell for every pair, so min_degree cannot leave any out; "
             "use the long layout"
         )
+    return load(face_ids, source, _head_of_value(options, calibration))
 
 
 def _blocks(
@@ -383,7 +398,7 @@ def _blocks(
 
 
 def _head_of_value(options: MatrixOptions, calibration: Calibration | None) -> Head:
-    """Return what the printed value is made of: a cosine is the plain one always."""
+    """Return the head that gives the scores: a printed cosine is always the plain one."""
     return COSINE if calibration is None or options.value == "cosine" else calibration.head
 
 
@@ -397,7 +412,8 @@ def _unit_rows(
 ) -> Iterator[tuple[int, Int32Array]]:
     """Yield rows of the matrix in units of the last decimal, with the first row's number.
 
-    With a `min_degree`, cells are `MISSING` by the degrees of the `judged` faces.
+    With a `min_degree`, the cells of pairs whose degree is lower are `MISSING`; the degrees are
+    those of the `judged` faces.
     """
     n_cells = len(faces.ids) ** 2
     value, of_single = _units_of_scores(options, calibration, n_cells), None
@@ -424,7 +440,7 @@ def _unit_rows(
 
 
 def _values(scores: Float64Array, options: MatrixOptions, calibration: Calibration) -> Float64Array:
-    """Return what is said of pairs, by their scores."""
+    """Return the value of each pair from its score."""
     if options.value == "degree":
         return calibrated_degree(scores, calibration, prior=options.prior)
     return (log10_lr if options.value == "log10_lr" else false_match_rate)(scores, calibration)
@@ -433,7 +449,7 @@ def _values(scores: Float64Array, options: MatrixOptions, calibration: Calibrati
 def _units(
     scores: Float64Array, options: MatrixOptions, calibration: Calibration | None
 ) -> Int32Array:
-    """Return what is said of pairs, in the units of its text."""
+    """Return the value of each pair, in units of the last printed decimal."""
     values = np.clip(scores, -1.0, 1.0)
     if calibration is not None and options.value != "cosine":
         values = _values(values, options, calibration)

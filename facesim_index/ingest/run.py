@@ -1,14 +1,12 @@
 """Ingest: find pictures, skip what is known, read the rest, commit as it goes.
 
-The folders are walked twice.  The first walk only counts, settles what is unchanged
-and notices what is gone; the second feeds the workers.  So the total is known from
-the start, an unchanged folder costs one stat a file, and memory does not grow with
-the number of files.
+The folders are walked twice.  The first walk only counts, settles what is unchanged and notices
+what is gone; the second feeds the workers.  So the total is known from the start, an unchanged
+folder costs one stat a file, and memory does not grow with the number of files.
 
-A file whose stamp is new is hashed here; only content that the index does not have
-goes to a worker.  The worker hashes again the very bytes that it decodes, and that
-hash is the one stored: a file that changes meanwhile can never give one picture the
-faces of another.
+A file whose stamp is new is hashed here; only content that the index does not have goes to a
+worker.  The worker hashes the bytes that it decodes once more, and that hash is the one stored.
+So a file that changes meanwhile can never give one picture the faces of another.
 """
 
 import itertools
@@ -20,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from facesim_index.engine.base import PictureReader
 from facesim_index.errors import PictureError, PipelineError
 from facesim_index.ingest.scanning import Candidate, Scan, candidates, scan
 from facesim_index.ingest.targets import IngestOptions, Targets
@@ -46,17 +45,41 @@ FAILURE_OF = {
     "exception": FailureCode.INTERNAL,
 }
 
-ReadAll = Callable[[Iterable[Path]], Iterator[PictureReading | Failure | ItemFailed]]
-"""Reads pictures and yields what came of each, in the order given."""
-
 
 @dataclass(slots=True)
 class IngestSummary(Shown):
     """What an ingest did.
 
-    ``files_new + files_changed`` is the number of files that were looked into; of those
-    ``files_duplicate`` had content that the index knew already (copies, moved or only
-    touched files).
+    ``files_new + files_changed`` is the number of files that were looked into.
+
+    Attributes
+    ----------
+    files_seen, files_new, files_changed, files_unchanged : int
+        Files that were found: all, those that are new, those with another size or time than
+        before, and the others.
+    files_duplicate : int
+        New or changed files with content that the index had already: copies, moved files, or files
+        that were only touched.
+    files_removed : int
+        Files of the index that are no longer on disk.
+    images_embedded, images_without_face, images_failed : int
+        Pictures that were read: with faces, without, and those that could not be used.
+    faces_added, faces_total : int
+        Faces that were found now, and all faces of the index.
+    elapsed_s : float
+        Seconds that it took.
+    images_per_s : float
+        Pictures that were read, a second.
+    interrupted : bool
+        It was stopped before the end.
+    warnings : list of str
+        For people: folders that could not be listed, and the like.
+
+    Examples
+    --------
+    >>> summary = index.ingest("people")
+    >>> summary.files_new, summary.images_embedded, summary.faces_added, summary.faces_total
+    (24, 24, 24, 30)
     """
 
     files_seen: int = 0
@@ -90,8 +113,7 @@ class Ingest:
         Writable.
     targets : Targets
     options : IngestOptions
-    read_all : callable
-        Reads pictures in worker processes; see `ReadAll`.
+    reader : PictureReader
     progress, should_stop : callable
         When `should_stop` becomes true, what was read is committed and the run ends.
     """
@@ -101,7 +123,7 @@ class Ingest:
         store: IndexStore,
         targets: Targets,
         options: IngestOptions,
-        read_all: ReadAll,
+        reader: PictureReader,
         *,
         progress: Progress = ignore,
         should_stop: Callable[[], bool] = lambda: False,
@@ -109,7 +131,7 @@ class Ingest:
         self._store = store
         self._targets = targets
         self._options = options
-        self._read_all = read_all
+        self._reader = reader
         self._progress = progress
         self._should_stop = should_stop
         self._summary = IngestSummary()
@@ -127,12 +149,12 @@ class Ingest:
         self._done = 0
 
     def run(self) -> IngestSummary:
-        """Do it.
+        """Ingest the targets.
 
         Returns
         -------
         IngestSummary
-            Also when interrupted: everything it counts is committed.
+            Also when it was interrupted: everything that it counts is committed.
 
         Raises
         ------
@@ -182,7 +204,7 @@ class Ingest:
             found, self._again = iter(self._again), []
 
     def _read(self, found: Iterator[Candidate], total: int) -> None:
-        for outcome in self._read_all(self._to_read(found)):
+        for outcome in self._reader.read(self._to_read(found), self._should_stop):
             self._settle(*self._submitted.popleft(), outcome)
             self._commit_if_due()
             self._report(total)
@@ -199,7 +221,7 @@ class Ingest:
         )
 
     def _to_read(self, found: Iterator[Candidate]) -> Iterator[Path]:
-        """Yield the files whose content a worker must read; settle the others here."""
+        """Yield the files that a worker must read; settle all others at once."""
         for together in _hash_ahead(found):
             self._hashes_at_hand = [hashed for _, hashed in together if isinstance(hashed, bytes)]
             self._known_at_hand = None
@@ -224,7 +246,7 @@ class Ingest:
     def _has_other_content(self, candidate: Candidate, outcome: bytes | Failure) -> bool:
         """Tell whether an unchanged file has other content than when it was read.
 
-        One that cannot be read now keeps what is known of it.
+        If it cannot be read now, what is known of it is kept.
         """
         if isinstance(outcome, Failure):
             self._summary.warnings.append(f"cannot compare {candidate.path}: {outcome.message}")
@@ -261,7 +283,7 @@ class Ingest:
         content_hash: bytes,
         outcome: PictureReading | Failure | ItemFailed,
     ) -> None:
-        """Put what came of one file into the next commit."""
+        """Put the outcome of one file into the next commit."""
         copies = self._in_flight.pop(content_hash)
         if isinstance(outcome, Failure):
             self._fail(candidate, outcome)
@@ -319,7 +341,7 @@ class Ingest:
         self._committed_at = time.monotonic()
 
     def _settle_missing(self, found: Scan) -> None:
-        """Record which roots were walked, and what is gone from them."""
+        """Record which roots were walked, and which of their files are gone."""
         self._summary.files_removed = len(found.gone)
         if self._options.prune and found.gone:
             self._store.remove(found.gone)
@@ -332,7 +354,7 @@ class Ingest:
 
 
 def _hash_ahead(found: Iterator[Candidate]) -> Iterator[list[tuple[Candidate, bytes | Failure]]]:
-    """Yield candidates with the hashes of their contents, some together and some ahead."""
+    """Yield candidates with the hashes of their contents, several at a time, computed ahead."""
     waiting: deque[Future[list[tuple[Candidate, bytes | Failure]]]] = deque()
     with ThreadPoolExecutor(HASH_THREADS, thread_name_prefix="hash") as threads:
         try:

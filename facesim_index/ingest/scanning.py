@@ -1,4 +1,4 @@
-"""Scan: what there is on disk, next to what the index knows of it.  Nothing is written.
+"""Scan: compare what is on disk with what the index knows of it.  Nothing is written.
 
 The walk that counts before an ingest, and the one that feeds it, see files the same way.
 """
@@ -27,14 +27,16 @@ _DONE = (ImageStatus.OK, ImageStatus.NO_FACE)
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that is worth a look: new, changed, to be tried again or to be compared.
+    """A file that must be looked into: new, changed, to be tried again or to be compared.
 
     Attributes
     ----------
     folder, name : str
+        Absolute folder, and name in it.
     stamp : FileStamp
     known_hash : bytes or None
-        Of an unchanged file whose content is only to be compared: what it was when it was read.
+        For an unchanged file whose content is only to be compared: the hash it had when it was
+        read.
     """
 
     folder: str
@@ -44,13 +46,35 @@ class Candidate:
 
     @property
     def path(self) -> Path:
-        """Where the file is."""
+        """The path of the file."""
         return Path(self.folder, self.name)
 
 
 @dataclass(slots=True)
 class Scan:
-    """What the first walk found."""
+    """What is on disk, compared with what the index knows.
+
+    Attributes
+    ----------
+    files_seen, files_new, files_changed, files_unchanged : int
+        Files that were found: all, those that are new, those with another size or time than
+        before, and the others.
+    to_read : int
+        How many files an ingest would look into.
+    gone : list of int
+        Ids of files of the index that are no longer on disk.
+    returned : list of int
+        Ids of files that were gone at the last ingest, and are there again unchanged.
+    warnings : list of str
+        For people: folders that could not be listed, and the like.
+
+    Examples
+    --------
+    >>> (photos / "carla.png").unlink()
+    >>> found = index.scan(photos)
+    >>> found.files_seen, found.files_unchanged, len(found.gone)
+    (6, 6, 1)
+    """
 
     files_seen: int = 0
     files_new: int = 0
@@ -70,7 +94,7 @@ def scan(
     progress: Progress = ignore,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Scan:
-    """Walk the targets once: count, and tell what is gone.  Nothing is written.
+    """Walk the targets once: count the files, and notice which are gone.  Nothing is written.
 
     Parameters
     ----------
@@ -78,7 +102,10 @@ def scan(
         None when there is no index yet.
     targets : Targets
     options : IngestOptions
-    progress, should_stop : callable, optional
+    progress : callable, optional
+        Called after each folder with a `ProgressUpdate`.
+    should_stop : callable, optional
+        Called before each folder; once it returns True, the scan ends.
 
     Returns
     -------
@@ -112,7 +139,7 @@ def scan(
 
 
 def candidates(store: IndexStore, targets: Targets, options: IngestOptions) -> Iterator[Candidate]:
-    """Walk the targets and yield the files worth a look.
+    """Walk the targets and yield the files that must be looked into.
 
     Parameters
     ----------
@@ -186,7 +213,7 @@ def _worth_a_look(stamp: FileStamp, known: KnownFile | None, options: IngestOpti
 
 
 def _gone_files(folder: Path, known: dict[str, KnownFile], names: set[str]) -> list[int]:
-    """Return the known files of a folder that were not found and really are not there."""
+    """Return the known files of a folder that were not found and surely are not there."""
     return [
         file.file_id
         for name, file in known.items()
@@ -195,7 +222,7 @@ def _gone_files(folder: Path, known: dict[str, KnownFile], names: set[str]) -> l
 
 
 def _gone_folders(store: IndexStore, root: Path, walked: set[str]) -> list[int]:
-    """Return the known files in folders below a root that were not walked, and really are gone."""
+    """Return the known files in folders that were not walked below a root, and surely are gone."""
     gone: list[int] = []
     with store.read() as view:
         for folder in picture_rows.folders_under(view.transaction, root):
@@ -206,7 +233,7 @@ def _gone_folders(store: IndexStore, root: Path, walked: set[str]) -> list[int]:
 
 
 def _is_gone(path: Path) -> bool:
-    """Tell whether there surely is no such file: not when the system will not say."""
+    """Tell whether a file surely is not there; False when the system does not say."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):

@@ -14,16 +14,26 @@ class IngestOptions:
 
     Attributes
     ----------
-    exclude : tuple of str
-        Shell patterns of names and relative paths to leave out.
-    follow_symlinks : bool
-    retry_errors : bool
-        Read again what failed before, though its file is unchanged.
-    prune : bool
-        Drop from the index what is no longer on disk; otherwise it is only counted.
-    checksum : bool
-        Compare the content of unchanged files too, and read again those whose content is
-        another one than their size and time say.
+    exclude : tuple of str, default=()
+        Shell patterns of names and relative paths to leave out.  Case counts, ``*`` also matches
+        ``/``, and a pattern that ends in ``/`` is for folders alone.
+    follow_symlinks : bool, default=False
+        Follow links to files and folders below the paths given; those paths themselves may always
+        be links.
+    retry_errors : bool, default=False
+        Read again what failed before, although its file is unchanged.
+    prune : bool, default=False
+        Drop files from the index that are no longer on disk; otherwise they are only counted.
+    checksum : bool, default=False
+        Compare the content of unchanged files too, and read those again whose content is not what
+        it was.  Otherwise size and time of change are trusted.
+
+    Examples
+    --------
+    >>> from facesim_index import IngestOptions
+    >>> (photos / "carla.png").unlink()
+    >>> index.ingest(photos, IngestOptions(exclude=("*.jpg",), prune=True)).files_removed
+    1
     """
 
     exclude: tuple[str, ...] = ()
@@ -40,9 +50,9 @@ class Targets:
     Attributes
     ----------
     folders : tuple of Path
-        None lies inside another.
+        No folder lies inside another.
     files : tuple of Path
-        None lies inside one of the folders.
+        No file lies inside one of the folders.
     """
 
     folders: tuple[Path, ...]
@@ -50,16 +60,25 @@ class Targets:
 
 
 def resolve_targets(paths: Sequence[str | os.PathLike[str]]) -> Targets:
-    """Return the folders and files that `paths` mean.
+    """Return the folders and files that paths mean.
 
-    Links are followed and folders compared by what they are, so that a folder given by two
+    Links are followed, and folders are compared by what they are.  So a folder that is given by two
     names (a link, a second mount, other capitals where they do not count) is one folder, by the
     name that was given first.
+
+    Parameters
+    ----------
+    paths : sequence of path-like
+        Folders and pictures, at least one; ``~`` is the home folder.
+
+    Returns
+    -------
+    Targets
 
     Raises
     ------
     UsageError
-        No path, or one that does not exist.
+        No path was given, or one does not exist.
     """
     if not paths:
         raise UsageError("name at least one folder or picture to ingest")
@@ -81,7 +100,7 @@ def resolve_targets(paths: Sequence[str | os.PathLike[str]]) -> Targets:
 
 
 def _is_another(folder: Path, identities: set[tuple[int, int]]) -> bool:
-    """Tell whether a folder is none of those before, and put it among them."""
+    """Tell whether a folder was not seen before, and remember it."""
     status = folder.stat()
     identity = (status.st_dev, status.st_ino)
     if identity in identities:

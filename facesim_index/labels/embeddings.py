@@ -1,4 +1,4 @@
-"""The embeddings of labelled pictures, one face of each, with an index as their cache."""
+"""The embeddings of labelled pictures, one face of each; an index keeps them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,18 +12,50 @@ from facesim_index.records import Box, FaceRecord, Float32Array, Int64Array, Pic
 
 
 class EmbeddingIndex(Protocol):
-    """What is used of a `FaceIndex`."""
+    """The methods of a `FaceIndex` that are needed here."""
 
     def ingest(self, paths: Sequence[Path]) -> object:
-        """Read pictures that are new or changed."""
+        """Read pictures that are new or changed.
+
+        Parameters
+        ----------
+        paths : sequence of Path
+            Absolute.
+
+        Returns
+        -------
+        object
+            Not used here.
+        """
         ...
 
     def picture_faces(self, paths: Sequence[Path]) -> list[PictureFaces | None]:
-        """Return the faces of pictures; None for one that the index does not have."""
+        """Return the faces of pictures.
+
+        Parameters
+        ----------
+        paths : sequence of Path
+            Absolute.
+
+        Returns
+        -------
+        list of PictureFaces or None
+            In the order of `paths`; None for a picture that the index does not have.
+        """
         ...
 
     def embeddings(self, face_ids: Int64Array) -> Float32Array:
-        """Return stored embeddings, in the order asked."""
+        """Return stored embeddings.
+
+        Parameters
+        ----------
+        face_ids : ndarray of shape (n,), int64
+
+        Returns
+        -------
+        ndarray of shape (n, dimension), float32
+            Unit norm, in the order of `face_ids`.
+        """
         ...
 
 
@@ -36,8 +68,9 @@ class PictureEmbeddings:
     embeddings : ndarray of shape (n, dimension), float32
         Unit norm; zero where there is no face.
     has_face : ndarray of shape (n,), bool
+        Whether a face was found in each picture.
     face_ids : ndarray of shape (n,), int64
-        In the index that was asked; -1 where there is no face.
+        Ids of the faces in the index; -1 where there is no face.
     """
 
     embeddings: Float32Array
@@ -48,9 +81,9 @@ class PictureEmbeddings:
 def central_face(faces: Sequence[FaceRecord], width_px: int, height_px: int) -> int:
     """Return which face a labelled picture is about.
 
-    Collections such as LFW are cropped around the person they name.  So it is the face whose
-    centre is nearest to the picture's, but a larger face outweighs some distance: the face with
-    the largest ``area - 2 * squared distance``, which is the rule of insightface's detectors.
+    Collections such as LFW are cropped around the person they name.  So the face is chosen by its
+    distance from the centre of the picture and by its size: it is the one with the largest
+    ``area - 2 * squared distance``, in pixels.  This is the rule of the detectors of insightface.
 
     Parameters
     ----------
@@ -62,7 +95,16 @@ def central_face(faces: Sequence[FaceRecord], width_px: int, height_px: int) -> 
     Returns
     -------
     int
-        Index into `faces`; the first of equals.
+        Index into `faces`; the first one among equals.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> small, large = (
+    ...     SimpleNamespace(box=Box(x, 40.0, side, side)) for x, side in ((0.0, 10.0), (45.0, 20.0))
+    ... )
+    >>> central_face([small, large], width_px=100, height_px=100)
+    1
     """
 
     def weight(box: Box) -> float:
@@ -79,7 +121,7 @@ def embeddings_of(index: EmbeddingIndex, paths: Sequence[Path]) -> PictureEmbedd
     Parameters
     ----------
     index : EmbeddingIndex
-        Pictures that it does not have are ingested into it first.
+        Pictures that it does not have are added to it first.
     paths : sequence of Path
         Absolute.
 

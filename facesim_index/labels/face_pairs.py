@@ -14,7 +14,22 @@ _SAME = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no":
 
 
 def names_faces(file: Path) -> bool:
-    """Tell whether a list of pairs is of face ids: its first line is ``face_a,face_b,same``."""
+    """Tell whether a list of pairs has face ids, not pictures, by its first line.
+
+    Parameters
+    ----------
+    file : Path
+
+    Returns
+    -------
+    bool
+        Whether the line is ``face_a,face_b,same``, in upper or lower case.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read.
+    """
     try:
         with file.open(encoding="utf-8-sig", errors="replace") as lines:
             first = lines.readline()
@@ -34,12 +49,15 @@ def read_face_pairs(file: Path) -> tuple[Int64Array, BoolArray]:
     Returns
     -------
     face_ids : ndarray of shape (n_pairs, 2), int64
+        In the order of the file.
     same : ndarray of shape (n_pairs,), bool
+        Whether each pair shows one person.
 
     Raises
     ------
     UsageError
-        The file cannot be read or has a line that makes no sense; it names both.
+        The file cannot be read, or a line of it makes no sense.  The message names the file and
+        the line.
     """
     pairs, same = [], []
     try:

@@ -1,15 +1,19 @@
-"""Who is who in labelled pictures: lists of pairs, and folders of people.
+"""Labels of pictures: lists of pairs, and folders with one folder for each person.
 
-Two formats of lists are read: LFW's (``pairs.txt`` with its ten folds, ``pairsDevTrain.txt``)
-and CSV with the columns ``path_a,path_b,same``.
+Two formats of lists are read: that of LFW (``pairs.txt`` with its ten folds,
+``pairsDevTrain.txt``) and CSV with the columns ``path_a,path_b,same``.
 """
 
 import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from facesim_index.errors import UsageError
+import numpy as np
+
+from facesim_index.errors import CalibrationError, UsageError
+from facesim_index.metrics.linking import linked_people
 from facesim_index.pictures.folder_walk import PICTURE_SUFFIXES, FoundFolder, WalkOptions, walk
+from facesim_index.records import BoolArray, Int64Array
 
 CSV_COLUMNS = ("path_a", "path_b", "same")
 
@@ -26,9 +30,11 @@ class LabelledPair:
     Attributes
     ----------
     path_a, path_b : Path
+        Absolute.
     same : bool
+        Whether they show one person.
     fold : int or None
-        From 0, where the list is divided into folds.
+        From 0; None where the list is not divided into folds.
     """
 
     path_a: Path
@@ -46,6 +52,7 @@ class PairList:
     pairs : tuple of LabelledPair
         In the order of the file.
     n_folds : int or None
+        None where the list is not divided into folds.
     """
 
     pairs: tuple[LabelledPair, ...]
@@ -53,8 +60,30 @@ class PairList:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Every picture of the list once, in the order of the names."""
+        """Every picture of the list once, in ascending order."""
         return tuple(sorted({path for pair in self.pairs for path in (pair.path_a, pair.path_b)}))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ListedPeople:
+    """Who the pictures of a list show, as its labels say.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_pairs, 2), int64
+        Places in `PairList.paths` of the pictures of each pair.
+    same : ndarray of shape (n_pairs,), bool
+        Whether each pair shows one person.
+    person : ndarray of shape (n_pictures,), int64
+        The person on each picture.
+    by_folder : bool
+        Whether every label agrees that each folder holds one person.
+    """
+
+    rows: Int64Array
+    same: BoolArray
+    person: Int64Array
+    by_folder: bool
 
 
 def read_pairs(file: Path, images: Path | None = None) -> PairList:
@@ -63,10 +92,11 @@ def read_pairs(file: Path, images: Path | None = None) -> PairList:
     Parameters
     ----------
     file : Path
-        LFW's format, or CSV with a header ``path_a,path_b,same``.
+        In the format of LFW, or CSV with a header ``path_a,path_b,same``.
     images : Path, optional
-        The folder of the pictures: needed for LFW's format (``NAME/NAME_0001.jpg`` below it);
-        paths in CSV are relative to it, or else to the folder of the file.
+        The folder of the pictures.  The format of LFW needs it: pictures are
+        ``NAME/NAME_0001.jpg`` below it.  Paths in CSV are relative to it, or without it to the
+        folder of the file.
 
     Returns
     -------
@@ -75,7 +105,8 @@ def read_pairs(file: Path, images: Path | None = None) -> PairList:
     Raises
     ------
     UsageError
-        The file cannot be read or has a line that makes no sense; it names both.
+        The file cannot be read, a line of it makes no sense, or a picture is missing.  The
+        message names the file, and the line or the picture.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -89,19 +120,89 @@ def read_pairs(file: Path, images: Path | None = None) -> PairList:
     return _read_lfw(file, lines, images)
 
 
+def listed_people(listed: PairList, name: str | Path) -> ListedPeople:
+    """Return who the pictures of a list show.
+
+    Where every label agrees with the folders of the pictures, each folder is one person.
+    Otherwise pictures that labels link, directly or through others, show one person.
+
+    Parameters
+    ----------
+    listed : PairList
+    name : str or Path
+        Of the list, for messages.
+
+    Returns
+    -------
+    ListedPeople
+
+    Raises
+    ------
+    CalibrationError
+        Two pictures are said to be of two people, but other lines link them.
+    """
+    paths = listed.paths
+    place = {path: number for number, path in enumerate(paths)}
+    rows = np.array(
+        [(place[pair.path_a], place[pair.path_b]) for pair in listed.pairs], dtype=np.int64
+    ).reshape(-1, 2)
+    same = np.array([pair.same for pair in listed.pairs], dtype=np.bool_)
+    _, folder = np.unique([str(path.parent) for path in paths], return_inverse=True)
+    folder = folder.astype(np.int64).ravel()
+    if np.array_equal(folder[rows[:, 0]] == folder[rows[:, 1]], same):
+        return ListedPeople(rows, same, folder, by_folder=True)
+    person = linked_people(rows[same], len(paths))
+    wrong = contradicted(rows, same, person)
+    if wrong is not None:
+        a, b = (paths[number] for number in wrong)
+        raise CalibrationError(
+            f"{name}: {a} and {b} are said to be two people, but other lines link them as one; "
+            "correct the labels"
+        )
+    return ListedPeople(rows, same, person, by_folder=False)
+
+
+def contradicted(rows: Int64Array, same: BoolArray, person: Int64Array) -> Int64Array | None:
+    """Return the first pair that is said to show two people though other labels link them.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_pairs, 2), int64
+        Places of the two items of each pair.
+    same : ndarray of shape (n_pairs,), bool
+        Whether each pair is said to show one person.
+    person : ndarray of shape (n_items,), int64
+        The person of each item.
+
+    Returns
+    -------
+    ndarray of shape (2,), int64, or None
+        Its row; None when no label contradicts the others.
+
+    Examples
+    --------
+    >>> rows, same = np.array([[0, 1], [1, 2], [0, 2]]), np.array([True, True, False])
+    >>> contradicted(rows, same, np.array([0, 0, 0]))
+    array([0, 2])
+    """
+    wrong = np.flatnonzero(~same & (person[rows[:, 0]] == person[rows[:, 1]]))
+    return rows[wrong[0]] if wrong.size else None
+
+
 def people_folder(folder: Path) -> dict[Path, str]:
-    """Return whom each picture shows, in a folder with one folder a person.
+    """Return the person on each picture, in a folder with one folder for each person.
 
     Parameters
     ----------
     folder : Path
-        Pictures directly in it belong to nobody and are left out; those at any depth below a
-        person's folder are theirs.
+        Pictures directly in it are left out.  A picture at any depth below the folder of a person
+        shows that person.
 
     Returns
     -------
     dict of Path to str
-        In a stable order.
+        The name of the person's folder by the absolute path of the picture; always in the same
+        order.
 
     Raises
     ------
@@ -120,11 +221,6 @@ def people_folder(folder: Path) -> dict[Path, str]:
     if not people:
         raise UsageError(f"{folder} has no pictures in folders; make one folder for each person")
     return people
-
-
-def person_of(path: Path) -> str:
-    """Return whom a picture shows by the name of its folder, as in LFW."""
-    return path.parent.name
 
 
 def _read_csv(file: Path, lines: list[str], folder: Path) -> PairList:
@@ -172,7 +268,10 @@ def _read_lfw(file: Path, lines: list[str], images: Path) -> PairList:
 
 
 def _lfw_picture(images: Path, name: str, number: str) -> Path:
-    """Return the picture of a person by its number; what is missing is found out on reading."""
+    """Return the path of a picture by the name of its person and its number.
+
+    Any suffix of pictures will do; where there is no file, the path ends in ``.jpg``.
+    """
     stem = f"{name}_{int(number):04d}"
     usual = images / name / f"{stem}.jpg"
     if usual.exists():

@@ -1,7 +1,7 @@
-"""From labels to scores: those of pairs of pictures or faces, with who they show.
+"""Scores of labelled pairs of pictures or faces, with the people they show.
 
-Three ways in: a folder with one folder a person (every pair of its pictures), a list of pairs
-of pictures, and a list of pairs of faces that are in an index.
+There are three kinds of labels: a folder with one folder for each person (every pair of its
+pictures), a list of pairs of pictures, and a list of pairs of faces that are in an index.
 """
 
 from pathlib import Path
@@ -13,20 +13,26 @@ from facesim_index.calibration.heads import COSINE
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.labels.embeddings import EmbeddingIndex, PictureEmbeddings, embeddings_of
 from facesim_index.labels.face_pairs import read_face_pairs
-from facesim_index.labels.pair_lists import people_folder, read_pairs
+from facesim_index.labels.pair_lists import (
+    contradicted,
+    listed_people,
+    people_folder,
+    read_pairs,
+)
 from facesim_index.metrics.linking import linked_people
 from facesim_index.records import Int64Array
 from facesim_index.store.protocols import IndexView
 
 
 def people_data(index: EmbeddingIndex, folder: Path) -> LabelledData:
-    """Return every pair of the pictures of a folder with one folder a person.
+    """Return every pair of the pictures of a folder with one folder for each person.
 
     Parameters
     ----------
     index : EmbeddingIndex
-        Keeps the embeddings; pictures that it does not have are ingested.
+        Keeps the embeddings.  Pictures that it does not have are added to it.
     folder : Path
+        As for `people_folder`.
 
     Returns
     -------
@@ -35,41 +41,29 @@ def people_data(index: EmbeddingIndex, folder: Path) -> LabelledData:
     Raises
     ------
     UsageError
-        There are no pictures in it.
+        There is no such folder, or no picture of a person in it.
     """
     people = people_folder(folder)
-    paths = list(people)
-    found = embeddings_of(index, paths)
-    _, person = np.unique([people[path] for path in paths], return_inverse=True)
-    person = person.astype(np.int64).ravel()
-    chosen, notes = _distinct(found, person)
-    faces = LabelledFaces(found.embeddings[chosen], person[chosen])
-    scores, more = every_pair(faces.embeddings, faces.person)
-    return LabelledData(
-        name=folder.resolve().name,
-        scores=scores,
-        n_pictures=len(paths),
-        n_without_face=int((~found.has_face).sum()),
-        notes=(*notes, *more),
-        faces=faces,
-    )
+    found = embeddings_of(index, list(people))
+    _, person = np.unique(list(people.values()), return_inverse=True)
+    return _every_pair(folder.resolve().name, found, person.astype(np.int64).ravel())
 
 
 def picture_pairs_data(index: EmbeddingIndex, file: Path, images: Path | None) -> LabelledData:
     """Return the pairs of a list of pairs of pictures.
 
-    Where the pictures are in one folder a person, as every label of the list agrees, the list
-    tells who is on each of them: then every pair of its pictures is used.  Else the listed pairs
-    are, and who is one person follows from the genuine ones among them.
+    Where every label agrees that each folder holds one person, the person on every picture is
+    known.  Then every pair of the pictures is used, not only the listed ones.  Otherwise the
+    listed pairs are used, and pictures that genuine pairs link show one person.
 
     Parameters
     ----------
     index : EmbeddingIndex
-        Keeps the embeddings; pictures that it does not have are ingested.
+        As for `people_data`.
     file : Path
-        As for `labels.read_pairs`.
+        As for `read_pairs`.
     images : Path or None
-        Where the pictures are.
+        The folder of the pictures, as for `read_pairs`.
 
     Returns
     -------
@@ -78,53 +72,41 @@ def picture_pairs_data(index: EmbeddingIndex, file: Path, images: Path | None) -
     Raises
     ------
     UsageError
-        The list cannot be read.
+        As `read_pairs`.
     CalibrationError
-        Its labels contradict each other.
+        As `listed_people`.
     """
     listed = read_pairs(file, images)
-    paths = listed.paths
-    place_of = {path: place for place, path in enumerate(paths)}
-    pairs = np.array(
-        [(place_of[pair.path_a], place_of[pair.path_b]) for pair in listed.pairs], dtype=np.int64
-    ).reshape(-1, 2)
-    same = np.array([pair.same for pair in listed.pairs], dtype=np.bool_)
-    found = embeddings_of(index, paths)
-    n_without_face = int((~found.has_face).sum())
-    _, person = np.unique([str(path.parent) for path in paths], return_inverse=True)
-    person = person.astype(np.int64).ravel()
-    if np.array_equal(person[pairs[:, 0]] == person[pairs[:, 1]], same):
-        chosen, notes = _distinct(found, person)
-        faces = LabelledFaces(found.embeddings[chosen], person[chosen])
-        scores, more = every_pair(faces.embeddings, faces.person)
-        return LabelledData(file.name, scores, len(paths), n_without_face, (*notes, *more), faces)
-    person = linked_people(pairs[same], len(paths))
-    wrong = np.flatnonzero(~same & (person[pairs[:, 0]] == person[pairs[:, 1]]))
-    if wrong.size:
-        a, b = (paths[place] for place in pairs[wrong[0]])
-        raise CalibrationError(
-            f"{file}: {a} and {b} are said to be two people, but other lines link them as one; "
-            "correct the labels"
-        )
-    usable = found.has_face[pairs].all(axis=1)
+    people = listed_people(listed, file)
+    found = embeddings_of(index, listed.paths)
+    if people.by_folder:
+        return _every_pair(file.name, found, people.person)
+    rows = people.rows
+    usable = found.has_face[rows].all(axis=1)
     # One picture under two names, or against itself, says nothing about faces.
-    usable &= found.face_ids[pairs[:, 0]] != found.face_ids[pairs[:, 1]]
-    faces = LabelledFaces(found.embeddings, person, pairs[usable])
-    return LabelledData(file.name, faces.scores(COSINE), len(paths), n_without_face, faces=faces)
+    usable &= found.face_ids[rows[:, 0]] != found.face_ids[rows[:, 1]]
+    faces = LabelledFaces(found.embeddings, people.person, rows[usable])
+    return LabelledData(
+        name=file.name,
+        scores=faces.scores(COSINE),
+        n_pictures=found.has_face.size,
+        n_without_face=int((~found.has_face).sum()),
+        faces=faces,
+    )
 
 
 def face_pairs_data(view: IndexView, file: Path) -> LabelledData:
     """Return the labelled pairs of a list of faces that are in an index.
 
-    Who is one person follows from the list alone: faces that are linked by genuine pairs,
-    directly or over others.
+    Only the list says who is one person: faces that genuine pairs link, directly or through
+    others, are of one person.
 
     Parameters
     ----------
     view : IndexView
         Of the index whose face ids the list names.
     file : Path
-        CSV with the columns ``face_a,face_b,same``.
+        As for `read_face_pairs`.
 
     Returns
     -------
@@ -133,9 +115,9 @@ def face_pairs_data(view: IndexView, file: Path) -> LabelledData:
     Raises
     ------
     UsageError
-        The file cannot be read, or names a face that is not in the index.
+        As `read_face_pairs`; or a face is not in the index.
     CalibrationError
-        Its labels contradict each other.
+        Two faces are said to be of two people, but other lines link them.
     """
     pairs, same = read_face_pairs(file)
     faces, place = np.unique(pairs, return_inverse=True)
@@ -144,10 +126,9 @@ def face_pairs_data(view: IndexView, file: Path) -> LabelledData:
         raise UsageError(f"{file}: there is no face {unknown[0]} in the index")
     place = place.reshape(-1, 2).astype(np.int64)
     person = linked_people(place[same], faces.size)
-    apart = place[~same]
-    wrong = np.flatnonzero(person[apart[:, 0]] == person[apart[:, 1]])
-    if wrong.size:
-        a, b = faces[apart[wrong[0]]]
+    wrong = contradicted(place, same, person)
+    if wrong is not None:
+        a, b = faces[wrong]
         raise CalibrationError(
             f"{file}: faces {a} and {b} are said to be two people, but other lines link them "
             "as one; correct the labels"
@@ -156,8 +137,27 @@ def face_pairs_data(view: IndexView, file: Path) -> LabelledData:
     return LabelledData(file.name, labelled.scores(COSINE), int(faces.size), faces=labelled)
 
 
+def _every_pair(name: str, found: PictureEmbeddings, person: Int64Array) -> LabelledData:
+    """Return every pair of the pictures of some people."""
+    chosen, notes = _distinct(found, person)
+    faces = LabelledFaces(found.embeddings[chosen], person[chosen])
+    scores, more = every_pair(faces.embeddings, faces.person)
+    return LabelledData(
+        name=name,
+        scores=scores,
+        n_pictures=found.has_face.size,
+        n_without_face=int((~found.has_face).sum()),
+        notes=(*notes, *more),
+        faces=faces,
+    )
+
+
 def _distinct(found: PictureEmbeddings, person: Int64Array) -> tuple[Int64Array, tuple[str, ...]]:
-    """Choose the pictures that have a face; copies once, and not under two people's names."""
+    """Return the pictures that have a face, without copies and without disputed pictures.
+
+    Of exact copies of one picture only the first is taken, and none when they are under the names
+    of two people.
+    """
     with_face = np.flatnonzero(found.has_face)
     _, first, face = np.unique(found.face_ids[with_face], return_index=True, return_inverse=True)
     lowest = np.full(first.size, np.iinfo(np.int64).max)

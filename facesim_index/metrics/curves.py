@@ -1,8 +1,7 @@
-"""The arrays behind the plots of an evaluation.
+"""The arrays behind the plots of an evaluation; nothing is drawn here.
 
-Arrays in, arrays out; nothing here draws.  As everywhere, genuine and impostor pairs weigh the
-same, however many of each there are, and a pair with a picture without a face is never matched
-and is no evidence (`pair_figures`).
+Genuine and impostor pairs have the same weight, however many of each there are.  A pair with a
+picture in which no face was found is never matched and is no evidence (see `verification`).
 """
 
 from dataclasses import dataclass
@@ -11,29 +10,30 @@ import numpy as np
 
 from facesim_index.metrics import scoring
 from facesim_index.metrics.bootstrap import pairs_drawn_anew
-from facesim_index.metrics.verification import ECE_BINS, BoolArray, ErrorRates, ScoredPairs
-from facesim_index.records import Float64Array, Int64Array
+from facesim_index.metrics.odds import LN_2, LN_10, logistic
+from facesim_index.metrics.scoring import ECE_BINS
+from facesim_index.metrics.verification import ErrorRates, ScoredPairs
+from facesim_index.records import BoolArray, Float64Array, Int64Array
 
-#: Of the bars of cosines.
 COSINE_STEP = 0.02
+"""Width of the bars in histograms of cosines."""
 
-_LN_2, _LN_10 = float(np.log(2.0)), float(np.log(10.0))
-_ROUNDING = 1e-9  # That n * (1 / n) is 1, and a cosine on an edge is within the bins.
-_TAIL = 0.025  # Either end of a 95 % interval.
+_ROUNDING = 1e-9  # So that n * (1 / n) counts as 1, and a cosine on an edge is within the bins.
+_TAIL = 0.025  # Below, and above, a 95 % interval.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reliability:
-    """Degrees at prior 0.5 in bins of equal mass, against what was observed.
+    """Degrees at prior 0.5 in bins of equal mass, and the shares of genuine pairs in them.
 
     Attributes
     ----------
     claimed : ndarray of shape (n_bins,), float64
         Mean degree of each bin, ascending.
     observed : ndarray of shape (n_bins,), float64
-        Share of genuine pairs, both classes weighing the same.
+        Share of genuine pairs in each bin, both classes having the same weight.
     low, high : ndarray of shape (n_bins,), float64
-        95 % interval of `observed`: exact binomial (Clopper and Pearson).
+        Exact binomial 95 % interval of `observed` (Clopper and Pearson).
     genuine, impostor : ndarray of shape (n_bins,), int64
         Pairs in each bin.
     """
@@ -48,14 +48,14 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BestCurve:
-    """The best non-decreasing likelihood ratio on some pairs (PAV), block by block.
+    """The best non-decreasing likelihood ratio of some pairs (PAV), block by block.
 
     Attributes
     ----------
     start, end : ndarray of shape (n_blocks,), float64
         The lowest and the highest score of each block.
     log10_lr : ndarray of shape (n_blocks,), float64
-        Increasing; infinite where a block has pairs of one kind only.
+        Increasing; infinite where a block has pairs of one class only.
     """
 
     start: Float64Array
@@ -65,12 +65,12 @@ class BestCurve:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tippett:
-    """How much of each class has at least so much evidence.
+    """Which share of each class has at least a given evidence.
 
     Attributes
     ----------
     log10_lr : ndarray of shape (n_values,), float64
-        Every value that there is, ascending.
+        Every value that occurs, ascending.
     genuine, impostor : ndarray of shape (n_values,), float64
         Share of the class with at least this value.
     misleading_genuine : float
@@ -92,8 +92,10 @@ class Band:
 
     Attributes
     ----------
-    false_match, low, high : ndarray of shape (n_rates,), float64
-        Ascending in `false_match`; empty when people are too few.
+    false_match : ndarray of shape (n_rates,), float64
+        Ascending; empty when there are too few people.
+    low, high : ndarray of shape (n_rates,), float64
+        Ends of the interval.
     """
 
     false_match: Float64Array
@@ -103,7 +105,15 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """A threshold, a cosine, with both its error rates."""
+    """A threshold with both its error rates.
+
+    Attributes
+    ----------
+    threshold : float
+        A score.
+    false_match, false_non_match : float
+        In [0, 1].
+    """
 
     threshold: float
     false_match: float
@@ -111,19 +121,32 @@ class OperatingPoint:
 
 
 def reliability(degree: Float64Array, same: BoolArray, *, bins: int = ECE_BINS) -> Reliability:
-    """Sort degrees into bins of equal mass and compare them with what was observed.
+    """Compare degrees, in bins of equal mass, with the shares of genuine pairs [1]_.
 
     Parameters
     ----------
     degree : ndarray of shape (n_pairs,), float64
-        At prior 0.5.
+        At prior 0.5, in [0, 1].
     same : ndarray of shape (n_pairs,), bool
+        Whether each pair shows one person; at least one pair of each class.
     bins : int, default=15
-        Pairs of equal degree stay in one bin, so that there may be fewer.
+        There may be fewer bins, because pairs of equal degree stay in one bin.
 
     Returns
     -------
     Reliability
+
+    References
+    ----------
+    .. [1] A. Niculescu-Mizil and R. Caruana, "Predicting good probabilities with supervised
+       learning", ICML, 2005.
+
+    Examples
+    --------
+    >>> degree, same = np.array([0.1, 0.1, 0.9, 0.9]), np.array([False, False, True, True])
+    >>> found = reliability(degree, same, bins=2)
+    >>> found.claimed, found.observed
+    (array([0.1, 0.9]), array([0., 1.]))
     """
     n_genuine, n_impostor = int(same.sum()), int((~same).sum())
     weight = np.where(same, 0.5 / n_genuine, 0.5 / n_impostor)
@@ -147,18 +170,28 @@ def reliability(degree: Float64Array, same: BoolArray, *, bins: int = ECE_BINS) 
 
 
 def best_curve(score: Float64Array, same: BoolArray) -> BestCurve:
-    """Return the best non-decreasing likelihood ratio on these very pairs.
+    """Return the non-decreasing likelihood ratio that fits these very pairs best [1]_.
 
     Parameters
     ----------
     score : ndarray of shape (n_pairs,), float64
-        Cosines or degrees, no NaN.
+        Cosines or degrees, without NaN.
     same : ndarray of shape (n_pairs,), bool
-        Both kinds.
+        Whether each pair shows one person; at least one pair of each class.
 
     Returns
     -------
     BestCurve
+
+    References
+    ----------
+    .. [1] N. Brümmer and J. du Preez, "The PAV algorithm optimizes binary proper scoring rules",
+       2009.
+
+    Examples
+    --------
+    >>> best_curve(np.array([0.1, 0.3, 0.5]), np.array([False, True, True])).log10_lr
+    array([-inf,  inf])
     """
     values, place = np.unique(score, return_inverse=True)
     genuine = np.bincount(place[same], minlength=values.size)
@@ -181,16 +214,22 @@ def best_evidence(pairs: ScoredPairs) -> Float64Array:
     Returns
     -------
     ndarray of shape (n_pairs,), float64
-        Possibly infinite; 0 where there is no face.
+        Possibly infinite; 0 where there is no score.
+
+    Examples
+    --------
+    >>> same, people = np.array([True, False]), np.array([[0, 0], [1, 2]])
+    >>> best_evidence(ScoredPairs(np.array([0.5, 0.1]), same, people))
+    array([ inf, -inf])
     """
     evidence = np.zeros(len(pairs))
     decided = ~np.isnan(pairs.cosine)
     cosine, same = pairs.cosine[decided], pairs.same[decided]
-    if same.all() or not same.any():  # Of one kind: to have a cosine tells all.
+    if same.all() or not same.any():  # Of one class: that there is a score tells all.
         evidence[decided] = np.where(same, np.inf, -np.inf)
         return evidence
     curve = best_curve(cosine, same)
-    # To have a cosine at all is evidence, too, where one kind has faces more often.
+    # That there is a score is evidence, too, where one class has faces more often.
     has_one = np.log10(same.sum() / pairs.same.sum()) - np.log10(
         (~same).sum() / (~pairs.same).sum()
     )
@@ -199,17 +238,29 @@ def best_evidence(pairs: ScoredPairs) -> Float64Array:
 
 
 def tippett(evidence: Float64Array, same: BoolArray) -> Tippett:
-    """Return the Tippett curves of both classes.
+    """Return the Tippett curves of both classes [1]_.
 
     Parameters
     ----------
     evidence : ndarray of shape (n_pairs,), float64
         Log10 likelihood ratios.
     same : ndarray of shape (n_pairs,), bool
+        Whether each pair shows one person; at least one pair of each class.
 
     Returns
     -------
     Tippett
+
+    References
+    ----------
+    .. [1] I. W. Evett and J. S. Buckleton, "Statistical analysis of STR data", Advances in
+       Forensic Haemogenetics, 1996.
+
+    Examples
+    --------
+    >>> curves = tippett(np.array([2.0, -1.0, -1.0]), np.array([True, False, True]))
+    >>> curves.log10_lr, curves.genuine, curves.misleading_genuine
+    (array([-1.,  2.]), array([1. , 0.5]), 0.5)
     """
     values = np.unique(evidence)
     genuine, impostor = np.sort(evidence[same]), np.sort(evidence[~same])
@@ -222,37 +273,48 @@ def tippett(evidence: Float64Array, same: BoolArray) -> Tippett:
     )
 
 
-def cross_entropy(
+def empirical_cross_entropy(
     evidence: Float64Array, same: BoolArray, log10_odds: Float64Array
 ) -> Float64Array:
-    """Return what is left to be told, in bits a pair, after the evidence, at each prior [1]_.
+    """Return the empirical cross-entropy after the evidence, at each prior [1]_.
+
+    It is the information about the classes of the pairs that is still missing, in bits a pair.
 
     Parameters
     ----------
     evidence : ndarray of shape (n_pairs,), float64
-        Log10 likelihood ratios; zero for all gives the curve of no evidence.
+        Log10 likelihood ratios.  Zero for all pairs gives the curve without evidence.
     same : ndarray of shape (n_pairs,), bool
+        Whether each pair shows one person; at least one pair of each class.
     log10_odds : ndarray of shape (n_priors,), float64
-        Of one person, before looking.
+        Base-10 logarithms of the odds of one person before looking.
 
     Returns
     -------
     ndarray of shape (n_priors,), float64
-        The empirical cross-entropy; at odds of 1 it is Cllr.
+        At least 0; at odds of 1 it is `scoring.cllr`.
 
     References
     ----------
     .. [1] D. Ramos and J. Gonzalez-Rodriguez, "Reliable support: Measuring calibration of
        likelihood ratios", Forensic Science International, 2013.
+
+    Examples
+    --------
+    >>> same = np.array([True, False])
+    >>> empirical_cross_entropy(np.array([1.0, -1.0]), same, np.array([0.0])).round(4)
+    array([0.1375])
+    >>> empirical_cross_entropy(np.zeros(2), same, np.array([0.0]))
+    array([1.])
     """
-    prior = 1.0 / (1.0 + 10.0**-log10_odds)
-    genuine, impostor = _LN_10 * evidence[same], _LN_10 * evidence[~same]
+    prior = logistic(LN_10 * log10_odds)
+    genuine, impostor = LN_10 * evidence[same], LN_10 * evidence[~same]
     left = np.empty(log10_odds.size)
-    for number, odds in enumerate(_LN_10 * log10_odds):
+    for number, odds in enumerate(LN_10 * log10_odds):
         missed = np.logaddexp(0.0, -(genuine + odds)).mean()
         false = np.logaddexp(0.0, impostor + odds).mean()
         left[number] = prior[number] * missed + (1.0 - prior[number]) * false
-    return left / _LN_2
+    return left / LN_2
 
 
 def equal_error_point(rates: ErrorRates) -> OperatingPoint:
@@ -265,6 +327,12 @@ def equal_error_point(rates: ErrorRates) -> OperatingPoint:
     Returns
     -------
     OperatingPoint
+
+    Examples
+    --------
+    >>> rates = ErrorRates(np.array([0.1, 0.4]), np.array([0.5, 0.2]), np.array([0.0, 0.25]))
+    >>> equal_error_point(rates)
+    OperatingPoint(threshold=0.4, false_match=0.2, false_non_match=0.25)
     """
     at = int(np.argmin(np.abs(rates.false_match - rates.false_non_match)))
     return OperatingPoint(
@@ -275,20 +343,32 @@ def equal_error_point(rates: ErrorRates) -> OperatingPoint:
 def error_band(
     pairs: ScoredPairs, *, n_rates: int = 60, n_bootstrap: int = 300, seed: int = 0
 ) -> Band:
-    """Return how much the ROC and DET curves owe to who is in the list.
+    """Return the 95 % interval of the ROC and DET curves, from a bootstrap over people.
 
     Parameters
     ----------
     pairs : ScoredPairs
     n_rates : int, default=60
-        False match rates, evenly spaced as logarithms, from one impostor pair to all.
+        Number of false match rates.  Their logarithms are evenly spaced, from the rate of one
+        impostor pair to 1.
     n_bootstrap : int, default=300
         How often people are drawn anew.
     seed : int, default=0
+        Of the random numbers.
 
     Returns
     -------
     Band
+        Empty when half of the draws or more have no pair of one class.
+
+    Examples
+    --------
+    >>> person = np.arange(40)
+    >>> people = np.stack((person, np.where(person < 20, person, 79 - person)), axis=1)
+    >>> pairs = ScoredPairs(np.repeat([0.8, 0.1], 20), person < 20, people)
+    >>> band = error_band(pairs, n_rates=2, n_bootstrap=20)
+    >>> band.false_match, band.high
+    (array([0.05, 1.  ]), array([0., 0.]))
     """
     scores, same = pairs.scores, pairs.same
     rates = np.geomspace(1.0 / (~same).sum(), 1.0, n_rates)
@@ -308,34 +388,46 @@ def error_band(
 
 
 def histogram(cosine: Float64Array, edges: Float64Array) -> Float64Array:
-    """Return the share of the cosines in each bin; those without one are left out of the bins.
+    """Return the share of the cosines in each bin.
 
     Parameters
     ----------
     cosine : ndarray of shape (n,), float64
+        NaN, a missing cosine, is in no bin.
     edges : ndarray of shape (n_bins + 1,), float64
+        Ascending.
 
     Returns
     -------
     ndarray of shape (n_bins,), float64
-        The sum is below 1 by the share that has no cosine.
+        The sum is less than 1 when cosines are missing.
+
+    Examples
+    --------
+    >>> histogram(np.array([0.1, 0.6, 0.7, np.nan]), np.array([0.0, 0.5, 1.0]))
+    array([0.25, 0.5 ])
     """
     counts, _ = np.histogram(cosine[~np.isnan(cosine)], edges)
     return np.asarray(counts / max(cosine.size, 1), dtype=np.float64)
 
 
 def cosine_edges(cosine: Float64Array) -> Float64Array:
-    """Return edges of bins, multiples of `COSINE_STEP`, that hold all these cosines.
+    """Return edges of bins that hold all these cosines: multiples of `COSINE_STEP`.
 
     Parameters
     ----------
     cosine : ndarray of shape (n,), float64
-        NaN is passed over.
+        NaN is ignored.
 
     Returns
     -------
     ndarray of shape (n_bins + 1,), float64
-        Two edges at least.
+        At least two edges.
+
+    Examples
+    --------
+    >>> cosine_edges(np.array([0.01, 0.05, np.nan]))
+    array([0.  , 0.02, 0.04, 0.06])
     """
     known = cosine[~np.isnan(cosine)]
     if not known.size:
@@ -345,48 +437,12 @@ def cosine_edges(cosine: Float64Array) -> Float64Array:
     return np.round(np.arange(first, last + 1) * COSINE_STEP, 10)
 
 
-def match_characteristic(rank: Int64Array, most: int) -> Float64Array:
-    """Return the share of the searches that have their mate among the first 1, 2, ... answers.
-
-    Parameters
-    ----------
-    rank : ndarray of shape (n_searches,), int64
-        Of the mate, from 1.
-    most : int
-        Ranks to tell.
-
-    Returns
-    -------
-    ndarray of shape (most,), float64
-    """
-    found = np.bincount(rank[rank <= most], minlength=most + 1)[1:]
-    return np.asarray(np.cumsum(found) / rank.size, dtype=np.float64)
-
-
-def identification_errors(mate: Float64Array, non_mated: Float64Array) -> ErrorRates:
-    """Return both error rates of an open-set search at every threshold.
-
-    Parameters
-    ----------
-    mate : ndarray of shape (n_mated,), float64
-        Cosine of each mated search with its mate.
-    non_mated : ndarray of shape (n_non_mated,), float64
-        The highest cosine of each search for someone who is not enrolled.
-
-    Returns
-    -------
-    ErrorRates
-        `false_match` is FPIR, the share of non-mated searches with an answer; `false_non_match`
-        is FNIR, the share of mated searches whose mate stays below the threshold.
-    """
-    thresholds = np.append(np.unique(np.concatenate((mate, non_mated))), np.inf)
-    answered = non_mated.size - np.searchsorted(np.sort(non_mated), thresholds)
-    missed = np.searchsorted(np.sort(mate), thresholds)
-    return ErrorRates(thresholds, answered / non_mated.size, missed / mate.size)
-
-
 def _equal_mass_bins(mass: Float64Array, bins: int) -> Int64Array:
-    """Return the bin of each value: one is full from its share on, and a small rest joins it."""
+    """Return the bin of each value.
+
+    A bin ends at the value with which it reaches its share of the mass.  A rest of less than half
+    a share at the end joins the last bin.
+    """
     upto = np.cumsum(mass)
     ends: list[int] = []
     reached = 0.0

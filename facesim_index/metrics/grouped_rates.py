@@ -1,7 +1,7 @@
-"""How sure is a rate of pairs that are not independent.
+"""Intervals of rates of pairs that are not independent.
 
-Pairs of one photo, and pairs with a person in common, hang together: counting each as new
-evidence makes a rate look far more certain than it is.
+Pairs of faces of one photo, and pairs that share a person, depend on each other.  Counting each of
+them as independent evidence makes a rate look far more certain than it is.
 """
 
 from dataclasses import dataclass
@@ -15,17 +15,18 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
-    """How pairs hang together.
+    """Which pairs depend on each other.
 
     Attributes
     ----------
     place : ndarray of shape (n_pairs, 1) or (n_pairs, 2), int64
-        The photo of each pair, or its two people: pairs with one in common hang together.
-        Numbered from 0.
+        The photo of each pair, or its two people, numbered from 0.  Pairs that share one depend
+        on each other.
     sizes : tuple of ndarray of shape (n_groups,), int64
-        Pairs of each group, by the columns of `place`.
+        For each column of `place`, how many pairs are in each group.
     n_independent : int
-        The most pairs that can count: those of two people are one, however many there are.
+        The largest number of pairs that can count as independent: all pairs of the same two
+        people count as one.
     """
 
     place: Int64Array
@@ -34,7 +35,17 @@ class Groups:
 
     @classmethod
     def of(cls, names: Int64Array) -> "Groups":
-        """Make them of the numbers of photos or people, of any shape (n_pairs, 1 or 2)."""
+        """Group pairs by their photos or people.
+
+        Parameters
+        ----------
+        names : ndarray of shape (n_pairs, 1) or (n_pairs, 2), int64
+            Any number of the photo of each pair, or of its two people.
+
+        Returns
+        -------
+        Groups
+        """
         found, place = np.unique(names, return_inverse=True)
         place = place.reshape(names.shape).astype(np.int64)
         sizes = tuple(np.bincount(column, minlength=found.size) for column in place.T)
@@ -46,16 +57,17 @@ class Groups:
 
 
 def interval(found: BoolArray, groups: Groups) -> tuple[float, float]:
-    """Return the 95 % interval of a share of pairs that come in groups.
+    """Return the 95 % interval of a share of pairs that come in groups [1]_.
 
-    That of Clopper and Pearson for the *effective* number of pairs: as many independent ones
-    as would vary as much as the groups' shares do [1]_.
+    It is the interval of Clopper and Pearson for an *effective* number of pairs: the number of
+    independent pairs whose share would vary as much as the shares of the groups do.
 
     Parameters
     ----------
     found : ndarray of shape (n_pairs,), bool
-        At least one pair.
+        Which pairs are counted by the share; at least one pair.
     groups : Groups
+        Of these pairs.
 
     Returns
     -------
@@ -66,6 +78,15 @@ def interval(found: BoolArray, groups: Groups) -> tuple[float, float]:
     ----------
     .. [1] E. L. Korn and B. I. Graubard, "Confidence intervals for proportions with small
        expected number of positive counts estimated from survey data", Survey Methodology, 1998.
+
+    Examples
+    --------
+    One pair in four, but all four pairs of a photo agree: they count like three independent ones.
+
+    >>> photo = np.repeat(np.arange(4), 4)[:, None]
+    >>> low, high = interval(photo[:, 0] == 0, Groups.of(photo))
+    >>> round(low, 3), round(high, 3)
+    (0.002, 0.868)
     """
     from scipy.special import betaincinv
 
@@ -82,13 +103,13 @@ def interval(found: BoolArray, groups: Groups) -> tuple[float, float]:
 
 
 def _variance(found: BoolArray, groups: Groups) -> float:
-    """Return the variance of the share, from how much the groups differ."""
+    """Return the variance of the share, estimated from the differences between groups."""
     share = found.mean()
     n_groups = groups.sizes[0].size
     total = np.zeros(n_groups)
     for column, size in zip(groups.place.T, groups.sizes, strict=True):
         total += np.bincount(column[found], minlength=n_groups) - share * size
-    # Summed over two columns, each pair meets itself once too often.
+    # With two columns each pair is counted once too often with itself.
     itself = (len(groups.sizes) - 1) * found.size * share * (1.0 - share)
     few = n_groups / max(1, n_groups - 1)
     return float(max(0.0, (total @ total - itself) * few) / found.size**2)

@@ -1,12 +1,12 @@
 """The share of genuine pairs among unlabelled ones, from their likelihood ratios alone.
 
-Each pair is genuine with an unknown probability, the share, and its likelihood ratio says how
-much more its score fits a genuine pair than an impostor pair.  The share that makes all scores
-most likely is the fixed point of "the mean posterior at this share is this share": EM for
-label shift [1]_.  Arrays in, numbers out.
+Each pair is genuine with an unknown probability, the share.  Its likelihood ratio says how much
+more likely its score is for a genuine pair than for an impostor pair.  At the share that makes all
+scores most likely, the mean posterior probability of a genuine pair equals the share itself.  The
+EM algorithm for label shift finds this fixed point [1]_; here it is found by bisection.
 
-A few pairs may be added to those observed, as many as what was known before is worth.  They
-keep the share off 0 and 1, and are forgotten as soon as there are many pairs.
+What was known before is expressed as a few pairs that are added to those observed.  They keep the
+share away from 0 and 1, and no longer matter once there are many pairs.
 
 References
 ----------
@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from facesim_index.errors import CalibrationError
-from facesim_index.records import Float64Array, Int64Array
+from facesim_index.metrics.odds import LN_10, logistic
+from facesim_index.records import Float64Array
 
-_LN_10 = float(np.log(10.0))
 _LOG_ODDS_RANGE = (-50.0, 30.0)
 _BISECTIONS = 50
 _GRID = 401
@@ -31,17 +31,17 @@ _NEGLIGIBLE = 25.0  # in nats below the highest posterior
 
 @dataclass(frozen=True, slots=True)
 class KnownBefore:
-    """What was known of the share before looking, in pairs; a Beta distribution.
+    """What was known of the share before looking: a Beta distribution.
 
     Attributes
     ----------
-    genuine, impostor : float
-        Positive.
+    genuine, impostor : float, default=0.5
+        The parameters of the distribution, as numbers of pairs; positive.
 
     Raises
     ------
     CalibrationError
-        One is not positive.
+        A number is not positive.
     """
 
     genuine: float = 0.5
@@ -52,79 +52,47 @@ class KnownBefore:
             raise CalibrationError("what is known before is worth a positive number of pairs")
 
 
-def estimate_share(
-    log10_lr: Float64Array,
-    counts: Float64Array | Int64Array | None = None,
-    *,
-    before: KnownBefore | None = None,
-) -> float:
-    """Return the share of genuine pairs that makes the evidence of many pairs most likely.
-
-    Parameters
-    ----------
-    log10_lr : ndarray of shape (n,), float64
-        Base-10 logarithms of likelihood ratios.
-    counts : ndarray of shape (n,), optional
-        How many pairs have each of them; one by default.
-    before : KnownBefore, optional
-        Half a pair of either kind by default.
-
-    Returns
-    -------
-    share : float
-        In (0, 1).
-
-    Raises
-    ------
-    CalibrationError
-        A likelihood ratio is not finite, or a count is negative or missing.
-
-    Examples
-    --------
-    One pair in ten has evidence beyond doubt:
-
-    >>> round(estimate_share(np.array([6.0, -6.0]), np.array([1000, 9000])), 3)
-    0.1
-    """
-    log10_lr = np.asarray(log10_lr, dtype=np.float64)
-    weights = np.ones_like(log10_lr) if counts is None else np.asarray(counts, dtype=np.float64)
-    if weights.shape != log10_lr.shape or not np.isfinite(log10_lr).all():
-        raise CalibrationError("a share needs finite likelihood ratios, and a count for each")
-    if not (weights >= 0.0).all():
-        raise CalibrationError("counts of pairs must not be negative")
-    return float(most_likely_shares(log10_lr, weights[None, :], before or KnownBefore())[0])
-
-
 def most_likely_shares(
     log10_lr: Float64Array, counts: Float64Array, before: KnownBefore
 ) -> Float64Array:
-    """Return the share of `estimate_share` for each row of counts; nothing is checked.
+    """Return, for each row of counts, the share of genuine pairs that makes it most likely.
 
-    At the share in question as many genuine pairs are expected after looking as before.
-    Below it there are more, above it fewer, so that bisection finds it however slowly EM's
-    own steps would get there.
+    At that share as many genuine pairs are expected after looking as before.  At a lower share
+    there are more, at a higher one fewer.  So bisection finds it, however slowly the steps of EM
+    would get there.  Nothing is checked.
 
     Parameters
     ----------
     log10_lr : ndarray of shape (n,), float64
+        Base-10 logarithms of likelihood ratios, finite.
     counts : ndarray of shape (n_rows, n), float64
+        How many pairs have each of them, at least 0; each row is a sample of its own.
     before : KnownBefore
+        What was known of the share of every row.
 
     Returns
     -------
     shares : ndarray of shape (n_rows,), float64
         In (0, 1).
+
+    Examples
+    --------
+    One pair in ten has evidence beyond doubt, then one in five:
+
+    >>> log10_lr, counts = np.array([6.0, -6.0]), np.array([[1000.0, 9000.0], [200.0, 800.0]])
+    >>> most_likely_shares(log10_lr, counts, KnownBefore()).round(3)
+    array([0.1, 0.2])
     """
-    log_lr = log10_lr * _LN_10
+    log_lr = log10_lr * LN_10
     n_pairs = counts.sum(axis=1) + before.genuine + before.impostor
     low, high = (np.full(len(counts), limit) for limit in _LOG_ODDS_RANGE)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2.0
-        posterior = _logistic(middle[:, None] + log_lr)
+        posterior = logistic(middle[:, None] + log_lr)
         found = np.einsum("ij,ij->i", counts, posterior) + before.genuine
-        too_low = found > n_pairs * _logistic(middle)
+        too_low = found > n_pairs * logistic(middle)
         low, high = np.where(too_low, middle, low), np.where(too_low, high, middle)
-    return _logistic((low + high) / 2.0)
+    return logistic((low + high) / 2.0)
 
 
 def credible_interval(
@@ -134,21 +102,38 @@ def credible_interval(
     *,
     confidence: float = 0.95,
 ) -> tuple[float, float]:
-    """Return the bounds between which the share lies after looking, pairs being independent.
+    """Return the credible interval of the share of genuine pairs, the pairs being independent.
+
+    The posterior density is computed on a grid of log odds, which is made finer around where the
+    density is not negligible.
 
     Parameters
     ----------
-    log10_lr, counts : ndarray of shape (n,), float64
+    log10_lr : ndarray of shape (n,), float64
+        Base-10 logarithms of likelihood ratios, finite.
+    counts : ndarray of shape (n,), float64
+        How many pairs have each of them, at least 0.
     before : KnownBefore
+        What was known of the share before looking.
     confidence : float, default=0.95
-        Probability between the bounds; what is left is shared by both sides.
+        Probability between the bounds, in (0, 1).  Half of the rest is below them, half above.
 
     Returns
     -------
     low, high : float
         In (0, 1).
+
+    Examples
+    --------
+    Ten of a hundred pairs have evidence beyond doubt:
+
+    >>> low, high = credible_interval(
+    ...     np.array([6.0, -6.0]), np.array([10.0, 90.0]), KnownBefore()
+    ... )
+    >>> round(low, 2), round(high, 2)
+    (0.05, 0.17)
     """
-    log_lr = log10_lr[:, None] * _LN_10
+    log_lr = log10_lr[:, None] * LN_10
     n_before = before.genuine + before.impostor
     low, high = _LOG_ODDS_RANGE
     for _ in range(_GRID_PASSES):  # ever closer to where there is anything
@@ -163,8 +148,4 @@ def credible_interval(
     below = (np.cumsum(mass) - mass / 2.0) / mass.sum()
     tail = (1.0 - confidence) / 2.0
     bounds = np.interp([tail, 1.0 - tail], below, log_odds)
-    return float(_logistic(bounds[0])), float(_logistic(bounds[1]))
-
-
-def _logistic(log_odds: Float64Array) -> Float64Array:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(log_odds, -500.0, 500.0))), dtype=np.float64)
+    return float(logistic(bounds[0])), float(logistic(bounds[1]))

@@ -1,4 +1,4 @@
-"""Who is one person by pairs that are said to be: the connected parts of a graph."""
+"""People from genuine pairs: the connected components of the graph that the pairs make."""
 
 import numpy as np
 
@@ -6,17 +6,23 @@ from facesim_index.records import Int64Array
 
 
 def linked_people(links: Int64Array, n_items: int) -> Int64Array:
-    """Return the person of each item: one number for all that links hold together.
+    """Return the person of each item: the same number for all items that links connect.
 
     Parameters
     ----------
     links : ndarray of shape (n_links, 2), int64
-        Places of items that show one person.
+        Places of two items that show one person, from 0 to ``n_items - 1``.
     n_items : int
 
     Returns
     -------
     ndarray of shape (n_items,), int64
+        From 0.
+
+    Examples
+    --------
+    >>> linked_people(np.array([[0, 2], [2, 3]]), n_items=4)
+    array([0, 1, 0, 0])
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -1,29 +1,25 @@
 """Figures of labelled pairs as the published protocols define them.
 
-Arrays in, numbers out.  A pair with a picture in which no face was found has no cosine (NaN), and
-that is a failure, not a missing value:
+A pair with a picture in which no face was found has no cosine (NaN).  That is a failure, not a
+missing value:
 
-- accuracy: it is wrong at every threshold, whatever it shows;
+- accuracy: the pair is wrong at every threshold, whatever it shows;
 - rates, AUC and EER: it is not matched at any threshold, as in the generalised rates of
-  ISO/IEC 19795-1, so that a genuine pair of this kind is always missed;
-- Cllr, Brier and calibration error: it is no evidence, log10 LR 0, which costs a whole bit.
+  ISO/IEC 19795-1, so that a genuine pair without a cosine is always missed;
+- Cllr, Brier and calibration error: it is no evidence, log10 LR 0, which costs one bit.
 
-Genuine and impostor pairs weigh the same, however many of each there are; only accuracy counts
-pairs as they come.
+Genuine and impostor pairs have the same weight, however many of each there are.  Only in accuracy
+every pair has the same weight.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facesim_index.errors import CalibrationError
 from facesim_index.metrics import scoring
-from facesim_index.records import Float64Array, Int64Array
+from facesim_index.records import BoolArray, Float64Array, Int64Array
 
-BoolArray = NDArray[np.bool_]
-
-ECE_BINS = 15
 FALSE_ACCEPT_RATES = (0.1, 0.01, 0.001, 0.0001)
 
 _NEVER_MATCHED = -2.0  # Below every cosine.
@@ -31,24 +27,24 @@ _NEVER_MATCHED = -2.0  # Below every cosine.
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredPairs:
-    """Labelled pairs with their scores, and who they are of.
+    """Labelled pairs with their scores and their people.
 
     Attributes
     ----------
     cosine : ndarray of shape (n_pairs,), float64
-        The score that is judged: the cosine, or what the learned head of the calibration gives.
-        NaN where a picture has no face.
+        The scores: cosines, or scores of the learned head of the calibration, in [-1, 1].  NaN
+        where a picture has no face.
     same : ndarray of shape (n_pairs,), bool
         Whether each pair shows one person.
     people : ndarray of shape (n_pairs, 2), int64
-        Whom the two pictures show; the same number twice where `same`.
+        The people on the two pictures; the same number twice where `same`.
     fold : ndarray of shape (n_pairs,), int64, or None
-        From 0, where the list is divided into folds.
+        The fold of each pair, from 0; None where the list is not divided into folds.
 
     Raises
     ------
     CalibrationError
-        There is no pair of one person, or none of two.
+        There is no genuine pair, or no impostor pair.
     """
 
     cosine: Float64Array
@@ -69,22 +65,55 @@ class ScoredPairs:
 
     @property
     def scores(self) -> Float64Array:
-        """The cosines; pairs without one are below all others."""
+        """The cosines; a pair without one has a score below all others."""
         return np.where(np.isnan(self.cosine), _NEVER_MATCHED, self.cosine)
 
+    def by_class(self, values: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Return the values of the genuine pairs, and those of the impostor pairs.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_pairs,), float64
+            One of each pair: its score, its degree, or its log10 likelihood ratio.
+
+        Returns
+        -------
+        genuine : ndarray of shape (n_genuine,), float64
+        impostor : ndarray of shape (n_impostor,), float64
+        """
+        return values[self.same], values[~self.same]
+
     def rows(self, rows: Int64Array) -> "ScoredPairs":
-        """Return some of the pairs, in any order and number."""
+        """Return some of the pairs.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n,), int64
+            Their numbers in any order; a number may occur more than once.
+
+        Returns
+        -------
+        ScoredPairs
+
+        Raises
+        ------
+        CalibrationError
+            None of them is a genuine pair, or none an impostor pair.
+        """
         fold = None if self.fold is None else self.fold[rows]
         return ScoredPairs(self.cosine[rows], self.same[rows], self.people[rows], fold)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldAccuracy:
-    """Accuracy on each fold, at the threshold that is best on the others.
+    """Accuracy on each fold, at the threshold that is best on the other folds.
 
     Attributes
     ----------
-    accuracy, threshold : ndarray of shape (n_folds,), float64
+    accuracy : ndarray of shape (n_folds,), float64
+        Share of pairs that are decided as labelled, in [0, 1].
+    threshold : ndarray of shape (n_folds,), float64
+        A score.
     """
 
     accuracy: Float64Array
@@ -92,24 +121,28 @@ class FoldAccuracy:
 
     @property
     def mean(self) -> float:
-        """The accuracy of the protocol."""
+        """The mean accuracy over the folds, as the protocol asks for."""
         return float(self.accuracy.mean())
 
     @property
     def standard_error(self) -> float:
-        """Of the mean, from how much the folds differ."""
+        """Standard error of `mean`, from the differences between folds."""
         return float(self.accuracy.std(ddof=1) / np.sqrt(self.accuracy.size))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ErrorRates:
-    """Both error rates at every threshold that makes a difference, ascending.
+    """Both error rates at every threshold that makes a difference.
 
     Attributes
     ----------
-    threshold, false_match, false_non_match : ndarray of shape (n_thresholds,), float64
-        Pairs are matched at and above a threshold.  The first matches everything that has a
-        cosine, the last (``inf``) nothing.
+    threshold : ndarray of shape (n_thresholds,), float64
+        Ascending.  Pairs are matched at and above a threshold.  At the first one all pairs that
+        have a score are matched, at the last one (``inf``) none.
+    false_match : ndarray of shape (n_thresholds,), float64
+        Share of impostor pairs that are matched.
+    false_non_match : ndarray of shape (n_thresholds,), float64
+        Share of genuine pairs that are not matched.
     """
 
     threshold: Float64Array
@@ -123,7 +156,7 @@ def accuracy(pairs: ScoredPairs, threshold: float) -> float:
     Parameters
     ----------
     pairs : ScoredPairs
-        One without a cosine is wrong.
+        A pair without a cosine is wrong.
     threshold : float
         Pairs with at least this cosine count as one person.
 
@@ -131,6 +164,12 @@ def accuracy(pairs: ScoredPairs, threshold: float) -> float:
     -------
     float
         In [0, 1].
+
+    Examples
+    --------
+    >>> same, people = np.array([True, False]), np.array([[0, 0], [1, 2]])
+    >>> accuracy(ScoredPairs(np.array([0.6, 0.1]), same, people), threshold=0.7)
+    0.5
     """
     decided = ~np.isnan(pairs.cosine)
     return float((decided & ((pairs.scores >= threshold) == pairs.same)).mean())
@@ -146,7 +185,13 @@ def best_threshold(pairs: ScoredPairs) -> float:
     Returns
     -------
     float
-        Half-way between two cosines; of several that are equally good the middle one.
+        Half-way between two cosines; the middle one of several that are equally good.
+
+    Examples
+    --------
+    >>> same, people = np.array([True, False]), np.array([[0, 0], [1, 2]])
+    >>> best_threshold(ScoredPairs(np.array([0.75, 0.25]), same, people))
+    0.5
     """
     decided = ~np.isnan(pairs.cosine)
     cosine, same = pairs.cosine[decided], pairs.same[decided]
@@ -162,12 +207,12 @@ def best_threshold(pairs: ScoredPairs) -> float:
 
 
 def fold_accuracy(pairs: ScoredPairs) -> FoldAccuracy:
-    """Return accuracy by cross-validation: the threshold is chosen where it is not tested.
+    """Return the accuracy on each fold, at the best threshold of the other folds [1]_.
 
     Parameters
     ----------
     pairs : ScoredPairs
-        With folds, two at least.
+        Divided into at least two folds.
 
     Returns
     -------
@@ -176,7 +221,19 @@ def fold_accuracy(pairs: ScoredPairs) -> FoldAccuracy:
     Raises
     ------
     CalibrationError
-        There are no folds, or all pairs outside one are of one kind.
+        There are no folds, or all pairs outside a fold are of one class.
+
+    References
+    ----------
+    .. [1] G. B. Huang, M. Ramesh, T. Berg and E. Learned-Miller, "Labeled Faces in the Wild",
+       University of Massachusetts, Amherst, Technical Report 07-49, 2007.
+
+    Examples
+    --------
+    >>> same, people = np.array([True, False] * 2), np.array([[0, 0], [1, 2]] * 2)
+    >>> cosine, fold = np.array([0.75, 0.25, 0.4, 0.0]), np.array([0, 0, 1, 1])
+    >>> fold_accuracy(ScoredPairs(cosine, same, people, fold)).accuracy
+    array([0.5, 0.5])
     """
     folds = np.unique(pairs.fold) if pairs.fold is not None else np.empty(0)
     if folds.size < 2:
@@ -195,14 +252,14 @@ def fold_accuracy(pairs: ScoredPairs) -> FoldAccuracy:
 def divided(pairs: ScoredPairs, n_folds: int = 10) -> ScoredPairs:
     """Divide pairs into folds: each class, in the order of the list, into equal parts.
 
-    Lists are sorted by person, so that hardly anyone is in two folds.
+    Lists are usually sorted by person, so that hardly anyone is in two folds.
 
     Parameters
     ----------
     pairs : ScoredPairs
-        With folds they are returned as they are.
+        Returned as they are when they are divided already.
     n_folds : int, default=10
-        Fewer when a class has fewer pairs.
+        There are fewer folds when a class has fewer pairs.
 
     Returns
     -------
@@ -212,6 +269,12 @@ def divided(pairs: ScoredPairs, n_folds: int = 10) -> ScoredPairs:
     ------
     CalibrationError
         There are fewer than two pairs of a class.
+
+    Examples
+    --------
+    >>> same, people = np.array([True, True, False, False]), np.array([[0, 0]] * 2 + [[1, 2]] * 2)
+    >>> divided(ScoredPairs(np.array([0.6, 0.7, 0.1, 0.2]), same, people)).fold
+    array([0, 1, 0, 1])
     """
     if pairs.fold is not None:
         return pairs
@@ -229,7 +292,7 @@ def divided(pairs: ScoredPairs, n_folds: int = 10) -> ScoredPairs:
 
 
 def area_under_roc(pairs: ScoredPairs) -> float:
-    """Return how often a genuine pair has a higher cosine than an impostor pair.
+    """Return how often a genuine pair has a higher cosine than an impostor pair [1]_.
 
     Parameters
     ----------
@@ -239,6 +302,17 @@ def area_under_roc(pairs: ScoredPairs) -> float:
     -------
     float
         In [0, 1]; a tie counts one half.
+
+    References
+    ----------
+    .. [1] J. A. Hanley and B. J. McNeil, "The meaning and use of the area under a receiver
+       operating characteristic (ROC) curve", Radiology, 1982.
+
+    Examples
+    --------
+    >>> same, people = np.array([True, False, False]), np.array([[0, 0], [1, 2], [1, 3]])
+    >>> area_under_roc(ScoredPairs(np.array([0.5, 0.5, 0.1]), same, people))
+    0.75
     """
     genuine, impostor = pairs.scores[pairs.same], np.sort(pairs.scores[~pairs.same])
     below = np.searchsorted(impostor, genuine, side="left")
@@ -247,7 +321,7 @@ def area_under_roc(pairs: ScoredPairs) -> float:
 
 
 def error_rates(pairs: ScoredPairs) -> ErrorRates:
-    """Return the points of the ROC and DET curves.
+    """Return both error rates at every threshold: the points of the ROC and DET curves.
 
     Parameters
     ----------
@@ -256,6 +330,13 @@ def error_rates(pairs: ScoredPairs) -> ErrorRates:
     Returns
     -------
     ErrorRates
+
+    Examples
+    --------
+    >>> same, people = np.array([True, False]), np.array([[0, 0], [1, 2]])
+    >>> rates = error_rates(ScoredPairs(np.array([0.6, 0.1]), same, people))
+    >>> rates.threshold, rates.false_match, rates.false_non_match
+    (array([0.1, 0.6, inf]), array([1., 0., 0.]), array([0., 0., 1.]))
     """
     scores = pairs.scores
     thresholds = np.append(np.unique(scores[scores > _NEVER_MATCHED]), np.inf)
@@ -275,8 +356,15 @@ def tar_at_far(pairs: ScoredPairs) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        By `FALSE_ACCEPT_RATES` as text, such as ``"0.001"``; only those that stand for one
-        impostor pair at least.
+        By each of `FALSE_ACCEPT_RATES` as text, such as ``"0.001"``; only rates that stand for
+        at least one impostor pair.
+
+    Examples
+    --------
+    >>> person = np.arange(20)
+    >>> people = np.stack((person, np.where(person < 10, person, 99)), axis=1)
+    >>> tar_at_far(ScoredPairs(np.repeat([0.6, 0.1], 10), person < 10, people))
+    {'0.1': 1.0}
     """
     scores = pairs.scores
     genuine, impostor = scores[pairs.same], scores[~pairs.same]
@@ -287,94 +375,30 @@ def tar_at_far(pairs: ScoredPairs) -> dict[str, float]:
     }
 
 
-def equal_error_rate(pairs: ScoredPairs) -> float:
-    """Return the error rate where both kinds of errors are as frequent.
-
-    Parameters
-    ----------
-    pairs : ScoredPairs
-
-    Returns
-    -------
-    float
-        In [0, 1].
-    """
-    return scoring.equal_error_rate(pairs.scores[pairs.same], pairs.scores[~pairs.same])
-
-
-def min_cllr(pairs: ScoredPairs) -> float:
-    """Return the lowest Cllr that any non-decreasing function of the cosine can reach here.
-
-    Parameters
-    ----------
-    pairs : ScoredPairs
-        One without a cosine stays without evidence, one bit.
-
-    Returns
-    -------
-    float
-        In bits, in [0, 1].
-    """
-    decided = ~np.isnan(pairs.cosine)
-    share = np.where(pairs.same, 1.0 / pairs.same.sum(), 1.0 / (~pairs.same).sum())
-    undecided_bits = float(share[~decided].sum()) / 2.0
-    if not (decided & pairs.same).any() or not (decided & ~pairs.same).any():
-        return 0.0 + undecided_bits
-    values, place = np.unique(pairs.cosine[decided], return_inverse=True)
-    same, share = pairs.same[decided], share[decided]
-    genuine = np.bincount(place[same], share[same], values.size)
-    impostor = np.bincount(place[~same], share[~same], values.size)
-    starts = scoring.pool_adjacent_violators(genuine, impostor)
-    bits = 0.0
-    genuine, impostor = np.add.reduceat(genuine, starts), np.add.reduceat(impostor, starts)
-    for part in (genuine, impostor):
-        some = part > 0.0
-        bits += float((part[some] * np.log2((genuine + impostor)[some] / part[some])).sum())
-    return bits / 2.0 + undecided_bits
-
-
 def brier(degree: Float64Array, same: BoolArray) -> float:
-    """Return the mean squared difference of degrees, at prior 0.5, from the truth.
+    """Return the Brier score: the mean squared difference of degrees from the truth [1]_.
 
     Parameters
     ----------
     degree : ndarray of shape (n_pairs,), float64
+        At prior 0.5, in [0, 1].
     same : ndarray of shape (n_pairs,), bool
+        Whether each pair shows one person; at least one pair of each class.
 
     Returns
     -------
     float
-        In [0, 1]; 0.25 for degrees that always say 0.5.
+        In [0, 1]; 0.25 for degrees that are always 0.5.
+
+    References
+    ----------
+    .. [1] G. W. Brier, "Verification of forecasts expressed in terms of probability", Monthly
+       Weather Review, 1950.
+
+    Examples
+    --------
+    >>> brier(np.array([0.5, 0.5]), np.array([True, False]))
+    0.25
     """
     missed = float(((1.0 - degree[same]) ** 2).mean())
     return (missed + float((degree[~same] ** 2).mean())) / 2.0
-
-
-def calibration_error(degree: Float64Array, same: BoolArray, *, bins: int = ECE_BINS) -> float:
-    """Return by how much degrees, at prior 0.5, differ from the shares of genuine pairs.
-
-    The degrees are sorted into bins of equal mass; in each the mean degree is compared with the
-    share of genuine pairs, and the differences are averaged.  Pairs of equal degree stay
-    together: where they are cut by the end of a bin, it gets its part of each kind of them.
-
-    Parameters
-    ----------
-    degree : ndarray of shape (n_pairs,), float64
-    same : ndarray of shape (n_pairs,), bool
-    bins : int, default=15
-
-    Returns
-    -------
-    float
-        In [0, 1].
-    """
-    weight = np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum())
-    values, place = np.unique(degree, return_inverse=True)
-    mass = np.bincount(place, weight, values.size)
-    genuine = np.bincount(place, weight * same, values.size)
-    edges = np.linspace(0.0, 1.0, bins + 1)
-    upto = np.concatenate(([0.0], np.cumsum(mass)))
-    upto /= upto[-1]
-    claimed = np.interp(edges, upto, np.concatenate(([0.0], np.cumsum(mass * values))))
-    observed = np.interp(edges, upto, np.concatenate(([0.0], np.cumsum(genuine))))
-    return float(np.abs(np.diff(claimed) - np.diff(observed)).sum())

@@ -25,7 +25,7 @@ def download_pack(name: str, target: Path) -> None:
     name : str
         Such as ``buffalo_l``.
     target : Path
-        Where the zip file goes.  After an error it may hold a part of it.
+        The zip file to write.  After an error it may hold a part of the pack.
 
     Raises
     ------
@@ -56,14 +56,16 @@ def download_pack(name: str, target: Path) -> None:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a model pack's zip file into a new folder.
 
-    One folder that wraps everything, as in antelopev2's archive, is left out.  Every byte is
-    compared with the archive's checksums while it is written.
+    Where the archive holds a single folder that wraps everything, as antelopev2's does, its
+    content is unpacked without it.  Every byte is compared with the archive's checksums while it
+    is written.
 
     Parameters
     ----------
     archive : Path
+        A zip file, which need not be trusted.
     folder : Path
-        Is made; its parent exists.  After an error it may hold a part of the files.
+        Must not exist yet; its parent must.  After an error it may hold a part of the files.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Installing a model pack into the folder of packs: whole, or not at all.
+"""Installing a model pack into the folder of packs, as a whole or not at all.
 
-Everything happens in a hidden folder beside the target, which is removed in the end; a
+Everything happens in a hidden folder beside the target, which is removed in the end.  The
 pack appears by one rename, after its bytes were checked and flushed to the disk.
 """
 
@@ -24,7 +24,7 @@ Fetch = Callable[[str, Path], None]
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Where a pack comes from: a path, or the network when there is none."""
+    """Where a pack comes from: a path, or the network where the path is None."""
 
     name: str
     path: Path | None
@@ -35,19 +35,19 @@ def install(
 ) -> ModelFiles:
     """Install a model pack and record its hashes.
 
-    A well-known pack that is incomplete or damaged, such as a download that was cut short
-    leaves it, is replaced.  Nothing else that exists is, unless told to.
+    A published pack that is incomplete or damaged, for example by a download that was cut short,
+    is replaced.  Other files under the same name are replaced only with `replace`.
 
     Parameters
     ----------
     source : str or Path
-        The name of a pack to be downloaded; or a folder, of which the detector and the
+        The name of a pack, which is downloaded; a folder, of which the detector and the
         recogniser are copied; or a pack's zip file.
     replace : bool, default=False
         Replace other files that are there under the same name, and download again what is
         installed already.
     fetch : callable, default=download_pack
-        Given a pack's name and a path, puts the pack's zip file there or raises.
+        Takes a pack's name and a path, and puts the pack's zip file there or raises.
 
     Returns
     -------
@@ -56,9 +56,9 @@ def install(
     Raises
     ------
     ModelError
-        It cannot be fetched, is not a whole pack, or would replace other files.
+        The pack cannot be fetched, is not whole, or would replace other files.
     StorageError
-        The disk refused.
+        It cannot be written.
     """
     if source == DEFAULT_PACK:
         return resolve(DEFAULT_PACK)

@@ -1,8 +1,8 @@
-"""Reading one folder of weights: which file is what, and are they the right bytes.
+"""Reading one folder of weights: telling its files apart and checking their bytes.
 
 A folder that was installed holds a manifest with the SHA-256 of its two files.  Without
-one the names, or the hashes of published files, tell the detector from the recogniser:
-never the number of a graph's outputs.
+one, the detector and the recogniser are told apart by their names or by the hashes of
+published files, never by guessing from the graphs.
 """
 
 import hashlib
@@ -40,9 +40,10 @@ class ModelFiles:
     name : str
         Of the pack.
     detector, recogniser : Path
+        The two files.
     detector_sha256, recogniser_sha256 : str
-        Hex digests of the bytes on the disk, which are the recorded or published ones
-        wherever such are known.
+        Hex digests of the bytes on the disk.  Where recorded or published digests are known,
+        these are equal to them.
     licence : str
     """
 
@@ -61,7 +62,8 @@ class UnusablePackError(Exception):
     ----------
     state : {"incomplete", "damaged", "not_installed"}
     message : str
-        What is wrong; not yet what to do, which depends on where the folder is.
+        What is wrong.  What to do about it depends on where the folder is, so the caller adds
+        that.
     """
 
     def __init__(self, state: PackState, message: str) -> None:
@@ -75,9 +77,9 @@ def read_pack(folder: Path, name: str) -> ModelFiles:
     Parameters
     ----------
     folder : Path
-        Exists.
+        An existing folder.
     name : str
-        Of the pack; a published pack's name says which files to use.
+        Of the pack.  The name of a published pack says which files to use.
 
     Returns
     -------
@@ -86,7 +88,7 @@ def read_pack(folder: Path, name: str) -> ModelFiles:
     Raises
     ------
     UnusablePackError
-        The two files cannot be told, cannot be read, or are not the right bytes.
+        The two files cannot be told apart or read, or their bytes are not the right ones.
     """
     try:
         inner = _folder_with_weights(folder)
@@ -112,11 +114,12 @@ def write_manifest(files: ModelFiles) -> None:
     Parameters
     ----------
     files : ModelFiles
+        Files in one folder, where the manifest is written.
 
     Raises
     ------
     StorageError
-        The system refused to write the manifest.
+        The manifest cannot be written.
     """
     record = {
         "format": _MANIFEST_FORMAT,

@@ -1,7 +1,7 @@
-"""What is known of published weights: names, SHA-256, roles and licence.
+"""What is known of published weights: their names, SHA-256, roles and licence.
 
-Only hashes that were computed here, or that several independent projects publish
-alike, are in the tables; a pack that is not here can be used all the same.
+The tables hold only hashes that were computed here, or that several independent projects
+publish alike.  A pack that is not in them can be used all the same.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,14 @@ LICENCE_NOTICE = (
 
 @dataclass(frozen=True, slots=True)
 class PublishedFile:
-    """A weight file as its authors published it."""
+    """A weight file as its authors published it.
+
+    Attributes
+    ----------
+    file_name : str
+    sha256 : str
+        Hex digest.
+    """
 
     file_name: str
     sha256: str
@@ -35,7 +42,12 @@ class PublishedFile:
 
 @dataclass(frozen=True, slots=True)
 class PublishedPack:
-    """The two files that facesim uses of a published pack."""
+    """The two files that facesim uses of a published pack.
+
+    Attributes
+    ----------
+    detector, recogniser : PublishedFile
+    """
 
     detector: PublishedFile
     recogniser: PublishedFile
@@ -107,29 +119,42 @@ _OTHER_MODELS = (
 
 
 def is_other_model(file_name: str) -> bool:
-    """Return whether a file is known to be neither a detector nor a recogniser.
+    """Tell whether a file is known to be neither a detector nor a recogniser.
 
     Parameters
     ----------
     file_name : str
+        Without its folder; case does not count.
 
     Returns
     -------
     bool
+
+    Examples
+    --------
+    >>> is_other_model("genderage.onnx"), is_other_model("w600k_mbf.onnx")
+    (True, False)
     """
     return _matches(file_name, _OTHER_MODELS)
 
 
 def role_of_name(file_name: str) -> Role | None:
-    """Return what a file is by its name, None when the name does not tell.
+    """Tell a detector from a recogniser by the name of its file.
 
     Parameters
     ----------
     file_name : str
+        Without its folder; case does not count.
 
     Returns
     -------
     {"detector", "recogniser"} or None
+        None when the name does not tell, or is that of another model.
+
+    Examples
+    --------
+    >>> role_of_name("scrfd_500m_bnkps.onnx"), role_of_name("my_model.onnx")
+    ('detector', None)
     """
     if is_other_model(file_name):
         return None
@@ -137,7 +162,7 @@ def role_of_name(file_name: str) -> Role | None:
 
 
 def role_of_hash(sha256: str) -> Role | None:
-    """Return what a published file is, whatever its name here; None when unknown.
+    """Tell a published detector from a published recogniser by its bytes.
 
     Parameters
     ----------
@@ -147,29 +172,41 @@ def role_of_hash(sha256: str) -> Role | None:
     Returns
     -------
     {"detector", "recogniser"} or None
+        None when the bytes are not known.
+
+    Examples
+    --------
+    >>> role_of_hash(PUBLISHED_PACKS["buffalo_l"].recogniser.sha256)
+    'recogniser'
     """
     files = (*_PUBLISHED_FILES, *_NAMESAKES)
     return next((role_of_name(file.file_name) for file in files if file.sha256 == sha256), None)
 
 
 def published_hashes(file_name: str) -> frozenset[str]:
-    """Return every SHA-256 published for a file name; empty when the name is free.
+    """Return every SHA-256 that is published for a file name.
 
     Parameters
     ----------
     file_name : str
+        Without its folder; case does not count.
 
     Returns
     -------
     frozenset of str
-        Hex digests.
+        Hex digests; empty when nothing is published under that name.
+
+    Examples
+    --------
+    >>> len(published_hashes("glintr100.onnx")), len(published_hashes("my_model.onnx"))
+    (2, 0)
     """
     files = (*_PUBLISHED_FILES, *_NAMESAKES)
     return frozenset(file.sha256 for file in files if file.file_name == file_name.lower())
 
 
 def naming_rule(role: Role) -> str:
-    """Return how a file must be called to be taken for a role, for messages.
+    """Return, for messages, how a file must be named to be taken for a role.
 
     Parameters
     ----------
@@ -178,6 +215,11 @@ def naming_rule(role: Role) -> str:
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> naming_rule("detector")
+    'det_*.onnx or scrfd*.onnx'
     """
     return " or ".join(_PATTERNS[role])
 
@@ -188,11 +230,17 @@ def licence_of(*sha256: str) -> str:
     Parameters
     ----------
     *sha256 : str
-        Hex digests.
+        Hex digests of the files.
 
     Returns
     -------
     str
+        InsightFace's, where one of the files is theirs.
+
+    Examples
+    --------
+    >>> licence_of(PUBLISHED_PACKS["buffalo_l"].detector.sha256, "0" * 64)
+    'InsightFace model weights: non-commercial research use only'
     """
     return INSIGHTFACE_LICENCE if _INSIGHTFACE_SHA256.intersection(sha256) else UNKNOWN_LICENCE
 

@@ -1,4 +1,4 @@
-"""Which weights, where they are, and whether they are the right bytes.
+"""Finding the weights that a model's name stands for, and checking their bytes.
 
 A *pack* is one detector and one recogniser.  It is the one that an installed package
 carries (`DEFAULT_PACK`), a folder below insightface's ``models/``, or any folder of ONNX
@@ -19,26 +19,10 @@ from facesim_index.models.registry import (
     DEFAULT_PACKAGE,
     DEFAULT_REQUIREMENT,
     INSIGHTFACE_LICENCE,
-    LICENCE_NOTICE,
     PUBLISHED_PACKS,
     UNKNOWN_LICENCE,
     licence_of,
 )
-
-__all__ = [
-    "DEFAULT_PACK",
-    "LICENCE_NOTICE",
-    "ModelFiles",
-    "PackState",
-    "PackStatus",
-    "installed_status",
-    "licence_notice_due",
-    "list_packs",
-    "mark_licence_notice_shown",
-    "pack_name",
-    "resolve",
-    "verify",
-]
 
 _PACK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FOLDER_MEND = (
@@ -49,14 +33,15 @@ _FOLDER_MEND = (
 
 @dataclass(frozen=True, slots=True)
 class PackStatus:
-    """What is known of a pack, usable or not.
+    """What is known of a pack, whether it can be used or not.
 
     Attributes
     ----------
     name : str
     state : {"ok", "incomplete", "damaged", "not_installed"}
-        *incomplete*: not exactly one detector and one recogniser can be told apart;
-        *damaged*: a file is unreadable, or not the recorded or published bytes.
+        ``incomplete``: the folder does not hold exactly one detector and one recogniser, or they
+        cannot be told apart; ``damaged``: a file cannot be read, or its bytes are not the recorded
+        or published ones.
     message, mend : str
         What is wrong, and what to do about it; both empty when the pack is ok.
     folder : Path or None
@@ -65,7 +50,7 @@ class PackStatus:
         None unless the pack is ok.
     licence : str
     default : bool
-        This is what is used when no model is named.
+        Whether this pack is used when no model is named.
     """
 
     name: str
@@ -89,7 +74,7 @@ class _Place:
 
 
 def resolve(model: str | Path | None = None) -> ModelFiles:
-    """Return the checked weight files of a model.
+    """Return the weight files of a model, after reading and comparing every byte of them.
 
     Parameters
     ----------
@@ -104,6 +89,11 @@ def resolve(model: str | Path | None = None) -> ModelFiles:
     ------
     ModelError
         There is no such pack, or it is incomplete or damaged.
+
+    Examples
+    --------
+    >>> resolve("mbf-500m").recogniser.name
+    'w600k_mbf.onnx'
     """
     status = verify(model)
     if status.files is None:
@@ -126,7 +116,12 @@ def verify(model: str | Path | None = None) -> PackStatus:
     Raises
     ------
     ModelError
-        Nothing is known under that name.
+        There is neither a pack nor a folder of that name.
+
+    Examples
+    --------
+    >>> verify("mbf-500m").state
+    'ok'
     """
     return _examine(_place_of(default_model() if model is None else model))
 
@@ -149,7 +144,7 @@ def installed_status(name: str) -> PackStatus:
     Parameters
     ----------
     name : str
-        Need not be known.
+        Any name of a pack, known or not.
 
     Returns
     -------
@@ -159,22 +154,28 @@ def installed_status(name: str) -> PackStatus:
 
 
 def pack_name(model: str | Path) -> str | None:
-    """Return the pack's name that a model argument can be, None when it is a path.
+    """Return the name of a pack that a model argument may be.
 
     Parameters
     ----------
     model : str or Path
-        A `Path` is always a path.
+        A `Path` is never the name of a pack.
 
     Returns
     -------
     str or None
+        The argument itself; None when it can only be a path.
+
+    Examples
+    --------
+    >>> pack_name("buffalo_l"), pack_name("models/mine")
+    ('buffalo_l', None)
     """
     return model if isinstance(model, str) and _PACK_NAME.fullmatch(model) else None
 
 
 def licence_notice_due(files: ModelFiles) -> bool:
-    """Return whether the user should be shown `LICENCE_NOTICE` before using these weights.
+    """Tell whether the user should be shown the licence notice before using these weights.
 
     Parameters
     ----------
@@ -183,7 +184,7 @@ def licence_notice_due(files: ModelFiles) -> bool:
     Returns
     -------
     bool
-        False for other weights, and after `mark_licence_notice_shown`.
+        False for weights under another licence, and after `mark_licence_notice_shown`.
     """
     if files.licence != INSIGHTFACE_LICENCE:
         return False
@@ -194,7 +195,7 @@ def licence_notice_due(files: ModelFiles) -> bool:
 
 
 def mark_licence_notice_shown() -> None:
-    """Remember that the licence notice was shown, where that can be remembered."""
+    """Remember that the licence notice was shown; do nothing where that cannot be written."""
     with contextlib.suppress(OSError, UsageError):
         marker = _licence_marker()
         marker.parent.mkdir(parents=True, exist_ok=True)

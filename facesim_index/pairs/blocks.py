@@ -1,12 +1,12 @@
-"""The exact scores of every pair of many faces, in bounded memory: cosines, or a head's.
+"""The exact scores of every pair of many faces, in bounded memory.
 
-Stored embeddings are half precision numbers, hence multiples of 2**-24, and their inner
-products are sums of multiples of 2**-48 that stay below 2**5: double precision holds every
-partial sum exactly, in whatever order it is added.  So a score is *exact* here, the same for
-(a, b) as for (b, a), on every machine and for every size of block.  What a learned
-head makes of a face is as round, see `heads`.
+Stored embeddings are half precision numbers, hence multiples of 2**-24.  Their inner products are
+sums of multiples of 2**-48 that stay below 2**5, so double precision holds every partial sum
+exactly, in whatever order it is added.  A score is therefore *exact* here: the same for (a, b) as
+for (b, a), on every machine and for every size of block.  The vectors that a learned head computes
+are rounded in the same way, see `calibration.heads`.
 
-Memory: one half precision copy of the embeddings (1 KB a face of 512 dimensions), of a learned
+Memory: one copy of the embeddings in half precision (1 KB a face of 512 dimensions), for a learned
 head one in single precision, and the rows being worked on.
 """
 
@@ -32,15 +32,24 @@ _TILE = 512
 _SLAB_CELLS = 12_000_000
 _SLAB_MIN_ROWS = 128
 _WHOLE_CELLS = 32_000_000
-# As many tiles may need too many exact scores before single precision is given up.
+# Single precision is given up once so many tiles needed too many exact scores.
 _MOST_DECLINED = 4
 
 
 class ScoreFunction(Protocol):
-    """A whole-number function of scores."""
+    """A function of scores whose values are whole numbers."""
 
     def __call__(self, scores: Float64Array, /) -> Int32Array:
-        """Return the values at scores of any shape."""
+        """Return the values at some scores.
+
+        Parameters
+        ----------
+        scores : ndarray of any shape, float64
+
+        Returns
+        -------
+        ndarray of the same shape, int32
+        """
 
 
 class SingleFunction(Protocol):
@@ -49,19 +58,25 @@ class SingleFunction(Protocol):
     def __call__(
         self, scores: Float32Array, exact: Callable[[Int64Array], Float64Array], /
     ) -> Int32Array | None:
-        """Return the values at the exact scores, None where that needs too many of those.
+        """Return the values at the exact scores.
 
         Parameters
         ----------
         scores : ndarray of any shape, float32, C-contiguous
-            Good to `heads.single_error`; overwritten.
+            Wrong by at most `heads.single_error`.  They are overwritten.
         exact : callable
-            Gives the exact scores of cells by their numbers.
+            Takes the places of cells in the flattened `scores` and returns their exact scores,
+            float64.
+
+        Returns
+        -------
+        ndarray of the same shape, int32, or None
+            None when so many exact scores are needed that computing all is faster.
         """
 
 
 class EmbeddingSource(Protocol):
-    """Where embeddings come from."""
+    """Something that has the embeddings of faces, such as a view of an index."""
 
     def embeddings(self, face_ids: Int64Array) -> Float32Array:
         """Return the stored embeddings of these faces.
@@ -73,20 +88,21 @@ class EmbeddingSource(Protocol):
         Returns
         -------
         embeddings : ndarray of shape (n, dimension), float32
-            One row a face, in the order asked; values that half precision holds.
+            In the order of `face_ids`.  Half precision holds every value exactly.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """Some faces, and what a head makes of their embeddings.
+    """Some faces, and the vectors that a head compares.
 
     Attributes
     ----------
     ids : ndarray of shape (n,), int64
     vectors : ndarray of shape (n, m), float16 or float32
-        The embeddings themselves for the cosine.
+        What `Head.transform` gives; for the cosine the embeddings themselves.
     head : Head, default=COSINE
+        Makes a score of two vectors.
     """
 
     ids: Int64Array
@@ -112,7 +128,7 @@ class ScoreRows:
 
 @dataclass(frozen=True, slots=True)
 class Slab:
-    """Rows `start` to `stop` of a whole-number function of the scores.
+    """Rows `start` to `stop` of the values of a function of the scores.
 
     Attributes
     ----------
@@ -127,14 +143,16 @@ class Slab:
 
 
 def load(face_ids: Int64Array, source: EmbeddingSource, head: Head = COSINE) -> Faces:
-    """Read embeddings once, check them, and keep what a head needs of them.
+    """Read embeddings, check them, and transform them by a head.
 
     Parameters
     ----------
     face_ids : ndarray of shape (n,), int64
         Their order is kept.
     source : EmbeddingSource
+        Has the embeddings of these faces.
     head : Head, default=COSINE
+        Makes the scores.
 
     Returns
     -------
@@ -148,6 +166,17 @@ def load(face_ids: Int64Array, source: EmbeddingSource, head: Head = COSINE) -> 
         An embedding is not finite or not of unit norm.
     CalibrationError
         The head was learned for embeddings of another dimension.
+    ValueError
+        Half precision does not hold an embedding exactly.
+
+    Examples
+    --------
+    >>> class TwoFaces:
+    ...     def embeddings(self, face_ids):
+    ...         return np.array([[1.0, 0.0], [0.6, 0.8]], np.float16).astype(np.float32)
+    >>> faces = load(np.array([5, 7]), TwoFaces())
+    >>> listed_scores(faces, np.array([0]), np.array([1])).round(3)
+    array([0.6])
     """
     listed, counts = np.unique(face_ids, return_counts=True)
     if len(listed) != len(face_ids):
@@ -168,17 +197,24 @@ def load(face_ids: Int64Array, source: EmbeddingSource, head: Head = COSINE) -> 
 
 
 def score_rows(faces: Faces, n_rows: int) -> Iterator[ScoreRows]:
-    """Yield the matrix of all scores, some rows at a time.
+    """Yield the matrix of the scores of all pairs, some rows at a time.
 
     Parameters
     ----------
     faces : Faces
     n_rows : int
-        At least 1.
+        Rows at a time, at least 1.
 
     Yields
     ------
     ScoreRows
+        From the first row to the last.
+
+    Examples
+    --------
+    >>> faces = Faces(np.array([5, 7]), np.array([[1.0, 0.0], [0.0, 1.0]], np.float16))
+    >>> [rows.scores for rows in score_rows(faces, n_rows=1)]
+    [array([[1., 0.]]), array([[0., 1.]])]
     """
     size = len(faces.ids)
     for start in range(0, size, n_rows):
@@ -200,26 +236,33 @@ def slabs(
     of_single: SingleFunction | None = None,
     upper_only: bool = False,
 ) -> Iterator[Slab]:
-    """Yield a whole-number function of all scores, as many rows at a time as seems good.
+    """Yield the values of a function of all scores, many rows at a time.
 
-    Keeps 4 bytes a cell: at most 48 MB or 128 rows, or 128 MB where that is the whole matrix.
-    Each pair of a slab's own rows is computed once and mirrored, hence few thousand faces take
-    half the products.
+    A slab takes 4 bytes a cell: at most 48 MB or 128 rows, or 128 MB where that is the whole
+    matrix.  A pair whose two faces are both among the rows of a slab is computed once, so a matrix
+    in a single slab takes half the products.
 
     Parameters
     ----------
     faces : Faces
     function : ScoreFunction
-        Rounding of the stored embeddings lets a score pass 1 by some thousandths.
+        Must accept scores up to some thousandths beyond 1, because stored embeddings are rounded.
     of_single : SingleFunction, optional
-        Asked first, where single precision is faster.
+        The same function of scores in single precision, called first where that is faster.
     upper_only : bool, default=False
-        Leave what is below the diagonal undefined.
+        Leave the values below the diagonal undefined.
 
     Yields
     ------
     Slab
-        Its values are overwritten by the next one.
+        From the first row to the last.  The next slab overwrites the values.
+
+    Examples
+    --------
+    >>> faces = Faces(np.array([5, 7]), np.array([[1.0, 0.0], [0.0, 1.0]], np.float16))
+    >>> [slab] = slabs(faces, lambda scores: (scores > 0.5).astype(np.int32))
+    >>> slab.values[0, 1].item()
+    0
     """
     size = len(faces.ids)
     n_rows = max(_SLAB_MIN_ROWS, _SLAB_CELLS // max(1, size))
@@ -250,7 +293,7 @@ def slabs(
 
 @dataclass(slots=True)
 class _Tiles:
-    """A whole-number function of the scores of some faces with some others."""
+    """The values of a function of the scores of some faces with some others."""
 
     head: Head
     function: ScoreFunction
@@ -258,13 +301,13 @@ class _Tiles:
     declined: int = 0
 
     def fill(self, values: Int32Array, left: Float32Array, faces: Faces, column: int) -> None:
-        """Fill some columns of a slab, the first of which is the score with face `column`."""
+        """Fill some columns of a slab; the first one is for face `column`."""
         right = single(faces.vectors[column : column + values.shape[1]])
         for row, end in _cuts(0, len(left)):
             values[row:end] = self._values(left[row:end], right)
 
     def fill_square(self, square: Int32Array, left: Float32Array, column: int) -> None:
-        """Fill a slab's scores of its own faces: columns from `column`, and their mirror image."""
+        """Fill the cells of pairs within the rows of a slab: columns from `column`, mirrored."""
         end = min(column + _TILE, len(left))
         for row, row_end in _cuts(0, end):
             part = self._values(left[row:row_end], left[column:end])
@@ -273,7 +316,7 @@ class _Tiles:
                 square[column:end, row:row_end] = part.T
 
     def _values(self, left: Float32Array, right: Float32Array) -> Int32Array:
-        """Return the values at the exact scores, of shape (len(left), len(right))."""
+        """Return the values at the exact scores, shape (len(left), len(right))."""
 
         def exact(cells: Int64Array) -> Float64Array:
             rows, columns = np.divmod(cells, len(right))
@@ -302,6 +345,12 @@ def listed_scores(faces: Faces, a: Int64Array, b: Int64Array) -> Float64Array:
     -------
     scores : ndarray of shape (n_pairs,), float64
         Clipped to [-1, 1].
+
+    Examples
+    --------
+    >>> faces = Faces(np.array([5, 7]), np.array([[1.0, 0.0], [0.0, 1.0]], np.float16))
+    >>> listed_scores(faces, np.array([0, 0]), np.array([0, 1]))
+    array([1., 0.])
     """
     scores = np.empty(len(a), dtype=np.float64)
     for start in range(0, len(a), _LISTED_AT_ONCE):
@@ -312,7 +361,21 @@ def listed_scores(faces: Faces, a: Int64Array, b: Int64Array) -> Float64Array:
 
 
 def single(vectors: NDArray[np.float16] | Float32Array) -> Float32Array:
-    """Return vectors of `Faces` in single precision, which holds them exactly."""
+    """Return vectors of `Faces` in single precision, which holds them exactly.
+
+    Parameters
+    ----------
+    vectors : ndarray of shape (n, m), float16 or float32
+
+    Returns
+    -------
+    ndarray of shape (n, m), float32
+
+    Examples
+    --------
+    >>> single(np.array([[0.5, 0.25]], np.float16))
+    array([[0.5 , 0.25]], dtype=float32)
+    """
     if vectors.dtype == np.float16:
         return widened(vectors.view(np.float16))
     return np.asarray(vectors, dtype=np.float32)

@@ -1,8 +1,8 @@
-"""The pairs of many faces above a score, without the numbers of all the others.
+"""The pairs of many faces with at least a given score.
 
-Every pair is scored once, in blocks and in single precision; what may reach the score within
-the rounding of that is computed exactly (see `exact_cosines`).  So the pairs found are those
-that exact scores of all pairs would give.
+Every pair is scored once, in blocks and in single precision.  Pairs that may have the score, within
+the rounding error of single precision, are scored again exactly (see `pairs.blocks`).  So the pairs
+found are those that exact scores of all pairs would give.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class ClosePairs:
     Attributes
     ----------
     stop : int
-        The pairs of all rows before this one have been given.
+        All pairs of the rows before this one have been yielded by now.
     a, b : ndarray of shape (n_pairs,), int64
         Rows of the faces, ``a < b``, in ascending order of `a`.
     scores : ndarray of shape (n_pairs,), float64
@@ -43,18 +43,26 @@ class ClosePairs:
 def close_pairs(faces: Faces, least: float) -> Iterator[ClosePairs]:
     """Yield every pair with a score of at least `least`, each once.
 
-    Memory: a block of scores (16 MB) a core, and the pairs of the rows being worked on, of which
-    there are fewer the more pairs they have.
+    Memory: a block of scores (16 MB) for each core, and the pairs of the rows being worked on.
+    Where rows have very many pairs, fewer rows are worked on at a time.
 
     Parameters
     ----------
     faces : Faces
     least : float
+        In [-1, 1].
 
     Yields
     ------
     ClosePairs
         In the order of their first rows.
+
+    Examples
+    --------
+    >>> vectors = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]], np.float16)
+    >>> [pairs] = close_pairs(Faces(np.array([5, 7, 9]), vectors), 0.5)
+    >>> pairs.a, pairs.b, pairs.scores
+    (array([0]), array([2]), array([1.]))
     """
     size = len(faces.ids)
     start, n_rows = 0, _ROWS_AT_ONCE
@@ -74,7 +82,7 @@ def close_pairs(faces: Faces, least: float) -> Iterator[ClosePairs]:
 def _candidates(
     faces: Faces, start: int, stop: int, least: float
 ) -> tuple[Int64Array, Int64Array] | None:
-    """Return the pairs of some rows that may be close, None when there are too many at once."""
+    """Return the pairs of some rows that may have the score; None when they are too many."""
     left = single(faces.vectors[start:stop])
     limit = np.float32(least - single_error(faces.vectors.shape[1]))
 

@@ -1,4 +1,4 @@
-"""The neighbour graph of faces: for each face the others most like it, from exact scores."""
+"""The neighbour graph of faces: links from each face to the most similar ones, by exact scores."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from facesim_index.pairs.close import close_pairs
 from facesim_index.records import Float32Array, Int64Array
 
 LINKS_PER_FACE = 64
-"""A link is kept when it is among so many best of either of its faces."""
+"""A link is kept when it is among so many best links of one of its two faces."""
 
 _LEAST_PENDING = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Pairs of faces that are alike.
+    """Pairs of similar faces.
 
     Attributes
     ----------
@@ -39,24 +39,32 @@ def nearest_links(
     per_face: int = LINKS_PER_FACE,
     on_rows: Callable[[int], None] | None = None,
 ) -> Links:
-    """Return the links of a score of at least `least`.
+    """Return the links with a score of at least `least`.
 
-    Every pair is compared.  Where many faces are alike only the best links of each are kept, so
-    the memory grows with the number of faces, however many a person has.
+    Every pair is compared.  Of a face with very many similar ones only the best links are kept, so
+    the memory grows with the number of faces, however many faces a person has.
 
     Parameters
     ----------
     faces : Faces
     least : float
+        In [-1, 1].
     n_new : int, optional
-        Only links of which one face is among the first so many; of all by default.
-    per_face : int, optional
+        Only return links whose face `a` is among the first `n_new` rows; by default all.
+    per_face : int, default=64
+        How many links of each face are kept.
     on_rows : callable, optional
-        Told now and then how many faces have been compared with all.
+        Called from time to time with the number of faces that have been compared with all others.
 
     Returns
     -------
     Links
+
+    Examples
+    --------
+    >>> vectors = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]], np.float16)
+    >>> nearest_links(Faces(np.array([5, 7, 9]), vectors), 0.5)
+    Links(a=array([0]), b=array([2]), scores=array([1.], dtype=float32))
     """
     wanted = len(faces.ids) if n_new is None else n_new
     kept = Links(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
@@ -84,7 +92,7 @@ def _joined(parts: list[Links]) -> Links:
 
 
 def _best(links: Links, per_face: int) -> Links:
-    """Return the links that are among the best of one of their faces."""
+    """Return the links that are among the `per_face` best of one of their faces."""
     row = np.concatenate([links.a, links.b])
     order = np.lexsort((-np.concatenate([links.scores, links.scores]), row))
     ordered = row[order]

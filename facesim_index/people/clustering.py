@@ -1,13 +1,18 @@
-"""From a neighbour graph to people: average linkage that respects what is known.
+"""From a graph of similar faces to people: average linkage [1]_ that respects what is known.
 
-Two groups of faces are as alike as the mean of the scores of all pairs between them, whether
-the graph has those pairs or not: the scores are inner products, so the mean follows from the
-sums of both groups' vectors.  The graph only says which groups may be compared at all.  Groups
-are merged, most evidence first, until no two have evidence enough.
+The similarity of two groups of faces is the mean of the scores of all pairs between them,
+whether the graph has those pairs or not.  The scores are inner products, so the mean follows
+from the sums of both groups' vectors.  The graph only says which groups may be compared at all.
+Groups are merged, the pair with most evidence first, until no pair has enough.
 
-What is known binds: faces of one *group* stay together, two groups of different *owners* are
-never merged, and neither are groups that share a *mark* (two faces of one photo bear the
-photo's mark).
+What is known binds.  Faces of one *owner* stay together, and groups of different owners are
+never merged.  Neither are groups that share a *mark*: two faces of one photo bear the photo's
+mark, because they are two people.
+
+References
+----------
+.. [1] R. R. Sokal and C. D. Michener, "A statistical method for evaluating systematic
+   relationships", University of Kansas Science Bulletin, 1958.
 """
 
 import heapq
@@ -23,11 +28,11 @@ from facesim_index.records import Float32Array, Float64Array, Int64Array
 
 Vectors = NDArray[np.float16] | Float32Array
 Evidence = Callable[[Float64Array, Float64Array], Float64Array]
-"""Takes mean scores and numbers of pairs, gives the evidence that two groups are one person."""
+"""Takes mean scores and numbers of pairs; returns the evidence that two groups are one person."""
 
 
 UNASSIGNED = -1
-"""Stands for the person of a face that is nobody's; ids of people are positive."""
+"""Stands for the person of a face that is not assigned to anybody; ids of people are positive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +42,10 @@ class Known:
     Attributes
     ----------
     owner : ndarray of shape (n,), int64
-        Faces of one owner stay together, apart from those of every other; `UNASSIGNED`: nobody's.
+        The person that each face belongs to, or `UNASSIGNED`.  Faces of one owner stay together,
+        apart from those of every other owner.
     marks : dict of int to set of int
-        For a row, marks that no other face of its person may bear.
+        For a row, marks that no other face of the same person may bear.
     """
 
     owner: Int64Array
@@ -49,22 +55,26 @@ class Known:
 def cluster(
     vectors: Vectors, links: Links, known: Known, evidence: Evidence, least: float
 ) -> Int64Array:
-    """Return a label for each face; faces of one label are one person's.
+    """Group faces into people, and return a label for each face.
 
     Parameters
     ----------
     vectors : ndarray of shape (n, dimension), float16 or float32
-        Whose inner products are the scores.
+        Their inner products are the scores, in [-1, 1].
     links : Links
+        Pairs of faces that are similar enough to be compared.
     known : Known
+        Of the same rows.
     evidence : callable
+        Takes mean scores and numbers of pairs; returns the base-10 logarithm of the likelihood
+        ratio that two groups are one person.
     least : float
         Groups with at least so much evidence are merged.
 
     Returns
     -------
     labels : ndarray of shape (n,), int64
-        The lowest row of the person.
+        Faces with one label are one person's; the label is the lowest row among them.
     """
     labels = np.arange(len(vectors), dtype=np.int64)
     for rows, a, b in _components(len(vectors), links, known.owner):
@@ -107,7 +117,10 @@ def _components(
 
 @dataclass(slots=True)
 class _Groups:
-    """The groups of one connected part while they are merged; a merged one keeps the lower row."""
+    """The groups of one connected part while they are merged.
+
+    A merged group keeps the lower row.
+    """
 
     vectors: Vectors
     rows: Int64Array
@@ -144,11 +157,11 @@ class _Groups:
                 self._join(first[owner], row)
 
     def merge_all(self) -> None:
-        """Merge groups, most evidence first, until none has enough.
+        """Merge groups, the pair with most evidence first, until no pair has enough.
 
-        The heap has one entry for each group: its best neighbour when the group last changed.
-        When that neighbour has changed since, the group looks anew; whoever changed has an
-        entry of its own, so the best pair of all is always the entry of one of its groups.
+        The heap has one entry for each group: its best neighbour when the group last changed.  When
+        that neighbour has changed since, the group looks for its best neighbour anew.  A group that
+        changed has a new entry of its own, so the best pair of all is always on the heap.
         """
         for row in range(len(self.rows)):
             if self.members[row]:

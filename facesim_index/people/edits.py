@@ -1,4 +1,4 @@
-"""What a human says of the people of an index; every change can be undone."""
+"""Changes that a human makes to the people of an index; each can be undone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from facesim_index.store.protocols import CatalogView, IndexStore
 from facesim_index.utils.notebook_hook import Shown
 
 Who = int | str
-"""A person by id or by name."""
+"""A person, by number or by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,13 @@ class PersonFace:
     ----------
     face : FaceRecord
     confirmed : bool
-        A human put it there.
+        A human assigned it; otherwise grouping did.
+
+    Examples
+    --------
+    >>> person, faces = index.people.show("Anna")
+    >>> faces[0].face.face_id, faces[0].confirmed
+    (1, False)
     """
 
     face: FaceRecord
@@ -35,16 +41,33 @@ class PersonFace:
 
 
 class PersonFaces(list[PersonFace], Shown):
-    """Faces of a person, as a list."""
+    """The faces of a person: a list of `PersonFace` that a notebook shows as pictures.
+
+    Examples
+    --------
+    >>> person, faces = index.people.show("Anna")
+    >>> [Path(found.face.path).name for found in faces]
+    ['anna_1.png', 'anna_2.png', 'anna_and_ben.png']
+    """
 
 
 def find_person(transaction: Transaction, who: Who) -> PersonRow:
-    """Return a person by id or name.
+    """Return a person by number or name.
+
+    Parameters
+    ----------
+    transaction : Transaction
+    who : int or str
+        Number or name; capitals do not count.
+
+    Returns
+    -------
+    PersonRow
 
     Raises
     ------
     UsageError
-        There is none, or several have that name.
+        There is none, or several have this name.
     """
     ids = [who] if isinstance(who, int) else people_rows.named(transaction, who.strip())
     found = people_rows.persons(transaction, ids)
@@ -57,7 +80,20 @@ def find_person(transaction: Transaction, who: Who) -> PersonRow:
 
 
 def list_people(view: CatalogView, *, ignored: bool = False, min_faces: int = 1) -> PersonRows:
-    """Return the people of an index, those with most faces first."""
+    """Return the people of an index, those with most faces first.
+
+    Parameters
+    ----------
+    view : CatalogView
+    ignored : bool, default=False
+        Include the people that were ignored.
+    min_faces : int, default=1
+        Leave out people with fewer faces.
+
+    Returns
+    -------
+    PersonRows
+    """
     rows = people_rows.persons(view.transaction)
     return PersonRows(
         row for row in rows if row.n_faces >= min_faces and (ignored or not row.ignored)
@@ -65,7 +101,25 @@ def list_people(view: CatalogView, *, ignored: bool = False, min_faces: int = 1)
 
 
 def person_faces(view: CatalogView, who: Who) -> tuple[PersonRow, PersonFaces]:
-    """Return a person and its faces, in the order of their ids."""
+    """Return a person and its faces.
+
+    Parameters
+    ----------
+    view : CatalogView
+    who : int or str
+        Number or name.
+
+    Returns
+    -------
+    person : PersonRow
+    faces : PersonFaces
+        In the order of their ids.
+
+    Raises
+    ------
+    UsageError
+        There is no such person, or several have this name.
+    """
     person = find_person(view.transaction, who)
     found = people_rows.assignments_of(view.transaction, [person.person_id])
     records = face_rows.faces(view.transaction, found.face_ids)
@@ -77,12 +131,26 @@ def person_faces(view: CatalogView, who: Who) -> tuple[PersonRow, PersonFaces]:
 
 
 def name_person(store: IndexStore, who: Who, name: str | None) -> PersonRow:
-    """Give a person a name, or take it away; return the person.
+    """Give a person a name, or take it away.
+
+    Parameters
+    ----------
+    store : IndexStore
+        Writable.
+    who : int or str
+        Number or present name.
+    name : str or None
+        The new name; None leaves the person without one.
+
+    Returns
+    -------
+    PersonRow
+        The person as it is now.
 
     Raises
     ------
     UsageError
-        The name is empty or a number, or another person has it.
+        There is no such person; or the name is empty, a number, or another person's.
     """
     clean = None if name is None else _clean(name)
     with store.write() as transaction:
@@ -100,7 +168,27 @@ def name_person(store: IndexStore, who: Who, name: str | None) -> PersonRow:
 
 
 def ignore_person(store: IndexStore, who: Who, *, ignored: bool = True) -> PersonRow:
-    """Leave a person out of lists, or no longer; return the person."""
+    """Leave a person out of lists, or list it again.
+
+    Parameters
+    ----------
+    store : IndexStore
+        Writable.
+    who : int or str
+        Number or name.
+    ignored : bool, default=True
+        False lists the person again.
+
+    Returns
+    -------
+    PersonRow
+        The person as it is now.
+
+    Raises
+    ------
+    UsageError
+        There is no such person, or several have this name.
+    """
     with store.write() as transaction:
         person = find_person(transaction, who)
         change = Change(transaction, "ignore")
@@ -109,15 +197,27 @@ def ignore_person(store: IndexStore, who: Who, *, ignored: bool = True) -> Perso
 
 
 def merge_people(store: IndexStore, those: Sequence[Who]) -> PersonRow:
-    """Say that people are one; return who is left.
+    """Make one person of several.
 
-    The first keeps its id, and its name, or else takes the first name among the others.  All
-    their faces are confirmed by that.
+    The first keeps its number.  It keeps its name too, or takes the first name among the others.
+    All their faces count as confirmed by a human.
+
+    Parameters
+    ----------
+    store : IndexStore
+        Writable.
+    those : sequence of int or str
+        Numbers or names of two people or more.
+
+    Returns
+    -------
+    PersonRow
+        The person that has all the faces now.
 
     Raises
     ------
     UsageError
-        There are not two, or one is named twice.
+        Fewer than two people were named, one was named twice, or there is no such person.
     """
     with store.write() as transaction:
         people = [find_person(transaction, who) for who in those]
@@ -139,14 +239,28 @@ def merge_people(store: IndexStore, those: Sequence[Who]) -> PersonRow:
 
 
 def split_person(store: IndexStore, who: Who, face_ids: Sequence[int]) -> PersonRow:
-    """Say that some faces of a person are somebody else's; return that new person.
+    """Make a new person of some faces of a person.
 
-    Both the faces that go and those that stay are confirmed by that.
+    Both the faces that go and those that stay count as confirmed by a human.
+
+    Parameters
+    ----------
+    store : IndexStore
+        Writable.
+    who : int or str
+        Number or name.
+    face_ids : sequence of int
+        Some of the person's faces, not all.
+
+    Returns
+    -------
+    PersonRow
+        The new person, without a name.
 
     Raises
     ------
     UsageError
-        A face is not the person's, or none would be left.
+        There is no such person, a face is not that person's, or no face would be left.
     """
     with store.write() as transaction:
         person = find_person(transaction, who)
@@ -164,15 +278,29 @@ def split_person(store: IndexStore, who: Who, face_ids: Sequence[int]) -> Person
 
 
 def move_faces(store: IndexStore, face_ids: Sequence[int], who: Who | None) -> PersonRow:
-    """Say whose faces are, None for a new person; return the person.
+    """Assign faces to a person, whoever had them before.
 
-    The other faces of that person, and of those whom they leave, are confirmed by that: one
-    face in another place must not draw them along when all is grouped anew.
+    The other faces of that person, and those of whoever had them, count as confirmed by a human:
+    one face in another place must not draw them along when all is grouped anew.
+
+    Parameters
+    ----------
+    store : IndexStore
+        Writable.
+    face_ids : sequence of int
+        At least one.
+    who : int, str or None
+        Number or name; None makes a new person of the faces.
+
+    Returns
+    -------
+    PersonRow
+        The person that has the faces now.
 
     Raises
     ------
     UsageError
-        There is no such face or person.
+        There is no such face or person, or several people have this name.
     """
     going = np.unique(np.asarray(face_ids, dtype=np.int64))
     with store.write() as transaction:
@@ -194,12 +322,19 @@ def move_faces(store: IndexStore, face_ids: Sequence[int], who: Who | None) -> P
 
 
 def keep_faces(store: IndexStore, face_ids: Sequence[int]) -> None:
-    """Say that faces are those of the people they are with: no grouping moves them any more.
+    """Confirm that faces belong to the people that have them: no later grouping moves them.
+
+    Parameters
+    ----------
+    store : IndexStore
+        Writable.
+    face_ids : sequence of int
+        At least one.
 
     Raises
     ------
     UsageError
-        A face is nobody's.
+        A face is not assigned to any person.
     """
     faces = np.unique(np.asarray(face_ids, dtype=np.int64))
     with store.write() as transaction:
@@ -213,7 +348,20 @@ def keep_faces(store: IndexStore, face_ids: Sequence[int]) -> None:
 
 
 def confirm_faces(store: IndexStore, labels: Mapping[str, Sequence[int]]) -> None:
-    """Say which faces are those of people by their names; make who is not there yet."""
+    """Assign faces to people by their names, and make the people that are not there yet.
+
+    Parameters
+    ----------
+    store : IndexStore
+        Writable.
+    labels : mapping of str to sequence of int
+        Face ids by the name of the person; without any, nothing is changed.
+
+    Raises
+    ------
+    UsageError
+        A name is empty or a number.
+    """
     if not labels:
         return
     with store.write() as transaction:
@@ -228,9 +376,29 @@ def confirm_faces(store: IndexStore, labels: Mapping[str, Sequence[int]]) -> Non
 
 
 def set_people_apart(store: IndexStore, one: Who, other: Who) -> tuple[int, int]:
-    """Say that two people are not one; return the two faces by which that is remembered.
+    """Keep two people apart: no later grouping puts them into one.
 
-    They are the two that are most alike: no grouping puts both into one person.
+    The index remembers it by the two faces that are most alike: no grouping assigns both of them
+    to one person.
+
+    Parameters
+    ----------
+    store : IndexStore
+        Writable.
+    one, other : int or str
+        Numbers or names.
+
+    Returns
+    -------
+    tuple of (int, int)
+        Those two faces, one of each person.
+
+    Raises
+    ------
+    UsageError
+        There is no such person, or both are the same one.
+    CalibrationError
+        There is no calibration, or it is of a kind by which people cannot be told apart.
     """
     with store.view() as view:
         head = usable_curve(calibration_in_force(view)).head
@@ -251,7 +419,18 @@ def set_people_apart(store: IndexStore, one: Who, other: Who) -> tuple[int, int]
 
 
 def undo(store: IndexStore) -> str | None:
-    """Take back the newest change; return the command that had made it, None if there is none."""
+    """Take back the newest change.
+
+    Parameters
+    ----------
+    store : IndexStore
+        Writable.
+
+    Returns
+    -------
+    str or None
+        The command that had made the change; None when there is nothing to take back.
+    """
     with store.write() as transaction:
         return people_rows.undo(transaction)
 

@@ -1,4 +1,4 @@
-"""The evidence of many pairs of faces at once, for a face or a group being one person's.
+"""The evidence of many pairs of faces together that a face or a group shows one person.
 
 Pairs between two groups are far from independent: they share faces, cameras and days.  So the
 evidence of n pairs is that of one pair at their mean score, times n to the power of
@@ -19,7 +19,7 @@ PAIRS_EXPONENT = 0.1
 """Chosen on the people of LFW's pairsDevTrain; 0 ignores the number of pairs, 1 trusts it."""
 
 MIN_DETECTION, MIN_SIZE_PX = 0.6, 24.0
-"""Faces below wait outside of people: half-seen ones at an edge, and faces of a few pixels."""
+"""Faces below either are not grouped: half a face at an edge, or one of a few pixels."""
 
 _AT_ONCE = 8192
 
@@ -40,7 +40,7 @@ def person_log10_lr(
     Returns
     -------
     log10_lr : ndarray of shape (n,), float64
-        Base-10 logarithm of the likelihood ratio; of a single pair that of the calibration.
+        Base-10 logarithm of the likelihood ratio; for a single pair it is the calibration's.
     """
     scores = np.clip(np.asarray(mean_score, dtype=np.float64), -1.0, 1.0)
     return np.asarray(log10_lr(scores, calibration) * n_pairs**PAIRS_EXPONENT)
@@ -57,25 +57,44 @@ def person_degree(
 
     Parameters
     ----------
-    mean_score, n_pairs, curve
-        As of `person_log10_lr`.
+    mean_score : ndarray of shape (n,), float32 or float64
+        Over all pairs of a face of one group and a face of the other, in [-1, 1].
+    n_pairs : ndarray of shape (n,), float64
+        How many pairs that were, at least 1.
+    calibration : Calibration
     prior : float
-        Probability of a genuine pair before looking, in (0, 1).
+        Probability, in (0, 1), of one person before looking.
 
     Returns
     -------
     degree : ndarray of shape (n,), float64
+        In (0, 1).
+
+    Raises
+    ------
+    CalibrationError
+        The prior is not in (0, 1).
     """
     return degree_from_log10_lr(person_log10_lr(mean_score, n_pairs, calibration), prior=prior)
 
 
 def usable_curve(calibration: Calibration | None) -> Calibration:
-    """Return a calibration that people can be told apart by.
+    """Return the calibration if people can be told apart by it.
+
+    Parameters
+    ----------
+    calibration : Calibration or None
+        The one in force.
+
+    Returns
+    -------
+    Calibration
+        The same one.
 
     Raises
     ------
     CalibrationError
-        There is none, or its head is no inner product.
+        There is none, or the scores of its head are not inner products.
     """
     if calibration is None:
         raise CalibrationError(
@@ -91,9 +110,23 @@ def usable_curve(calibration: Calibration | None) -> Calibration:
 
 
 def summed(face_ids: Int64Array, source: EmbeddingSource, calibration: Calibration) -> Float64Array:
-    """Return the sum of what the calibration's head makes of some faces.
+    """Return the sum of the vectors that the calibration's head makes of some faces.
 
-    Its inner product with another face, divided by the number of faces, is the mean score.
+    Its inner product with the vector of another face, divided by the number of faces, is the mean
+    score of that face with them.
+
+    Parameters
+    ----------
+    face_ids : ndarray of shape (n,), int64
+        At least one.
+    source : EmbeddingSource
+    calibration : Calibration
+        Accepted by `usable_curve`.
+
+    Returns
+    -------
+    ndarray of shape (m,), float64
+        Of the length of the head's vectors.
     """
     total: NDArray[np.float64] = np.zeros(0)
     for start in range(0, len(face_ids), _AT_ONCE):

@@ -1,9 +1,10 @@
-"""People: group the faces of an index, and keep to what is known of them.
+"""Group the faces of an index into people, and keep to what is known of them.
 
-A face that a human put somewhere stays there.  `cluster_people` lets the other faces join the
-people there are, and makes new ones of those that are alike; with `full` it forgets what it
-itself found before, and gives ids and names anew by majority.  A face that is like nobody's is
-nobody's: a person has two faces, unless a human made it.
+A face that a human assigned stays where it is.  `cluster_people` lets the other faces join the
+people that there are, and makes new people of faces that are alike.  With `full` it first
+forgets what it found before; afterwards numbers and names go where most of the faces go.  A face
+that is like no other is not assigned to anybody: a person has at least two faces, unless a human
+made it of one.
 """
 
 import math
@@ -34,18 +35,30 @@ LINK_DEGREE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class PeopleOptions:
-    """How faces are grouped.
+    """How faces are grouped into people.
 
     Attributes
     ----------
     full : bool, default=False
-        Group anew what no human put where it is; otherwise only faces that are nobody's.
+        Group every face anew except those that a human assigned; otherwise only the faces that
+        are not assigned to anybody.
     min_degree : float, default=0.5
-        Groups are merged when it is at least this probable that they show one person.
+        Two groups are merged when the probability that they show one person is at least this; in
+        (0, 1).
     min_detection : float, default=0.6
+        Leave out faces with a lower detection score, in [0, 1], unless a human assigned them.
     min_size_px : float, default=24
-        Faces below wait outside, unless a human placed them.
+        Leave out faces with a shorter side, unless a human assigned them.
     prior : float or "gallery", default="gallery"
+        Probability, in (0, 1), that two faces show one person before they are looked at;
+        ``gallery`` estimates it from the scores of the index itself.
+
+    Examples
+    --------
+    >>> from facesim_index import PeopleOptions
+    >>> strict = PeopleOptions(full=True, min_degree=0.9)
+    >>> index.people.cluster(strict).people
+    2
     """
 
     full: bool = False
@@ -57,21 +70,33 @@ class PeopleOptions:
 
 @dataclass(frozen=True, slots=True)
 class PeopleSummary:
-    """What came of a grouping.
+    """What came of grouping the faces of an index.
 
     Attributes
     ----------
     people, people_new : int
-        How many there are, and how many of them were not there before.
+        How many people there are now, and how many of them were not there before.
     faces_joined : int
-        Faces that are now somebody's and were not, or were somebody else's.
+        Faces that were assigned now, or were assigned to another person before.
     faces_released : int
-        Faces that were somebody's and are nobody's now.
-    faces_placed, faces_alone, faces_waiting : int
-        Somebody's; like nobody else; below the bar of quality.
+        Faces that were assigned before, and are not any more.
+    faces_placed : int
+        Faces that are assigned to a person now.
+    faces_alone : int
+        Faces that are like no other.
+    faces_waiting : int
+        Faces that were left out because of `min_detection` or `min_size_px`.
     names_lost : tuple of str
-        Names whose faces went to people with another name.
+        Names of people whose faces all went to people with another name.
     prior : float
+        Probability, in (0, 1), of one person before looking.
+
+    Examples
+    --------
+    >>> from facesim_index import PeopleOptions
+    >>> summary = index.people.cluster(PeopleOptions(full=True))
+    >>> summary.people, summary.faces_placed, summary.faces_alone, summary.names_lost
+    (2, 5, 1, ())
     """
 
     people: int
@@ -87,7 +112,7 @@ class PeopleSummary:
 
 @dataclass(frozen=True, slots=True)
 class _Faces:
-    """The faces to group: those that are free first."""
+    """The faces to group: first those that are free to go anywhere, then those that are bound."""
 
     ids: Int64Array
     images: Int64Array
@@ -108,6 +133,7 @@ def cluster_people(
         Writable.
     options : PeopleOptions, optional
     progress : callable, optional
+        Called now and then with a `ProgressUpdate`.
 
     Returns
     -------
@@ -116,7 +142,7 @@ def cluster_people(
     Raises
     ------
     CalibrationError
-        There is no calibration that people can be told apart by.
+        There is no calibration, or it is of a kind by which people cannot be told apart.
     UsageError
         An option is out of range.
     """
@@ -184,7 +210,7 @@ def _labels(
 
 
 def _marks(faces: _Faces, apart: list[tuple[int, int]]) -> dict[int, set[int]]:
-    """Return the marks of faces: of a photo with several faces, and of two that are apart."""
+    """Return the marks of faces: of a photo with several faces, and of two that are kept apart."""
     _, photo, counts = np.unique(faces.images, return_inverse=True, return_counts=True)
     shared = np.flatnonzero(counts[photo] > 1)
     marks: dict[int, set[int]] = {row: {int(photo[row])} for row in shared.tolist()}
@@ -197,7 +223,7 @@ def _marks(faces: _Faces, apart: list[tuple[int, int]]) -> dict[int, set[int]]:
 
 
 def _people_of_labels(faces: _Faces, labels: Int64Array, known: list[PersonRow]) -> Int64Array:
-    """Return the person of each face; new people have ids below `UNASSIGNED`."""
+    """Return the person of each face, `UNASSIGNED` for none; new people have ids below that."""
     _, group = np.unique(labels, return_inverse=True)
     size = np.bincount(group, minlength=0)
     owner = np.full(len(size), UNASSIGNED, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Labels from folders: one folder a person, and the pictures in it show that person."""
+"""Labels from folders: each folder is named after the person that its pictures show."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -15,16 +15,23 @@ from facesim_index.store.protocols import IndexView
 
 @dataclass(frozen=True, slots=True)
 class FolderLabels:
-    """Who is in the folders of a folder.
+    """Whom the pictures in the folders of a folder show.
 
     Attributes
     ----------
     faces : dict of str to tuple of int
-        By the names of the folders, in their order, the faces that show that person.
+        For the name of each folder, in their order, the faces that show that person.
     n_ambiguous : int
         Faces left out because two folders claim them.
     n_kept : int
-        Faces left out because a human said before that they are somebody else's.
+        Faces left out because a human assigned them to somebody else before.
+
+    Examples
+    --------
+    >>> summary = index.ingest("people")
+    >>> labels = index.people.confirm_folder(Path("people"))
+    >>> list(labels.faces)[:3], labels.faces["Dana"], labels.n_ambiguous
+    (['Dana', 'Emil', 'Fay'], (7, 8, 9), 0)
     """
 
     faces: dict[str, tuple[int, ...]]
@@ -33,17 +40,17 @@ class FolderLabels:
 
 
 def folder_labels(view: IndexView, folder: Path) -> FolderLabels:
-    """Return which faces the folders below a folder name.
+    """Return which faces show the people that the folders of a folder are named after.
 
-    In a picture with one face it is that one.  Among several it is the one most like the faces
-    of the person's other pictures; where there is no such picture, the most central.
+    In a picture with one face it is that one.  Among several faces it is the one most like the
+    person's other pictures; where there are none, the most central.
 
     Parameters
     ----------
     view : IndexView
         The pictures must be in it already.
     folder : Path
-        Holds one folder for each person; what lies deeper belongs to that person, too.
+        Holds one folder for each person; pictures at any depth below it show that person.
 
     Returns
     -------
@@ -86,7 +93,7 @@ def _same_name(known: str | None, name: str) -> bool:
 
 
 def _faces_of_person(view: IndexView, folder: Path) -> list[int]:
-    """Return the face of each picture of a folder that shows the person."""
+    """Return, for each picture of a folder, the face that shows the person."""
     ids = face_rows.face_ids(view.transaction, under=folder)
     pictures: dict[int, list[FaceRecord]] = {}
     for face in face_rows.faces(view.transaction, ids):

@@ -1,4 +1,4 @@
-"""Whose the faces of an answer are, and how surely the query face is that person's."""
+"""To which people the faces of an answer are assigned, and how surely the query shows them."""
 
 from dataclasses import dataclass
 
@@ -14,15 +14,17 @@ from facesim_index.store.protocols import IndexView
 
 @dataclass(frozen=True, slots=True)
 class Whose:
-    """Whose a face is.
+    """The person that a face is assigned to.
 
     Attributes
     ----------
     person_id : int or None
+        None when the face is not assigned to anybody.
     name : str or None
+        None for a person without a name.
     degree : float or None
-        Probability that the query face is that person's; None without a calibration that can
-        tell, or when the person has no other face than those of the query picture.
+        Probability that the query face shows that person.  None without a calibration that can
+        tell people apart, or when the person has no other face than those of the query picture.
     """
 
     person_id: int | None
@@ -41,24 +43,31 @@ def whose_faces(
     calibration: Calibration | None,
     prior: float,
 ) -> dict[int, Whose]:
-    """Return whose faces are, those of nobody left out.
+    """Return the person of each face; omit faces that are not assigned to anybody.
 
     Parameters
     ----------
     view : IndexView
     query : ndarray of shape (dimension,), float32
-        Embedding of the query face.
-    face_ids : ndarray of int64
-        Of the matches.
+        Embedding of the query face, of unit norm.
+    face_ids : ndarray of shape (n,), int64
+        Faces of the matches.
     own : ndarray of int64
-        Faces that say nothing new of the query face: those of its own picture.
+        Faces of the query picture itself; they are not counted as evidence for a person.
     calibration : Calibration or None
+        None leaves the degrees out.
     prior : float
+        Probability, in (0, 1), of one person before looking.
+
+    Returns
+    -------
+    dict of int to Whose
+        By face id.
 
     Raises
     ------
     IndexDamagedError
-        A row that says so is not as it was written, or is not found by its person.
+        A row that assigns a face is not as it was written, or cannot be found by its person.
     """
     person_of = people_rows.whose(view.transaction, face_ids.tolist())
     if not person_of:
@@ -86,7 +95,7 @@ def _degrees(
     calibration: Calibration | None,
     prior: float,
 ) -> dict[int, float]:
-    """Return the degree for each person that has another face."""
+    """Return the degree of each person who has a face outside the query picture."""
     if calibration is None or calibration.head.kind == "weighted-l1":
         return {}
     others = ~np.isin(found.face_ids, own)

@@ -28,18 +28,27 @@ _FACES_AT_ONCE = 8192
 
 @dataclass(frozen=True, slots=True)
 class DoubtfulFace:
-    """A face that its person's other faces hardly support.
+    """A face that is not much like the other faces of its person.
 
     Attributes
     ----------
     person_id : int
     name : str or None
+        Of the person; None without a name.
     face_id : int
     path : str
+        A file that shows the face.
     degree : float
-        Probability that it is one person's with all the others.
+        Probability that it shows one person with all the other faces.
     landmarks : ndarray of shape (5, 2), float32, or None
-        For showing it.
+        In pixels of the upright picture, for cutting the face out of it.
+
+    Examples
+    --------
+    >>> for face in index.people.review(top=2).doubtful:
+    ...     print(face.person_id, Path(face.path).name, round(face.degree, 3))
+    2 anna_and_ben.png 0.995
+    2 ben.png 0.995
     """
 
     person_id: int
@@ -52,19 +61,22 @@ class DoubtfulFace:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A person, or a face that is nobody's.
+    """One side of a likely merge: a person, or a face that is not assigned to anybody.
 
     Attributes
     ----------
     person_id : int or None
+        None for a face.
     name : str or None
+        Of the person; None without a name, and for a face.
     face_id : int or None
-        The face that is nobody's; None for a person.
+        None for a person.
     path : str
-        Its picture; empty for a person.
+        A file that shows the face; empty for a person.
     n_faces : int
+        How many faces the person has; 1 for a face.
     example : FaceRecord or None
-        That face, or one of the person's, for showing it.
+        That face, or one of the person's, to show.
     """
 
     person_id: int | None
@@ -77,14 +89,21 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class LikelyMerge:
-    """Two people, or faces that are nobody's, who may be one.
+    """Two people, or unassigned faces, who may be one person.
 
     Attributes
     ----------
     a, b : Side
-        A person before a face.
+        A person comes before a face.
     degree : float
         Probability that all faces of both show one person.
+
+    Examples
+    --------
+    >>> new = index.people.split("Anna", [3])  # a mistake
+    >>> for merge in index.people.review().merges:
+    ...     print(merge.a.name, merge.b.person_id, round(merge.degree, 3))
+    Anna 3 0.997
     """
 
     a: Side
@@ -94,16 +113,23 @@ class LikelyMerge:
 
 @dataclass(frozen=True, slots=True)
 class Review(Shown):
-    """What to look at.
+    """What a human should look at first.
 
     Attributes
     ----------
     doubtful : tuple of DoubtfulFace
-        Least probable first; faces that a human confirmed are not among them.
+        The least probable first, without faces that a human confirmed.
     merges : tuple of LikelyMerge
-        Most probable first, as far as the evidence is for it at all; those that a human kept
-        apart, who share a photo, or who are ignored are not among them.
+        The most probable first, as far as the evidence speaks for it.  People are left out who
+        are ignored, share a photo, or were kept apart by a human.
     prior : float
+        Probability, in (0, 1), of one person before looking.
+
+    Examples
+    --------
+    >>> review = index.people.review()
+    >>> len(review.doubtful), len(review.merges), round(review.prior, 2)
+    (5, 0, 0.26)
     """
 
     doubtful: tuple[DoubtfulFace, ...]
@@ -113,7 +139,7 @@ class Review(Shown):
 
 @dataclass(frozen=True, slots=True)
 class _Groups:
-    """People, then faces that are nobody's, with the sums of their vectors.
+    """People, then unassigned faces, with the sums of their vectors.
 
     Attributes
     ----------
@@ -121,7 +147,9 @@ class _Groups:
         Of people, then of faces.
     n_people : int
     sizes : ndarray of shape (n,), float64
+        How many faces each has.
     sums : ndarray of shape (n, m), float32
+        Of the vectors that the calibration's head makes of those faces.
     """
 
     ids: Int64Array
@@ -139,6 +167,7 @@ def review_people(view: IndexView, *, top: int = 20, prior: Prior = "gallery") -
     top : int, default=20
         Most of each.
     prior : float or "gallery", default="gallery"
+        Probability, in (0, 1), of one person before looking.
 
     Returns
     -------
@@ -147,7 +176,8 @@ def review_people(view: IndexView, *, top: int = 20, prior: Prior = "gallery") -
     Raises
     ------
     CalibrationError
-        There is no calibration that people can be told apart by.
+        There is no calibration, or it is of a kind by which people cannot be told apart; or the
+        prior is not in (0, 1).
     """
     calibration = usable_curve(calibration_in_force(view))
     value = resolve_prior(view, calibration, prior).value
@@ -161,24 +191,26 @@ def review_people(view: IndexView, *, top: int = 20, prior: Prior = "gallery") -
 def doubtful_faces(
     view: IndexView, person_id: int, *, prior: Prior = "gallery"
 ) -> list[tuple[FaceId, float]]:
-    """Return the faces of a person that nobody confirmed, the least probable first.
+    """Return the faces of a person that no human confirmed, the least probable first.
 
     Parameters
     ----------
     view : IndexView
     person_id : int
     prior : float or "gallery", default="gallery"
+        Probability, in (0, 1), of one person before looking.
 
     Returns
     -------
     list of (FaceId, float)
-        With the probability that it is one person's with all the others; empty for a person of
-        one face.
+        With the probability that the face shows one person with all the others; empty for a
+        person of one face.
 
     Raises
     ------
     CalibrationError
-        There is no calibration that people can be told apart by.
+        There is no calibration, or it is of a kind by which people cannot be told apart; or the
+        prior is not in (0, 1).
     """
     calibration = usable_curve(calibration_in_force(view))
     value = resolve_prior(view, calibration, prior).value
@@ -256,9 +288,9 @@ def _support(
     calibration: Calibration,
     prior: float,
 ) -> Float64Array:
-    """Return how probably faces are one person's with the others of their groups.
+    """Return the probability that each face shows one person with the others of its group.
 
-    `sums` are those of the groups with the faces themselves, `others` how many others there are.
+    `sums` are the sums of the groups with the faces themselves, `others` counts the other faces.
     """
     vectors = calibration.head.transform(view.embeddings(face_ids)).astype(np.float64)
     means = np.einsum("ij,ij->i", vectors, sums - vectors) / others
@@ -298,7 +330,7 @@ def _merges(
 def _examples(
     view: IndexView, found: Assignments, groups: _Groups, places: Int64Array
 ) -> dict[int, FaceRecord]:
-    """Return a face of each group: that of nobody's, or the first of a person."""
+    """Return one face of each group: the unassigned face itself, or the first of a person."""
     faces = groups.ids[places].copy()
     of_people = places < groups.n_people
     order = np.argsort(found.person_ids, kind="stable")
@@ -315,7 +347,7 @@ def _likely(
     prior: float,
     top: int,
 ) -> tuple[Int64Array, Int64Array, Float64Array]:
-    """Return the places of groups that may be one, most probable first, with the degree."""
+    """Return the places and degrees of groups that may be one person, the most probable first."""
     least = cosine_at_degree(
         0.5, calibration, prior=0.5
     )  # from here on evidence is for, not against
@@ -339,7 +371,7 @@ def _likely(
 
 
 def _barred(view: IndexView, found: Assignments, groups: _Groups) -> set[tuple[int, int]]:
-    """Return the places of groups that cannot be one: kept apart, or seen in one photo."""
+    """Return the pairs of groups that cannot be one person: kept apart, or seen in one photo."""
     place = np.searchsorted(groups.ids[: groups.n_people], found.person_ids)
     group_of = dict(zip(found.face_ids.tolist(), place.tolist(), strict=True))
     lone = groups.ids[groups.n_people :].tolist()

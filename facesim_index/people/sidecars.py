@@ -1,12 +1,12 @@
 """Names as XMP sidecar files: the faces of each picture as regions of the MWG's schema.
 
 A sidecar is a file of its own (``photo.jpg.xmp``); no picture is ever written to.  Regions are
-in the pixels of the picture as it is stored, before its EXIF orientation is applied [1]_: what
-facesim knows of the upright picture is turned back.
+in the pixels of the picture as it is stored, before its EXIF orientation is applied [1]_.  So
+boxes, which are those of the upright picture, are turned back.
 
-A sidecar says who is in a picture.  In a folder of their own they are for their owner alone, as
-an index is; beside a picture, where a photo manager may run as somebody else, whoever may read
-the picture may read its sidecar, and nobody more.
+A sidecar tells who is in a picture.  In a folder of their own, sidecars are for their owner
+alone, as an index is.  Beside a picture, where a photo manager may run as another user, a
+sidecar may be read by everybody who may read the picture, and by nobody else.
 
 References
 ----------
@@ -48,9 +48,9 @@ class Region:
     ----------
     name : str
     x, y : float
-        Centre, as shares of the width and the height.
+        Centre, as shares of the width and the height, in [0, 1].
     w, h : float
-        Size, likewise.
+        Size, as shares of the width and the height, in [0, 1].
     """
 
     name: str
@@ -66,11 +66,20 @@ class Sidecars:
 
     Attributes
     ----------
-    written, regions : int
+    written : int
+        How many files were written.
+    regions : int
+        How many named faces they have in all.
     foreign : tuple of str
         Sidecars of other programs, which were left alone.
     missing : tuple of str
         Pictures that are not where they were at the last ingest.
+
+    Examples
+    --------
+    >>> sidecars = index.people.write_sidecars(Path("sidecars"))
+    >>> sidecars.written, sidecars.regions, sidecars.foreign, sidecars.missing
+    (3, 3, (), ())
     """
 
     written: int
@@ -80,14 +89,14 @@ class Sidecars:
 
 
 def write_sidecars(store: IndexStore, folder: Path | None) -> Sidecars:
-    """Write a sidecar for every file of a picture that shows someone with a name.
+    """Write a sidecar for every file whose picture shows somebody with a name.
 
     Parameters
     ----------
     store : IndexStore
     folder : Path or None
-        Where to, in the tree of the pictures below the folder they share, for the owner alone;
-        None: beside them, for those who may read the picture.
+        Where to write them, in folders as those of the pictures, for the owner alone.  None writes
+        each beside its picture, for those who may read the picture.
 
     Returns
     -------
@@ -124,7 +133,7 @@ def write_sidecars(store: IndexStore, folder: Path | None) -> Sidecars:
 def sidecar(
     faces: Sequence[tuple[Box, str]], width_px: int, height_px: int, orientation: int
 ) -> bytes:
-    """Return the XMP of a picture.
+    """Return the XMP document of a picture.
 
     Parameters
     ----------
@@ -166,16 +175,22 @@ def sidecar(
 
 
 def stored_region(box: Box, name: str, width_px: int, height_px: int, orientation: int) -> Region:
-    """Return a face of the upright picture as a region of the stored one, within its edges.
+    """Convert a box of the upright picture to a region of the stored one, clipped to its edges.
 
     Parameters
     ----------
     box : Box
+        In pixels of the upright picture.
     name : str
+        Of the person.
     width_px, height_px : int
         Of the picture as it is stored.
     orientation : int
-        EXIF's, from 1 to 8; any other is taken for 1.
+        EXIF's, from 1 to 8; any other counts as 1.
+
+    Returns
+    -------
+    Region
     """
     sidewards = _SIDEWARDS <= orientation <= 8
     width, height = (height_px, width_px) if sidewards else (width_px, height_px)
@@ -212,7 +227,8 @@ def _named_faces(
 def _stored_size(path: Path, upright: tuple[int, int]) -> tuple[int, int, int] | None:
     """Return width, height and orientation of a stored picture; None when it is not there.
 
-    Pillow alone does not read HEIF, whose pixels come upright from every reader.
+    Pillow alone does not read HEIF.  Every reader gives its pixels upright, so the upright size is
+    returned for such a picture.
     """
     if not path.is_file():
         return None
@@ -236,7 +252,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _write(target: Path, data: bytes, *, like: Path | None) -> None:
-    """Write a sidecar that those may read who may read another file; None: its owner alone."""
+    """Write a sidecar: for those who may read the file `like`, or for its owner alone when None."""
     try:
         _make_folders(target.parent)
     except OSError as error:

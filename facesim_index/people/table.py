@@ -1,4 +1,4 @@
-"""The table of people: one row a face that is somebody's, as ``export people`` gives it."""
+"""The table of people: one row for each assigned face, as ``export people`` gives it."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,12 @@ def rows(view: CatalogView, *, ignored: bool = False) -> Iterator[tuple[Cell, ..
     ----------
     view : CatalogView
     ignored : bool, default=False
-        Also the people who are ignored.
+        Include the people that were ignored.
+
+    Yields
+    ------
+    tuple
+        One row; positions and lengths are in pixels, rounded to a hundredth.
     """
     names = {
         row.person_id: row.name

@@ -1,4 +1,4 @@
-"""From every way that Pillow holds pixels to eight bits of red, green and blue."""
+"""Converting every kind of pixels that Pillow has to eight bits of red, green and blue."""
 
 import io
 
@@ -15,12 +15,22 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Parameters
     ----------
     image : Image
-        Of any mode.  Transparency is laid on white.
+        A loaded picture of any mode.  Transparent pixels are put on white.
 
     Returns
     -------
     rgb : Image
         The same object when there is nothing to convert.
+
+    Raises
+    ------
+    ValueError, PIL.ImageCms.PyCMSError
+        Pillow cannot convert the mode.
+
+    Examples
+    --------
+    >>> to_rgb(Image.new("RGBA", (1, 1), (0, 0, 0, 0))).getpixel((0, 0))
+    (255, 255, 255)
     """
     if image.mode == "F" or image.mode.startswith("I"):
         return Image.fromarray(grey_levels(np.asarray(image))).convert("RGB")
@@ -34,11 +44,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def grey_levels(values: NDArray[np.uint16 | np.int32 | np.float32]) -> UInt8Array:
-    """Bring wide grey values to eight bits.
+    """Reduce grey values of 16 or 32 bits to eight bits.
 
-    Sixteen bits keep the upper eight.  Wider types do not say what white is, so it is the
-    first of 1 (floats), 255 and 65535 that no value exceeds; when none does, or when there are
-    negative values, the range found is stretched over black to white.
+    Of 16 bits the upper eight are kept.  Wider types do not say which value is white.  It is taken
+    to be the first of 1 (only for floats), 255 and 65535 that no value exceeds.  Where a value
+    exceeds them all, or is negative, the range of the values is stretched from black to white.
 
     Parameters
     ----------
@@ -47,7 +57,14 @@ def grey_levels(values: NDArray[np.uint16 | np.int32 | np.float32]) -> UInt8Arra
     Returns
     -------
     grey : ndarray of the same shape, uint8
-        What is not a number becomes black.
+        What is not a number becomes black, and infinity the end of the range.
+
+    Examples
+    --------
+    >>> grey_levels(np.array([0, 256, 65535], dtype=np.uint16))
+    array([  0,   1, 255], dtype=uint8)
+    >>> grey_levels(np.array([0.0, 0.5, 1.0], dtype=np.float32))
+    array([  0, 128, 255], dtype=uint8)
     """
     if values.dtype.kind == "u":
         return (values // 256).astype(np.uint8)

@@ -87,9 +87,9 @@ _DECODERS: dict[Format, type[ImageFile.ImageFile]] = {
 
 
 def use_one_thread() -> None:
-    """Let decoders that start threads of their own use one, for the whole process.
+    """Let decoders that start threads of their own use one thread, for the whole process.
 
-    For worker processes: they are the parallelism already.
+    This is for worker processes, of which there is one for each core already.
     """
     import pillow_heif
     from PIL import AvifImagePlugin
@@ -99,29 +99,38 @@ def use_one_thread() -> None:
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Decode a picture to upright RGB, every pixel of it.
+    """Decode every pixel of a picture to upright RGB.
 
-    Of several pictures in one file the first is taken (HEIF: the primary one).  Transparency is
-    laid on white, 16 bits become the upper 8, CMYK goes through its ICC profile when it has a
-    usable one.
+    Of several pictures in one file the first is taken (HEIF: the primary one).  Transparent pixels
+    are put on white, 16 bits become the upper 8, and CMYK is converted through its ICC profile when
+    it has a usable one.
 
     Parameters
     ----------
     data : bytes
-        JPEG, PNG, WebP, BMP, TIFF, GIF, HEIF or AVIF.
+        The whole content of a file: JPEG, PNG, WebP, BMP, TIFF, GIF, HEIF or AVIF.
     max_pixels : int, default=MAX_PIXELS
-        Compared with what the header says, before anything is decoded.
+        A picture with more pixels, by its header, is refused before anything is decoded; at
+        least 1.
 
     Returns
     -------
     picture : Picture
-        Its array is read-only.
+        Its array has the shape (height, width, 3) and is read-only.
 
     Raises
     ------
     PictureError
         EMPTY, UNSUPPORTED, TRUNCATED (the file ends too early), CORRUPT, TOO_LARGE or
         OUT_OF_MEMORY.
+
+    Examples
+    --------
+    >>> stream = io.BytesIO()
+    >>> Image.new("L", (40, 30), 128).save(stream, "PNG")
+    >>> picture = decode(stream.getvalue())
+    >>> picture.info.format, picture.rgb.shape, picture.rgb[0, 0].tolist()
+    ('PNG', (30, 40, 3), [128, 128, 128])
     """
     with _decoder(data, max_pixels) as (kind, image):
         image.load()
@@ -135,24 +144,33 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def open_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> "WholeFile | JpegFile":
-    """Open a picture to be decoded as far as it is looked at.
+    """Open a picture that is decoded at the size that is asked for, where its format allows.
 
     Parameters
     ----------
     data : bytes
+        The whole content of a file, as for `decode`.
     max_pixels : int, default=MAX_PIXELS
         As for `decode`.
 
     Returns
     -------
     picture : Pixels with an `info`
-        A JPEG is not decoded yet: whoever asks for a view may get any `PictureError`.  Other
-        formats can only be decoded whole, and are.
+        A JPEG is decoded only when a view of it is asked for, which may raise any
+        `PictureError`.  Pictures of other formats can only be decoded whole, and are so here.
 
     Raises
     ------
     PictureError
         As for `decode`.
+
+    Examples
+    --------
+    >>> stream = io.BytesIO()
+    >>> Image.new("RGB", (400, 300)).save(stream, "JPEG")
+    >>> picture = open_picture(stream.getvalue())
+    >>> picture.reductions, picture.view(4).rgb.shape
+    ((1, 2, 4, 8), (75, 100, 3))
     """
     if recognise(data) != "JPEG":
         return WholeFile(decode(data, max_pixels=max_pixels))
@@ -161,11 +179,16 @@ def open_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> "WholeFile | J
 
 
 class WholeFile(WholePicture):
-    """A decoded picture; satisfies `facesim_index.pictures.views.Pixels`.
+    """A file that is decoded already; satisfies `facesim_index.pictures.views.Pixels`.
 
     Parameters
     ----------
     picture : Picture
+
+    Attributes
+    ----------
+    info : PictureInfo
+        Size, format and date of the picture.
     """
 
     def __init__(self, picture: Picture) -> None:
@@ -179,10 +202,18 @@ class JpegFile:
     Parameters
     ----------
     data : bytes
+        The whole content of the file.
     stored_size_px : tuple of int
-        Width and height before it is turned upright.
-    exif : dict
-        Tags and their values.
+        Width and height before the picture is turned upright.
+    exif : dict of int to object
+        Numbers of the EXIF tags and their values.
+
+    Attributes
+    ----------
+    size_px : tuple of int
+        Width and height of the upright picture.
+    info : PictureInfo
+        Size, format and date of the picture.
     """
 
     def __init__(
@@ -197,7 +228,7 @@ class JpegFile:
 
     @property
     def reductions(self) -> tuple[int, ...]:
-        """Those that leave some rows and columns."""
+        """The reductions of libjpeg at which the shorter side keeps at least 32 pixels."""
         shortest_px = min(self._stored_px)
         return tuple(r for r in _JPEG_REDUCTIONS if r == 1 or shortest_px >= r * _LEAST_SIDE_PX)
 
@@ -250,8 +281,8 @@ class JpegFile:
 def _quickly_decoded(data: bytes, width_px: int, height_px: int) -> UInt8Array | None:
     """Decode a JPEG that is sound and of the usual kind, in less than half of Pillow's time.
 
-    Both use libjpeg-turbo and give the same pixels.  About what is damaged or unusual, Pillow
-    decides.
+    Both use libjpeg-turbo and give the same pixels.  Pillow is left to deal with JPEGs that are
+    damaged or unusual; for those the result is None.
 
     Parameters
     ----------

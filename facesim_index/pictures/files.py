@@ -1,4 +1,4 @@
-"""The bytes of a picture's file: read whole or hashed, never while they change."""
+"""Reading and hashing the bytes of a picture's file, never while they change."""
 
 import contextlib
 import hashlib
@@ -28,19 +28,20 @@ def read_bytes(path: Path) -> tuple[bytes, FileStamp]:
     Parameters
     ----------
     path : Path
-        A link is followed.  Anything but a regular file is refused without waiting for it.
+        A link is followed.  Anything but a regular file is refused at once; opening a FIFO, for
+        example, does not wait for a writer.
 
     Returns
     -------
     data : bytes
     stamp : FileStamp
-        The same before and after reading.
+        Size and time of the file, which were the same before and after reading.
 
     Raises
     ------
     PictureError
         UNREADABLE, TOO_LARGE (more than `MAX_FILE_BYTES`), OUT_OF_MEMORY, or CHANGING when
-        the file is still being written after a third try.
+        the file changed during each of three attempts.
     """
     for pause_s in _READ_PAUSES_S:
         if pause_s:  # even a sleep of no time at all gives the core to others
@@ -60,21 +61,28 @@ def content_hash(data: bytes) -> bytes:
     Parameters
     ----------
     data : bytes
+        The whole content of the file.
 
     Returns
     -------
     digest : bytes
         32 bytes.
+
+    Examples
+    --------
+    >>> content_hash(b"").hex()[:16]
+    'e3b0c44298fc1c14'
     """
     return hashlib.sha256(data).digest()
 
 
 def hash_file(path: Path) -> bytes:
-    """Return the `content_hash` of a file, without holding it in memory.
+    """Return the `content_hash` of a file, without holding the file in memory.
 
     Parameters
     ----------
     path : Path
+        As for `read_bytes`.
 
     Returns
     -------
@@ -84,8 +92,8 @@ def hash_file(path: Path) -> bytes:
     Raises
     ------
     PictureError
-        UNREADABLE, or TOO_LARGE (more than `MAX_FILE_BYTES`): a sparse file of a petabyte takes
-        no room on the disk, but would be read for days.
+        UNREADABLE, TOO_LARGE or OUT_OF_MEMORY.  The limit of `MAX_FILE_BYTES` matters here too: a
+        sparse file of a petabyte takes no room on the disk, but reading it would take days.
     """
     with _opened(path) as handle:
         _check_size(_stamp(handle).size_bytes)

@@ -1,7 +1,7 @@
 """Finding the pictures below a folder, without opening a single one.
 
-The walk names every folder it could list, also the empty ones, so that whoever keeps a
-record of what was there can tell "gone" from "could not look".
+The walk reports every folder that it could list, also the empty ones, and every folder that it
+could not.  So an index can tell files that are gone from files that could not be looked for.
 """
 
 import fnmatch
@@ -30,15 +30,15 @@ PICTURE_SUFFIXES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class WalkOptions:
-    """What to leave out, and whether to follow links.
+    """What to leave out of a walk, and whether to follow links.
 
     Attributes
     ----------
-    exclude : tuple of str
+    exclude : tuple of str, default=()
         Shell patterns (case counts, ``*`` also matches ``/``), compared with the name and with
         the path below the root, written with ``/``.  A pattern that ends in ``/`` is for
         folders alone.  An excluded folder is not entered.
-    follow_symlinks : bool
+    follow_symlinks : bool, default=False
         Follow links to files and folders below the root; the root itself may always be one.
     """
 
@@ -52,9 +52,9 @@ class FoundFile(NamedTuple):
     Attributes
     ----------
     name : str
-        Undecodable bytes are surrogate escapes, as everywhere in `os`.
+        Bytes that cannot be decoded are surrogate escapes, as everywhere in `os`.
     stamp : FileStamp
-        Of the file, or of what a followed link leads to.
+        Size and time of the file, or of the file that a followed link leads to.
     """
 
     name: str
@@ -66,11 +66,16 @@ class FoundFile(NamedTuple):
         Parameters
         ----------
         folder : Path
-            The `FoundFolder.path`.
+            The `FoundFolder.path` of the folder that it was found in.
 
         Returns
         -------
         path : Path
+
+        Examples
+        --------
+        >>> FoundFile("me.jpg", FileStamp(1000, 0)).path_in(Path("holiday")).as_posix()
+        'holiday/me.jpg'
         """
         return folder / self.name
 
@@ -100,7 +105,7 @@ class UnreadableFolder:
     path : Path
         Absolute.
     message : str
-        Why, without the path.
+        Why it could not be listed, without the path.
     """
 
     path: Path
@@ -110,10 +115,10 @@ class UnreadableFolder:
 def walk(root: Path, options: WalkOptions) -> Iterator[FoundFolder | UnreadableFolder]:
     """List the pictures in `root` and in the folders below it.
 
-    The order is that of the names' bytes: the files of a folder, then its subfolders, depth
-    first.  Followed links to folders come after everything else, so that a folder is always
-    listed under its own path when it has one below the root, and only once.  Hidden files and
-    folders, our own indexes and whatever is not a regular file are passed over.
+    The files of a folder come first, then its subfolders, depth first, both in the order of the
+    bytes of their names.  Followed links to folders come after everything else, so that a folder
+    below the root is always listed under its own path, and every folder only once.  Hidden files
+    and folders, indexes of faces and whatever is not a regular file are left out.
 
     Parameters
     ----------
@@ -124,7 +129,8 @@ def walk(root: Path, options: WalkOptions) -> Iterator[FoundFolder | UnreadableF
     Yields
     ------
     FoundFolder or UnreadableFolder
-        One for each folder that was entered.  A folder that vanishes meanwhile is unreadable.
+        One for each folder that was entered.  A folder that vanishes during the walk is
+        unreadable.
     """
     is_excluded = _Exclusion(options.exclude)
     pending = [_Folder(os.fspath(absolute(root)), "", is_link=False)]
@@ -147,12 +153,12 @@ def walk(root: Path, options: WalkOptions) -> Iterator[FoundFolder | UnreadableF
 
 
 def found_file(path: Path) -> FoundFolder:
-    """Return one explicitly named file, whatever its suffix, as the walk would.
+    """Return one explicitly named file as the walk would, whatever its suffix.
 
     Parameters
     ----------
     path : Path
-        A link is followed; the name stays the link's.
+        A link is followed, but keeps its own name.
 
     Returns
     -------
@@ -189,6 +195,11 @@ def absolute(path: Path) -> Path:
     Returns
     -------
     path : Path
+
+    Examples
+    --------
+    >>> absolute(Path("me.jpg")) == Path.cwd() / "me.jpg"
+    True
     """
     return path.resolve() if ".." in path.parts else path.absolute()
 

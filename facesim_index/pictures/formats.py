@@ -1,8 +1,8 @@
-"""What the bytes of a picture file say of themselves, before any decoder sees them.
+"""Recognising the format of a picture file from its bytes, before any decoder sees them.
 
-Only two questions are asked: which format is it, and does the file end before its own
-structure does.  The second one is asked of files that a decoder refused, to tell a download
-that stopped from damage inside; it never decides whether a picture can be used.
+Only two questions are answered: which format it is, and whether the file ends before its own
+structure does.  The second one is asked only of files that a decoder refused, to tell a
+download that stopped early from damage inside.  It never decides whether a picture can be used.
 """
 
 import struct
@@ -32,7 +32,12 @@ def recognise(data: bytes) -> Format | None:
     Returns
     -------
     format : str or None
-        None for anything that is not one of the formats read here.
+        One of `Format`; None for anything that is not one of the formats read here.
+
+    Examples
+    --------
+    >>> recognise(b"GIF89a..."), recognise(b"BM is how this text begins")
+    ('GIF', None)
     """
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
@@ -66,19 +71,24 @@ def _recognise_iso_media(data: bytes) -> Format | None:
 
 
 def is_cut_off(kind: Format, data: bytes) -> bool:
-    """Tell whether a file ends before its own structure says it should.
+    r"""Tell whether a file ends before its own structure says it should.
 
     Parameters
     ----------
     kind : str
-        What `recognise` said of the data.
+        What `recognise` returned for the data.
     data : bytes
         The whole file.
 
     Returns
     -------
     cut_off : bool
-        False also when the structure is damaged before its end can be known.
+        False also when the structure is so damaged that its end cannot be known.
+
+    Examples
+    --------
+    >>> is_cut_off("JPEG", b"\xff\xd8\xff\xd9"), is_cut_off("JPEG", b"\xff\xd8")
+    (False, True)
     """
     try:
         return _CHECKS[kind](data)

@@ -9,7 +9,7 @@ from facesim_index.utils.notebook_hook import Shown
 
 @dataclass(frozen=True, slots=True)
 class Match(Shown):
-    """One indexed face, as similar to a query face as its degree says.
+    """One indexed face, and how similar it is to the query face.
 
     Attributes
     ----------
@@ -17,38 +17,50 @@ class Match(Shown):
         From 1, most similar first.
     face_id : FaceId
     path : str
-        A file that shows the face; one that was there at the last ingest when there is any.
+        A file that shows the face; one that was there at the last ingest, if there is any.
     paths : tuple of str
         Every file with that picture's bytes, `path` first.
     box : Box
     landmarks : ndarray of shape (5, 2), float32
+        Left eye, right eye, nose tip, left and right mouth corner, as seen in the picture; x and
+        y in pixels of the upright picture.
     cosine : float
         Of the two unit-norm embeddings, in [-1, 1].
     degree : float or None
         Probability that both faces show one person, at the answer's prior; None without a
         calibration for the engine.
     log10_lr : float or None
-        The evidence itself, free of any prior; None without a calibration.
+        The evidence itself, free of any prior, as the base-10 logarithm of the likelihood ratio;
+        None without a calibration.
     same_image : bool
-        The face comes from a picture with the same bytes as the query picture.
+        The face is in a picture with the same bytes as the query picture.
     degree_low, degree_high : float or None
-        95 % interval of the degree from the calibration's own uncertainty; None when the
+        95 % interval of the degree, from the calibration's own uncertainty; None when the
         calibration has none.
     fmr : float or None
-        False match rate: how often two different people score at least this high.
+        False match rate: how often two different people score at least this high, in (0, 1].
     expected_strangers : float or None
         How many faces of other people an index of this size is expected to have at or above
         this cosine.
     at_bound : bool
-        The calibration's evidence ends before this cosine: the degree is as strong a claim as
-        it supports, for or against.
+        The calibration was fitted on no evidence beyond this cosine.  So the degree is the
+        strongest claim, for or against one person, that the calibration can support.
     person_id : int or None
-        Whose the face is; None when it is nobody's.
+        The person that the face is assigned to; None when there is none.
     person : str or None
-        That person's name; None when it has none.
+        That person's name; None without a name.
     person_degree : float or None
-        Probability that the query face is that person's, from all faces of the person but
-        those of the query picture.
+        Probability that the query face shows that person, from all faces of the person except
+        those in the query picture.
+
+    Examples
+    --------
+    >>> answer = index.query(photos / "anna_1.png", exclude_same_image=True)
+    >>> match = answer.faces[0].matches[0]
+    >>> Path(match.path).name, match.person, round(match.cosine, 3), round(match.degree, 3)
+    ('anna_and_ben.png', 'Anna', 0.946, 0.995)
+    >>> round(match.degree_low, 3), round(match.degree_high, 3), round(match.person_degree, 3)
+    (0.986, 0.998, 0.997)
     """
 
     rank: int
@@ -73,7 +85,7 @@ class Match(Shown):
 
 @dataclass(frozen=True, slots=True)
 class FaceAnswer:
-    """The matches of one face of the query picture.
+    """One face of the query picture, and its matches.
 
     Attributes
     ----------
@@ -81,8 +93,20 @@ class FaceAnswer:
         Number of the face in its picture, left to right, from 0.
     box : Box
     landmarks : ndarray of shape (5, 2), float32
+        Left eye, right eye, nose tip, left and right mouth corner, as seen in the picture; x and
+        y in pixels of the upright picture.
     detection : float
+        Detection score in [0, 1].
     matches : tuple of Match
+        Most similar first; may be empty.
+
+    Examples
+    --------
+    >>> answer = index.query(photos / "anna_and_ben.png", top=1, exclude_same_image=True)
+    >>> for face in answer.faces:
+    ...     print(face.face, face.box.x, Path(face.matches[0].path).name)
+    0 32.0 anna_1.png
+    1 96.0 ben.png
     """
 
     face: int
@@ -105,14 +129,15 @@ class QueryAnswer(Shown):
     calibration : str or None
         Name of the calibration that gave the degrees; None when there is none.
     note : str or None
-        Why the degrees are missing, when they are.
+        Why there are no degrees, when there are none.
     prior : float
-        Probability of a genuine pair before looking, in (0, 1).
+        Probability, in (0, 1), that two faces show one person before they are looked at.
     faces : tuple of FaceAnswer
+        Left to right.
     prior_source : {"given", "gallery"}
         Whether the prior was given, or estimated from the index's own scores.
     prior_low, prior_high : float or None
-        95 % interval of an estimated prior.
+        95 % interval of an estimated prior; None for one that was given.
     n_faces : int
         How many faces were searched.
     n_left_out : int
@@ -121,7 +146,14 @@ class QueryAnswer(Shown):
         Files of the index whose faces were left out.
     person_id : int or None
     person : str or None
-        The person that was looked for, of which `query` is the most typical face.
+        Number and name of the person that was looked for.  `query` is then a picture of that
+        person's most typical face.
+
+    Examples
+    --------
+    >>> answer = index.query(face_id=1, top=1)
+    >>> Path(answer.query).name, answer.calibration, answer.prior_source, answer.n_faces
+    ('anna_1.png', 'example', 'gallery', 5)
     """
 
     query: str
@@ -142,7 +174,7 @@ class QueryAnswer(Shown):
 
 @dataclass(frozen=True, slots=True)
 class Comparison(Shown):
-    """How alike one face of a picture is to one face of another.
+    """How similar one face of a picture is to one face of another.
 
     Attributes
     ----------
@@ -157,15 +189,30 @@ class Comparison(Shown):
     degree : float or None
         Probability that both show one person, at `prior`; None without a calibration.
     log10_lr : float or None
+        The evidence itself, free of any prior, as the base-10 logarithm of the likelihood ratio.
     prior : float
+        Probability, in (0, 1), of one person before looking.
     engine : str
+        Name and hashes of the engine.
     calibration : str or None
+        Name of the calibration that gave the degree.
     note : str or None
-        Why the degree is missing, when it is.
-    degree_low, degree_high, fmr, at_bound
-        As of a `Match`.
+        Why there is no degree, when there is none.
+    degree_low, degree_high : float or None
+        95 % interval of the degree, from the calibration's own uncertainty.
+    fmr : float or None
+        False match rate: how often two different people score at least this high, in (0, 1].
+    at_bound : bool
+        The degree is the strongest claim that the calibration can support; see `Match`.
     landmarks_a, landmarks_b : ndarray of shape (5, 2), float32, or None
-        Of the faces; left out of comparisons of comparisons.
+        In pixels of the upright pictures.  They do not count when two comparisons are compared.
+
+    Examples
+    --------
+    >>> from facesim_index import compare
+    >>> found = compare(photos / "anna_1.png", photos / "anna_2.png")
+    >>> round(found.cosine, 3), round(found.log10_lr, 2), round(found.degree, 3)
+    (0.946, 2.78, 0.998)
     """
 
     path_a: str

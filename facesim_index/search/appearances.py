@@ -1,4 +1,4 @@
-"""Every face of an index that shows one person: not the best few, all of them."""
+"""Every face of an index that shows one person: not the best few, but all of them."""
 
 from dataclasses import dataclass
 
@@ -38,13 +38,20 @@ class Appearances:
     query : str
         The picture that shows the person.
     face : int
-        Number of the face in it.
+        Number of the person's face in it, left to right, from 0.
     min_degree : float
+        In (0, 1].
     prior : ResolvedPrior
     n_faces : int
-        How many faces were compared: all there are.
+        How many faces were compared: all that there are.
     matches : tuple of Match
         All that reach the degree, most similar first.
+
+    Examples
+    --------
+    >>> found = index.find_person(photos / "ben.png", min_degree=0.9)
+    >>> found.n_faces, [Path(match.path).name for match in found.matches]
+    (6, ['ben.png', 'anna_and_ben.png'])
     """
 
     query: str
@@ -56,7 +63,12 @@ class Appearances:
 
 
 def check_least_degree(min_degree: float) -> None:
-    """Refuse a least degree by which nobody can be found.
+    """Refuse a least degree with which nobody can be found.
+
+    Parameters
+    ----------
+    min_degree : float
+        Should be in (0, 1].
 
     Raises
     ------
@@ -76,15 +88,15 @@ def find_appearances(
     face: int | None = None,
     prior: Prior = "gallery",
 ) -> Appearances:
-    """Return every indexed face that shows a person of a picture at least so surely.
+    """Return every indexed face that shows the person of a picture, down to a given degree.
 
-    Every face is compared exactly, the picture's own among them.
+    Every face is compared exactly, those of the picture itself too.
 
     Parameters
     ----------
     view : IndexView
     picture : PictureReading
-        By the engine the index was built with; it shows a face.
+        By the engine that the index was built with; it shows a face.
     name : str
         What the picture is called in the answer and in messages.
     min_degree : float
@@ -92,6 +104,7 @@ def find_appearances(
     face : int, optional
         Number of the person's face in the picture, left to right, from 0.
     prior : float or "gallery", default="gallery"
+        Probability, in (0, 1), that two faces show one person before they are looked at.
 
     Returns
     -------
@@ -100,7 +113,7 @@ def find_appearances(
     Raises
     ------
     UsageError
-        The picture shows several faces and `face` does not say which, or has none of that
+        The picture shows several faces and `face` does not say which, or it has no face of that
         number; or the degree is out of range.
     CalibrationError
         There is no calibration for the engine, or the prior is not in (0, 1).
@@ -129,6 +142,11 @@ def require_calibration(view: CatalogView) -> Calibration:
     Parameters
     ----------
     view : CatalogView
+        Of that index.
+
+    Returns
+    -------
+    Calibration
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Compare two pictures: the degree that their faces are one person's."""
+"""Compare two pictures: return the probability that they show one person."""
 
 import dataclasses
 from pathlib import Path
@@ -9,11 +9,9 @@ from facesim_index.calibration.judgement import judge, no_calibration
 from facesim_index.calibration.record import Calibration
 from facesim_index.calibration.shipped import shipped_calibration
 from facesim_index.degrees.kept_calibrations import check_engine, read_calibration
-from facesim_index.engine.base import EngineSettings, FaceEngine, Provider
-from facesim_index.engine.loading import load_engine
-from facesim_index.engine.local_reader import settings_for
+from facesim_index.engine.base import EngineSource, FaceEngine, Provider
+from facesim_index.engine.loading import settings_for
 from facesim_index.records import AnyPath, Augment, EngineIdentity, Numerics, PictureReading
-from facesim_index.search import comparison
 from facesim_index.search.answers import Comparison
 from facesim_index.search.one_picture import check_face, read_faces, require_faces
 from facesim_index.search.queries import face_scores
@@ -30,17 +28,18 @@ def compare_pictures(
     face_b: int | None = None,
     prior: float = 0.5,
 ) -> Comparison:
-    """Return the degree that a face of one picture and a face of another are one person's.
+    """Return how similar a face of one picture is to a face of another.
 
     Parameters
     ----------
     engine : FaceEngine
     path_a, path_b : Path
     calibration : Calibration or None
-        For this engine.
+        For this engine; None gives the cosine alone.
     face_a, face_b : int, optional
-        Which face, left to right, from 0; the largest when None.
+        Which face, left to right, from 0; by default the largest.
     prior : float, default=0.5
+        Probability, in (0, 1), of one person before looking.
 
     Returns
     -------
@@ -48,7 +47,14 @@ def compare_pictures(
 
     Raises
     ------
-    PictureError, NoFaceError, UsageError, CalibrationError
+    PictureError
+        A picture cannot be read.
+    NoFaceError
+        A picture has no face.
+    UsageError
+        A picture has no face of the number given.
+    CalibrationError
+        The prior is not in (0, 1).
     """
     return compare_readings(
         engine.identity,
@@ -69,19 +75,22 @@ def compare_readings(
     faces: tuple[int | None, int | None] = (None, None),
     prior: float = 0.5,
 ) -> Comparison:
-    """Return the degree that two pictures that were read already show one person.
+    """Return how similar two pictures are that were read already.
 
     Parameters
     ----------
     identity : EngineIdentity
         Of the engine that read them.
     pictures : tuple of PictureReading
+        Two.
     names : tuple of str
         What they are called in the comparison and in messages.
     calibration : Calibration or None
+        For this engine; None gives the cosine alone.
     faces : tuple of int or None
-        As for `compare_pictures`.
+        Which face of each, left to right, from 0; None for the largest.
     prior : float, default=0.5
+        Probability, in (0, 1), of one person before looking.
 
     Returns
     -------
@@ -89,7 +98,14 @@ def compare_readings(
 
     Raises
     ------
-    PictureError, NoFaceError, UsageError, CalibrationError
+    PictureError
+        A picture could not be read.
+    NoFaceError
+        A picture has no face.
+    UsageError
+        A picture has no face of the number given.
+    CalibrationError
+        The prior is not in (0, 1).
     """
     a, b = (require_faces(picture, name) for picture, name in zip(pictures, names, strict=True))
     number_a, number_b = (
@@ -147,33 +163,37 @@ def compare(
     augment: Augment | None = None,
     numerics: Numerics | None = None,
     calibration: Calibration | AnyPath | None = None,
-    engine: EngineSettings | None = None,
+    engine: EngineSource | None = None,
 ) -> Comparison:
-    """Return the degree that two pictures show one person.
+    """Compare two pictures by one face of each.
 
-    The largest face of each is compared unless `face_a` or `face_b` picks another.
+    The degree of the answer is the probability that both faces show one person.  The largest face
+    of each picture is compared unless `face_a` or `face_b` picks another.
 
     Parameters
     ----------
     picture_a, picture_b : path-like
+        The two pictures.
     face_a, face_b : int, optional
         Number of the face in its picture, left to right, from 0.
     prior : float, default=0.5
-        Probability of a genuine pair before looking, in (0, 1).
+        Probability, in (0, 1), of one person before looking.
     model : str or Path, optional
-        Pack name or folder of ONNX files.
+        Pack name or folder of ONNX files; by default ``$FACESIM_MODEL``, else the default pack.
     provider : {"auto", "cpu", "cuda", "openvino"}, default="auto"
+        What the networks run on.  ``auto`` takes CUDA where it really runs; ``openvino`` runs the
+        recogniser only.
     augment : {"none", "flip"}, optional
-        ``flip`` embeds each face and its mirror image together; by default ``none``.
+        ``flip`` embeds each face together with its mirror image; by default ``none``.
     numerics : {"fp32", "bf16"}, optional
         ``bf16`` lets the recogniser compute in bfloat16, on the provider ``openvino``; by
         default ``fp32``.
     calibration : Calibration or path-like, optional
         One of your own, or a file that ``facesim calibrate export`` wrote; by default the one
         that comes with the package.
-    engine : EngineSettings, optional
-        Everything about the engine at once, instead of `model` and `provider`; `augment` and
-        `numerics`, where they are given too, replace the engine's.
+    engine : EngineSource, optional
+        Everything about the engine at once, instead of `model` and `provider`.  Where `augment` and
+        `numerics` are given too, they replace the engine's.
 
     Returns
     -------
@@ -183,23 +203,40 @@ def compare(
     ------
     EngineMismatchError
         The calibration is for another engine.
-    PictureError, NoFaceError, UsageError, CalibrationError, ModelError, ProviderError
+    PictureError
+        A picture cannot be read.
+    NoFaceError
+        A picture has no face.
+    UsageError
+        A picture has no face of the number given.
+    CalibrationError
+        The calibration's file cannot be read, or the prior is not in (0, 1).
+    ModelError
+        The engine's weights are missing or damaged.
+    ProviderError
+        The provider that was asked for does not run here.
+
+    Examples
+    --------
+    >>> from facesim_index import compare
+    >>> round(compare(photos / "anna_1.png", photos / "anna_2.png").degree, 3)
+    0.998
+    >>> round(compare(photos / "anna_1.png", photos / "ben.png").degree, 3)
+    0.01
     """
     own = calibration
     if own is not None and not isinstance(own, Calibration):
         own = read_calibration(Path(own).expanduser())
     settings = engine or settings_for(model, provider)[0]
-    loaded = load_engine(
-        dataclasses.replace(
-            settings,
-            threads=usable_cores(),
-            augment=augment or settings.augment,
-            numerics=numerics or settings.numerics,
-        )
-    )
+    loaded = dataclasses.replace(
+        settings,
+        threads=usable_cores(),
+        augment=augment or settings.augment,
+        numerics=numerics or settings.numerics,
+    ).load()
     if own is not None:
         check_engine(own, loaded.identity)
-    return comparison.compare_pictures(
+    return compare_pictures(
         loaded,
         Path(picture_a).expanduser(),
         Path(picture_b).expanduser(),

@@ -1,4 +1,4 @@
-"""One picture that must show a face, and which of its faces is meant."""
+"""Read one picture that must show a face, and choose among its faces."""
 
 from pathlib import Path
 
@@ -9,7 +9,26 @@ from facesim_index.records import PictureReading
 
 
 def read_faces(engine: FaceEngine, path: Path) -> PictureReading:
-    """Read a picture that must show a face; whatever is wrong with it is raised."""
+    """Read a picture that must show a face.
+
+    Parameters
+    ----------
+    engine : FaceEngine
+    path : Path
+        Of the picture; messages begin with it.
+
+    Returns
+    -------
+    PictureReading
+        With at least one face.
+
+    Raises
+    ------
+    PictureError
+        The picture cannot be read.
+    NoFaceError
+        It has no face.
+    """
     try:
         picture = read_picture(path, engine)
     except PictureError as error:
@@ -18,7 +37,26 @@ def read_faces(engine: FaceEngine, path: Path) -> PictureReading:
 
 
 def require_faces(picture: PictureReading, name: str) -> PictureReading:
-    """Return the reading of a picture that must show a face; what is wrong with it is raised."""
+    """Return the reading of a picture that must show a face.
+
+    Parameters
+    ----------
+    picture : PictureReading
+    name : str
+        What the picture is called in messages.
+
+    Returns
+    -------
+    PictureReading
+        The same one; it has at least one face.
+
+    Raises
+    ------
+    PictureError
+        The picture could not be read.
+    NoFaceError
+        It has no face.
+    """
     if picture.failure is not None:
         raise PictureError(picture.failure.code, f"{name}: {picture.failure.message}")
     if not picture.faces:
@@ -27,7 +65,26 @@ def require_faces(picture: PictureReading, name: str) -> PictureReading:
 
 
 def check_face(name: str, picture: PictureReading, number: int) -> int:
-    """Return the number of a face, after seeing that the picture has one of that number."""
+    """Return the number of a face, after checking that the picture has such a face.
+
+    Parameters
+    ----------
+    name : str
+        What the picture is called in messages.
+    picture : PictureReading
+    number : int
+        Left to right, from 0.
+
+    Returns
+    -------
+    int
+        The same number.
+
+    Raises
+    ------
+    UsageError
+        The picture has no face of that number.
+    """
     if not 0 <= number < len(picture.faces):
         raise UsageError(
             f"{name} has no face {number}; how many it has: {len(picture.faces)} "

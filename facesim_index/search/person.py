@@ -1,4 +1,4 @@
-"""Query by a person: the faces of the index that are most likely that person's."""
+"""Query by a person: find the faces of the index that are most likely that person's."""
 
 from typing import TYPE_CHECKING
 
@@ -26,10 +26,10 @@ _SPARE = 16
 
 
 def query_person(view: IndexView, person: PersonRow, options: "QueryOptions") -> QueryAnswer:
-    """Return the faces most likely a person's, those that are known to be among them.
+    """Return the faces that most likely show a person, the person's own faces included.
 
-    A face is compared with all faces of the person but itself: the cosine of a match is the
-    mean of those cosines, and the degree is that of all of them together.
+    A face is compared with all faces of the person except itself.  The cosine of a match is the
+    mean of those cosines, and its degree is that of all those faces together.
 
     Parameters
     ----------
@@ -46,7 +46,10 @@ def query_person(view: IndexView, person: PersonRow, options: "QueryOptions") ->
     Raises
     ------
     CalibrationError
-        There is no calibration that people can be told apart by.
+        There is no calibration, or it is of a kind by which people cannot be told apart; or the
+        prior is not in (0, 1).
+    UsageError
+        An option is out of range.
     """
     calibration = calibration_in_force(view)
     if calibration is None:

@@ -1,4 +1,4 @@
-"""Query and compare: from a picture to faces, with the degree that they are one person's."""
+"""Query: from a picture or a face to the most similar faces, with the degree of each."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,8 @@ from facesim_index.store.records import Neighbours
 
 CANDIDATES_PER_MATCH = 10
 MIN_CANDIDATES = 200
-"""A learned head orders these many faces, nearest by cosine, for each match that is wanted."""
+"""For each match that is wanted, and in all at least, so many faces that are nearest by cosine are
+scored by a learned head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +42,15 @@ class QueryOptions:
     face : int, optional
         Only this face of the query picture, left to right, from 0.
     min_degree : float, optional
-        Only matches with at least this degree.
+        Only matches with at least this degree, in [0, 1].
     prior : float or "gallery", default="gallery"
-        Probability of a genuine pair before looking, in (0, 1); ``gallery`` estimates it from
-        the scores of the index itself.
+        Probability, in (0, 1), that two faces show one person before they are looked at;
+        ``gallery`` estimates it from the scores of the index itself.
     exclude_same_image : bool, default=False
         Leave out the faces of the query picture itself.
     exact : bool, default=False
         Compare with every face of the index.  Otherwise a large segment chooses candidates by
-        its coarse codes, which misses at most 2 in 10,000 of the matches; the cosines are exact
+        its coarse codes, which misses at most 2 in 10,000 of the matches.  The cosines are exact
         either way.
     """
 
@@ -79,7 +80,7 @@ def query_reading(
     ----------
     view : IndexView
     picture : PictureReading
-        By the engine the index was built with.
+        By the engine that the index was built with.
     name : str
         What the picture is called in the answer and in messages.
     options : QueryOptions, optional
@@ -135,7 +136,7 @@ def query_face(
     UsageError
         There is no such face, or an option is out of range.
     CalibrationError
-        As for `query_reading`.
+        `min_degree` was given and there is no calibration, or the prior is not in (0, 1).
     """
     options = options or QueryOptions()
     found = face_rows.faces(view.transaction, np.array([face_id], dtype=np.int64))
@@ -210,9 +211,10 @@ def _nearest(
     hidden: Int64Array,
     head: Head,
 ) -> list[tuple[Neighbours, Float64Array]]:
-    """Return the faces most alike by a head, and their scores; ties by face id.
+    """Return the faces most similar by a head, and their scores; ties by face id.
 
-    A learned head scores the nearest faces by cosine exactly, far more than are wanted.
+    A learned head is not what the index is searched by.  So many more faces than are wanted are
+    found by cosine, and scored by the head exactly.
     """
     wanted = options.top
     if head.learned:
@@ -229,7 +231,21 @@ def _nearest(
 
 
 def face_scores(head: Head, query: Float32Array, others: Float32Array) -> Float64Array:
-    """Return the exact scores of one face with others."""
+    """Return the exact scores of one face with others.
+
+    Parameters
+    ----------
+    head : Head
+    query : ndarray of shape (dimension,), float32
+        Unit norm.
+    others : ndarray of shape (n, dimension), float32
+        Unit norm.
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+        In [-1, 1].
+    """
     left, right = head.transform(query[None]), head.transform(others)
     return np.clip(head.listed_scores(left, right), -1.0, 1.0)
 
@@ -243,7 +259,34 @@ def matches_of(
     min_degree: float | None,
     people: dict[int, Whose],
 ) -> tuple[Match, ...]:
-    """Return neighbours with their records and what is said of them, in order."""
+    """Return the matches that neighbours make, with their records and judgements.
+
+    Parameters
+    ----------
+    view : IndexView
+    neighbours : Neighbours
+        Most similar first.
+    judgements : list of Judgement
+        One for each neighbour.
+    own : ndarray of int64
+        Faces of the picture that the query face is in.
+    n_faces : int
+        How many faces were searched.
+    min_degree : float or None
+        Leave out matches with a lower degree, in [0, 1].
+    people : dict of int to Whose
+        By face id, the person that a face is assigned to; unassigned faces are left out.
+
+    Returns
+    -------
+    tuple of Match
+        In the order of the neighbours.
+
+    Raises
+    ------
+    IndexDamagedError
+        An embedding belongs to no face of the catalog, or a row is not as it was written.
+    """
     records = face_rows.faces(view.transaction, neighbours.face_ids)
     if len(records) != len(neighbours.face_ids):
         raise IndexDamagedError(

@@ -14,9 +14,13 @@ from facesim_index.store.protocols import IndexStore
 
 
 class CalibrationBook:
-    """The calibrations of an index; one that comes with the package is always among them.
+    """The calibrations that the degrees of an index can be made with.
 
-    What changes something holds the writer's lock while it runs.
+    One that comes with the package is always among them, if there is one for the engine of the
+    index.  A method that changes something holds the writer's lock while it runs, and raises
+    `IndexLockedError` when another process holds it.
+
+    Make one with `FaceIndex.calibrations`.
 
     Parameters
     ----------
@@ -27,10 +31,9 @@ class CalibrationBook:
 
     Examples
     --------
-    >>> with FaceIndex.open("holiday.facesim") as index:  # doctest: +SKIP
-    ...     for entry in index.calibrations.listed():
-    ...         print(entry.calibration.name, entry.active)
-    ...     index.calibrations.use("default")
+    >>> for entry in index.calibrations.listed():
+    ...     print(entry.calibration.name, entry.active)
+    example True
     """
 
     def __init__(self, opened: Callable[[], IndexStore], writer: Callable[[], IndexStore]) -> None:
@@ -38,17 +41,33 @@ class CalibrationBook:
         self._writer = writer
 
     def listed(self) -> tuple[ListedCalibration, ...]:
-        """Return every calibration that can be chosen: the shipped one first, then by name."""
+        """Return every calibration that can be chosen.
+
+        Returns
+        -------
+        tuple of ListedCalibration
+            First the one that comes with the package, then the others by name.
+
+        Examples
+        --------
+        >>> [(entry.calibration.name, entry.shipped) for entry in index.calibrations.listed()]
+        [('example', True)]
+        """
         with self._opened().read() as rows:
             return kept_calibrations.listed(rows)
 
     def named(self, name: str | None = None) -> Calibration:
-        """Return a calibration by its name; by default the one in force.
+        """Return a calibration by its name.
 
         Parameters
         ----------
         name : str, optional
-            ``default`` and its own name are the one that comes with the package.
+            By default the calibration in force.  ``default`` is the one that comes with the
+            package, which has a name of its own, too.
+
+        Returns
+        -------
+        Calibration
 
         Raises
         ------
@@ -56,16 +75,22 @@ class CalibrationBook:
             There is none of this name.
         CalibrationError
             No name was given, and none is in force.
+
+        Examples
+        --------
+        >>> index.calibrations.named("default").name
+        'example'
         """
         with self._opened().read() as rows:
             return kept_calibrations.named(rows, name)
 
     def keep(self, calibration: Calibration, *, use: bool) -> None:
-        """Store a calibration with the index, in the place of one of the same name.
+        """Store a calibration with the index, and replace one of the same name.
 
         Parameters
         ----------
         calibration : Calibration
+            Fitted for the engine of the index.
         use : bool
             Make degrees with it from now on.
 
@@ -73,59 +98,114 @@ class CalibrationBook:
         ------
         EngineMismatchError
             It is for another engine than the index's.
+        CalibrationError
+            Its head was learned for embeddings of another dimension.
         UsageError
             Its name is that of the calibration that comes with the package.
+
+        Examples
+        --------
+        >>> import dataclasses
+        >>> mine = dataclasses.replace(index.calibration(), name="mine")
+        >>> index.calibrations.keep(mine, use=True)
+        >>> index.calibration().name
+        'mine'
         """
         with self._writer() as store:
             kept_calibrations.keep(store, calibration, use=use)
 
     def use(self, name: str) -> Calibration:
-        """Make degrees with another calibration from now on; return it.
+        """Make degrees with another calibration from now on.
 
         Parameters
         ----------
         name : str
             ``default`` chooses the one that comes with the package.
 
+        Returns
+        -------
+        Calibration
+            The one that was chosen.
+
         Raises
         ------
         UsageError
             There is none of this name.
+
+        Examples
+        --------
+        >>> index.calibrations.use("default").name
+        'example'
         """
         with self._writer() as store:
             return kept_calibrations.use(store, name)
 
     def drop(self, name: str) -> Calibration | None:
-        """Remove a calibration; return the one that is in force afterwards.
+        """Remove a calibration from the index.
+
+        If it was in force, the one that comes with the package takes its place.
 
         Parameters
         ----------
         name : str
+            Not that of the calibration that comes with the package.
+
+        Returns
+        -------
+        Calibration or None
+            The one that is in force afterwards.
 
         Raises
         ------
         UsageError
             There is none of this name, or it comes with the package.
+
+        Examples
+        --------
+        >>> import dataclasses
+        >>> mine = dataclasses.replace(index.calibration(), name="mine")
+        >>> index.calibrations.keep(mine, use=True)
+        >>> index.calibrations.drop("mine").name
+        'example'
         """
         with self._writer() as store:
             return kept_calibrations.drop(store, name)
 
     def check_name(self, name: str) -> None:
-        """Refuse the names of the calibration that comes with the package.
+        """Refuse a name that only the calibration of the package may have.
+
+        Parameters
+        ----------
+        name : str
+            For a calibration of your own.
 
         Raises
         ------
         UsageError
+            It is ``default``, or the name of the calibration that comes with the package.
+
+        Examples
+        --------
+        >>> index.calibrations.check_name("mine")
+        >>> index.calibrations.check_name("default")
+        Traceback (most recent call last):
+            ...
+        facesim_index.errors.UsageError: 'default' is the calibration that comes with the package;
+        ...
         """
         kept_calibrations.check_name(self._opened().identity, name)
 
     def labelled_faces(self, file: Path) -> LabelledData:
-        """Return the labelled pairs of a list of faces of the index.
+        """Read labelled pairs of faces of the index from a file.
 
         Parameters
         ----------
         file : Path
-            CSV with the columns ``face_a,face_b,same``.
+            CSV with the columns ``face_a,face_b,same``; ``same`` is 1 for one person and 0 for two.
+
+        Returns
+        -------
+        LabelledData
 
         Raises
         ------
@@ -133,17 +213,31 @@ class CalibrationBook:
             The file cannot be read, or names a face that is not in the index.
         CalibrationError
             Its labels contradict each other.
+
+        Examples
+        --------
+        >>> print(Path("face_pairs.csv").read_text().strip())
+        face_a,face_b,same
+        1,2,1
+        4,5,1
+        1,6,0
+        >>> labelled = index.calibrations.labelled_faces(Path("face_pairs.csv"))
+        >>> labelled.scores.genuine.round(2), labelled.scores.impostor.round(2)
+        (array([0.95, 0.94]), array([0.04]))
         """
         with self._opened().view() as view:
             return face_pairs_data(view, file)
 
     def check(self, labelled: LabelledData | None = None) -> CalibrationCheck:
-        """Tell whether the calibration in force fits the pictures of the index.
+        """Test whether the calibration in force fits the pictures of the index.
+
+        The pairs of faces of the index are nearly all pairs of two people.  How many of them reach
+        a score is compared with how many should, by the calibration.
 
         Parameters
         ----------
         labelled : LabelledData, optional
-            Labelled pairs of faces by the engine of the index, which add to what can be told.
+            Labelled pairs of faces, embedded by the engine of the index, to test with as well.
 
         Returns
         -------
@@ -152,7 +246,12 @@ class CalibrationBook:
         Raises
         ------
         CalibrationError
-            None is in force.
+            No calibration is in force.
+
+        Examples
+        --------
+        >>> index.calibrations.check().verdict  # six faces are not enough
+        'too_few_pairs'
         """
         with self._opened().view() as view:
             calibration = kept_calibrations.named(view)

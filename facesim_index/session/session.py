@@ -1,4 +1,4 @@
-"""What every theme of `FaceIndex` stands on: the open store, its views, and the engine."""
+"""The base of `FaceIndex`: the open store, the moment that is held, and the engine."""
 
 import contextlib
 import copy
@@ -8,9 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from facesim_index.engine.base import EngineSettings, FaceEngine, Provider
-from facesim_index.engine.loading import engine_identity, load_engine
-from facesim_index.engine.local_reader import settings_for
+from facesim_index.engine.base import EngineSource, FaceEngine, Provider
+from facesim_index.engine.loading import settings_for
 from facesim_index.records import Augment, EngineIdentity, Numerics
 from facesim_index.store.opening import open_store
 from facesim_index.store.protocols import CatalogView, IndexStore, IndexView
@@ -18,19 +17,24 @@ from facesim_index.utils.threads import usable_cores
 
 
 class IndexSession:
-    """An index that is opened when it is first asked something, and the engine for its queries.
+    """Hold an index open, and load the engine for its queries when one is first needed.
+
+    The index, too, is opened when it is first asked something.
 
     Parameters
     ----------
     folder : Path
-        The index; it need not exist yet.
+        The folder of the index; it need not exist yet.
     model : str, Path or None
         Pack name or folder of ONNX files; None for the one the index was built with.
     provider : {"auto", "cpu", "cuda", "openvino"}
-    engine : EngineSettings or None
+        What the networks run on; ``auto`` chooses among those that work here.
+    engine : EngineSource or None
         Everything about the engine at once, instead of `model` and `provider`.
     augment : {"none", "flip"} or None
+        None for what the index was built with.
     numerics : {"fp32", "bf16"} or None
+        None for what the index was built with.
     """
 
     def __init__(
@@ -39,7 +43,7 @@ class IndexSession:
         *,
         model: str | Path | None,
         provider: Provider,
-        engine: EngineSettings | None,
+        engine: EngineSource | None,
         augment: Augment | None,
         numerics: Numerics | None,
     ) -> None:
@@ -56,7 +60,7 @@ class IndexSession:
 
     @property
     def path(self) -> Path:
-        """The index's folder."""
+        """The folder of the index, as it was given."""
         return self._folder
 
     @property
@@ -71,29 +75,41 @@ class IndexSession:
         return self._opened.identity
 
     def check_engine(self, identity: EngineIdentity) -> None:
-        """Refuse an engine whose embeddings may not be compared with those of the index.
+        """Refuse an engine whose embeddings must not be compared with those of the index.
 
         Parameters
         ----------
         identity : EngineIdentity
+            Of the engine in question.
 
         Raises
         ------
         EngineMismatchError
-            The message names the options that choose the index's engine.
+            It is another engine; the message names the options that choose the index's own.
+        IndexNotFoundError
+            There is no index yet.
+
+        Examples
+        --------
+        >>> import dataclasses
+        >>> index.check_engine(index.identity)
+        >>> index.check_engine(dataclasses.replace(index.identity, augment="flip"))
+        Traceback (most recent call last):
+            ...
+        facesim_index.errors.EngineMismatchError: holiday.facesim was built with ...
         """
         self._opened.check_engine(identity)
 
     @property
     def model(self) -> str | Path | None:
-        """Pack name or folder of the weights in use; None for the default."""
+        """Pack name or folder of the weights in use; None for the default pack."""
         if self._model is None and self._store is not None:
             return self._store.model
         return self._model
 
     @property
     def augment(self) -> Augment:
-        """What is embedded of each face: ``flip`` for its mirror image too, else ``none``."""
+        """What is embedded of each face: ``flip`` if its mirror image is too, else ``none``."""
         if self._augment is not None:
             return self._augment
         if self._settings is not None:
@@ -111,33 +127,37 @@ class IndexSession:
 
     @contextlib.contextmanager
     def moment(self, *, embeddings: bool = True) -> Iterator[Self]:
-        """Hold the index as it is at this moment, for several questions.
+        """Hold the index as it is at this moment, so that several answers fit together.
 
-        Every question is answered from one moment anyway.  Ask the object that this gives, and
-        the answers of all questions in the block fit together, whatever is committed, forgotten
-        or compacted meanwhile.
+        Each single question is answered from one moment anyway.  Ask several questions of the
+        object that this gives, and all of them are answered from the same moment, whatever another
+        process commits, forgets or compacts meanwhile.
 
         Parameters
         ----------
         embeddings : bool, default=True
-            False holds the rows only, which is enough for lists of faces and files, and can be
-            done where embeddings are damaged.
+            Also hold the embeddings.  False holds the rows only: enough for lists of faces and
+            files, and possible where embeddings are damaged.
 
         Yields
         ------
         FaceIndex
-            Not to be used after the block.
+            Only for use inside the block.
 
         Raises
         ------
         IndexDamagedError
-            Embeddings are missing or are not whole.
+            Embeddings are missing, or are not what was written.
+        IndexNotFoundError
+            There is no index yet.
 
         Examples
         --------
-        >>> with index.moment() as now:  # doctest: +SKIP
-        ...     chosen = now.face_ids(under="~/Pictures/2021")
+        >>> with index.moment() as now:
+        ...     chosen = now.face_ids(under=photos)
         ...     frame = now.matrix(chosen)
+        >>> frame.shape
+        (6, 6)
         """
         held = copy.copy(self)
         with contextlib.ExitStack() as views:
@@ -148,7 +168,16 @@ class IndexSession:
             yield held
 
     def close(self) -> None:
-        """Let go of every file."""
+        """Close every file of the index.
+
+        The next question opens it again.  At the end of a ``with`` block it is closed in any case.
+
+        Examples
+        --------
+        >>> index.close()
+        >>> index.face_ids()
+        array([1, 2, 3, 4, 5, 6])
+        """
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -172,7 +201,7 @@ class IndexSession:
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[CatalogView]:
-        """Give the rows of one moment: the one that is held, else now."""
+        """Give the rows of the moment that is held, or else of now."""
         if self._held_rows is not None:
             yield self._held_rows
             return
@@ -181,7 +210,7 @@ class IndexSession:
 
     @contextlib.contextmanager
     def _view(self, *, partial: bool = False) -> Iterator[IndexView]:
-        """Give rows and embeddings of one moment: the one that is held, else now."""
+        """Give the rows and embeddings of the moment that is held, or else of now."""
         if self._held_view is not None:
             yield self._held_view
             return
@@ -196,16 +225,15 @@ class IndexSession:
         """The engine for queries, on all cores; loaded when it is first needed."""
         if self._loaded is None:
             settings, _ = self._engine_settings()
-            self._opened.check_engine(engine_identity(settings))
-            self._loaded = load_engine(dataclasses.replace(settings, threads=usable_cores()))
+            self._opened.check_engine(settings.identity)
+            self._loaded = dataclasses.replace(settings, threads=usable_cores()).load()
         return self._loaded
 
-    def _engine_settings(self) -> tuple[EngineSettings, str]:
+    def _engine_settings(self) -> tuple[EngineSource, str]:
         """Return the engine to use, and the name under which its weights are found again."""
         if self._settings is not None:
-            model = self._settings.model
             settings = dataclasses.replace(
                 self._settings, augment=self.augment, numerics=self.numerics
             )
-            return settings, str(model.detector.parent) if model else "fake"
+            return settings, settings.weights_name
         return settings_for(self.model, self._provider, self.augment, self.numerics)

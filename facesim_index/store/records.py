@@ -90,7 +90,21 @@ class FileLink:
 
 @dataclass(frozen=True, slots=True)
 class FailedFile:
-    """A file that could not be used, as `facesim errors` lists it."""
+    """A file that could not be used, as `facesim errors` lists it.
+
+    Attributes
+    ----------
+    path : str
+    code : FailureCode
+    message : str
+        What happened, for a person.
+
+    Examples
+    --------
+    >>> [failed] = index.errors()
+    >>> Path(failed.path).name, failed.code.value
+    ('broken.jpg', 'unsupported')
+    """
 
     path: str
     code: FailureCode
@@ -150,6 +164,15 @@ class Problem:
     what : str
         File, table or face ids concerned.
     message : str
+
+    Examples
+    --------
+    >>> index.close()
+    >>> [segment] = Path("holiday.facesim/segments").glob("*.faiss")
+    >>> segment.unlink()
+    >>> problem = index.verify().problems[0]
+    >>> problem.what, problem.message
+    ('000001.faiss', 'is missing')
     """
 
     what: str
@@ -170,6 +193,15 @@ class Verdict:
         Living faces whose embedding is lost, ascending.
     stray_faces : ndarray of int64
         Ids in sound segments that are neither living nor removed, ascending.
+
+    Examples
+    --------
+    >>> index.close()
+    >>> [segment] = Path("holiday.facesim/segments").glob("*.faiss")
+    >>> segment.unlink()
+    >>> verdict = index.verify()
+    >>> len(verdict.problems), verdict.faces_without_embedding
+    (2, array([1, 2, 3, 4, 5, 6]))
     """
 
     problems: tuple[Problem, ...]
@@ -214,6 +246,12 @@ class Snapshot:
     linked : int
         How many of the files are hard links, and take no space of their own.
     bytes_total : int
+
+    Examples
+    --------
+    >>> snapshot = index.snapshot("monday", copy=True)
+    >>> Path(snapshot.path).name, snapshot.faces, snapshot.segments, snapshot.linked
+    ('monday', 6, 1, 0)
     """
 
     path: str

@@ -12,12 +12,17 @@ from facesim_index.store.protocols import IndexStore
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What `forget` removed.
+    """What `FaceIndex.forget` removed.
 
     Attributes
     ----------
     files, faces : int
-        Removed.  A picture that another file still shows keeps its faces.
+        How many.  A picture that another file still shows keeps its faces.
+
+    Examples
+    --------
+    >>> index.forget([photos / "anna_and_ben.png"])
+    Forgotten(files=1, faces=2)
     """
 
     files: int
@@ -34,8 +39,9 @@ def forget(
     store : IndexStore
         Writable.
     paths : sequence of Path
-        Files or folders, as given or with links followed; they need not exist any more.
+        Files or folders, as they were given or with links followed; they need not exist any more.
     face_ids : sequence of FaceId
+        Single faces.
     secure : bool, default=False
         Leave no trace of them in any file of the index.
 
@@ -46,9 +52,12 @@ def forget(
     Raises
     ------
     UsageError
-        Nothing of a path, or no face of an id, is in the index; nothing is removed then.
-    StorageError, IndexDamagedError
-        With `secure`: they are removed, but traces are left.
+        A path or a face is not in the index; nothing is removed then.
+    StorageError
+        With `secure`: they are removed, but traces are left, because a reader still needs the index
+        as it was, or the disk refused.
+    IndexDamagedError
+        With `secure`: they are removed, but traces are left, because a segment cannot be read.
     """
     file_ids: set[int] = set()
     names = [{path.absolute(), path.resolve()} for path in paths]

@@ -1,15 +1,16 @@
-"""Repair: mend what a check of an index found, from the pictures.
+"""Repair what a check of an index found, from the pictures.
 
-A segment that is missing or not as recorded has lost the embeddings of all its
-faces.  `repair` reads the pictures of exactly those faces again and writes a new
-segment in its place; the faces keep their ids.  What cannot be read any more is
-listed and taken out of the index; when its file comes back, ingest reads it anew.
+A segment that is missing or not as recorded has lost the embeddings of all its faces.  `repair`
+reads the pictures of exactly those faces again and writes a new segment in its place; the faces
+keep their ids.  Faces whose pictures cannot be read any more are listed and taken out of the
+index; when a picture comes back, ingest reads it anew.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from facesim_index.engine.base import PictureReader
 from facesim_index.errors import PictureError
 from facesim_index.pictures.files import hash_file
 from facesim_index.records import (
@@ -26,13 +27,10 @@ from facesim_index.store.records import MendedRows, Verdict
 
 SAME_FACE_IOU = 0.9  # a face found again by the same engine is where it was
 
-ReadPictures = Callable[[Iterable[Path]], Iterator[object]]
-"""Reads pictures and yields a `PictureReading`, or anything else for a failure, in order."""
-
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What `repair` did.
+    """What `FaceIndex.repair` did.
 
     Attributes
     ----------
@@ -41,12 +39,21 @@ class Repair:
     faces_lost : int
         Faces that were taken out because their picture could not be read again.
     lost_paths : tuple of str
-        The pictures of the lost faces, and those whose rows were taken out: the next ingest
-        finds them anew where they still are.
+        The pictures of the lost faces, and those whose rows were taken out.  Where they still
+        exist, the next ingest reads them anew.
     rows_mended : int
         Rows of the catalog that are again exactly as they were written.
     rows_taken_out : tuple of str
         Rows of the catalog that could not be mended and are gone.
+
+    Examples
+    --------
+    >>> index.close()
+    >>> [segment] = Path("holiday.facesim/segments").glob("*.faiss")
+    >>> segment.unlink()
+    >>> repair = index.repair()
+    >>> repair.faces_mended, repair.faces_lost
+    (6, 0)
     """
 
     faces_mended: int
@@ -56,7 +63,7 @@ class Repair:
     rows_taken_out: tuple[str, ...] = ()
 
 
-def repair(store: IndexStore, verdict: Verdict, read_pictures: ReadPictures) -> Repair:
+def repair(store: IndexStore, verdict: Verdict, reader: PictureReader) -> Repair:
     """Mend what `verify` found.
 
     Parameters
@@ -65,8 +72,8 @@ def repair(store: IndexStore, verdict: Verdict, read_pictures: ReadPictures) -> 
         Writable.
     verdict : Verdict
         Of this index, by the same writer.
-    read_pictures : callable
-        Reads pictures again with the index's engine; see `ReadPictures`.
+    reader : PictureReader
+        Reads pictures again with the index's engine.
 
     Returns
     -------
@@ -90,7 +97,7 @@ def repair(store: IndexStore, verdict: Verdict, read_pictures: ReadPictures) -> 
     sources = {image: _find_source(found[0], hashes[image]) for image, found in by_image.items()}
     readable = [(image, path) for image, path in sources.items() if path is not None]
     mended: dict[int, Float32Array] = {}
-    outcomes = read_pictures(path for _, path in readable)
+    outcomes = reader.read((path for _, path in readable), lambda: False)
     for (image, _), outcome in zip(readable, outcomes, strict=True):
         if isinstance(outcome, PictureReading) and outcome.content_hash == hashes[image]:
             mended.update(_match_faces(by_image[image], outcome.faces))
@@ -107,7 +114,7 @@ def repair(store: IndexStore, verdict: Verdict, read_pictures: ReadPictures) -> 
 
 
 def _find_source(face: FaceRecord, content_hash: bytes) -> Path | None:
-    """Return a file that still has the very bytes a face was found in."""
+    """Return a file that still has exactly the bytes that a face was found in."""
     for path in map(Path, face.paths):
         try:
             if hash_file(path) == content_hash:

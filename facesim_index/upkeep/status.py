@@ -15,24 +15,36 @@ class IndexStatus(Shown):
     Attributes
     ----------
     path : str
+        The folder of the index.
     generation : int
         Grows with every commit.
     created_at : str
         ISO 8601, UTC.
     engine, model : str
-        Identity of the engine, and the pack or folder its weights are found by.
+        Identity of the engine, and the pack or folder that has its weights.
     calibration : str or None
         Name of the calibration that degrees are made with.
     roots : tuple of (str, str)
-        What was given to ingest, and when last.
-    counts : dict
-        Files, images by status, faces, people, and how many faces are somebody's and nobody's.
+        The paths that were given to ingest, and when last.
+    counts : dict of str to int
+        Files, images by status, faces, people, and how many faces are assigned to a person or
+        not.
     segments : int
+        How many files hold the embeddings.
     bytes_segments, bytes_catalog : int
+        How much room embeddings and rows take.
     interrupted : bool
-        The last ingest did not finish; running it again goes on where it stopped.
+        The last ingest did not finish; when it is run again, it goes on where it stopped.
     traces_left : bool
         A secure forget did not finish; the next command that writes finishes it.
+
+    Examples
+    --------
+    >>> status = index.status()
+    >>> status.path, status.calibration, status.segments, status.interrupted
+    ('holiday.facesim', 'example', 1, False)
+    >>> status.counts["images_ok"], status.counts["images_without_face"]
+    (5, 1)
     """
 
     path: str
@@ -75,7 +87,7 @@ def index_status(store: IndexStore, view: CatalogView) -> IndexStatus:
         calibration=calibration.name if calibration else None,
         roots=tuple(index_state.roots(view.transaction)),
         counts=index_state.counts(view.transaction),
-        segments=len(index_state.segments(view.transaction)),
+        segments=len(index_state.segment_infos(view.transaction)),
         bytes_segments=size.embeddings_bytes,
         bytes_catalog=size.catalog_bytes,
         interrupted=index_state.unfinished_runs(view.transaction) > 0,

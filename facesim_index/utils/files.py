@@ -1,4 +1,4 @@
-"""Writing a file so that it is either whole or not there."""
+"""Write a file so that it is either whole or not there."""
 
 import contextlib
 import os
@@ -11,11 +11,12 @@ from facesim_index.errors import StorageError
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to the disk, where the system can.
+    """Flush the entries of a folder to the disk, where the system can.
 
     Parameters
     ----------
     folder : Path
+        Must exist.
     """
     if os.name == "nt":  # Windows cannot open a folder; its renames are journalled.
         return
@@ -30,19 +31,19 @@ def sync_folder(folder: Path) -> None:
 def atomic_output(
     path: Path, *, private: bool = False, like: Path | None = None
 ) -> Iterator[BinaryIO]:
-    """Open `path` for writing such that it appears whole, or not at all.
+    """Open a file for writing so that it appears whole, or not at all.
 
-    The bytes go to a hidden temporary file beside it, which is flushed to the disk and
-    renamed when the block ends, and removed when the block raises.
+    The bytes go to a hidden temporary file beside it.  When the block ends, that file is flushed
+    to the disk and renamed; when the block raises, it is removed.
 
     Parameters
     ----------
     path : Path
-        An existing file is replaced.
+        An existing file is replaced; the folder must exist.
     private : bool, default=False
-        Only the owner may read the file, whatever the umask says.
+        Let only the owner read the file, whatever the umask says.
     like : Path, optional
-        Nobody may read or write the file who may not do so with this one, either.
+        Let nobody read or write the file who may not do so with this one.
 
     Yields
     ------
@@ -79,7 +80,7 @@ def atomic_output(
 
 
 def _give_usual_mode(temporary: str, widest: int) -> None:
-    """Give a mkstemp file the mode that a plain `open` would have given it, but none wider."""
+    """Give a file of mkstemp the mode that a plain `open` would have given it, but none wider."""
     mask = os.umask(0)
     os.umask(mask)
     os.chmod(temporary, widest & ~mask)  # noqa: PTH101 - the twin of mkstemp

@@ -1,4 +1,4 @@
-"""Half precision numbers, in which embeddings are stored, made single."""
+"""Convert half precision numbers, in which embeddings are stored, to single precision."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,10 @@ _EXPONENT_SHIFT = np.float32(2.0**112)
 
 
 def widened(vectors: NDArray[np.float16]) -> Float32Array:
-    """Return half precision numbers in single precision, much faster than by a cast.
+    """Convert half precision numbers to single precision, much faster than by a cast.
 
-    The exponent keeps its bits, and is put right by one product, which is exact, also for
+    The bits of exponent and fraction are moved to their places in the wider number.  The exponent
+    is then too small by a fixed amount, which one multiplication corrects.  That is exact, also for
     subnormal numbers.
 
     Parameters
@@ -23,6 +24,11 @@ def widened(vectors: NDArray[np.float16]) -> Float32Array:
     Returns
     -------
     ndarray of the same shape, float32
+
+    Examples
+    --------
+    >>> widened(np.array([0.5, -2.0], dtype=np.float16))
+    array([ 0.5, -2. ], dtype=float32)
     """
     bits = vectors.view(np.int16).astype(np.int32)
     bits <<= 13

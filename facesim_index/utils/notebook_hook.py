@@ -1,8 +1,8 @@
-"""How records come to be shown as pages, though whoever draws those stands far above them.
+"""Registry of the functions that draw records in a notebook.
 
-A notebook asks what it shows for `_repr_html_`.  Records are at the bottom of the modules and
-know neither pages nor picture files; `html_view`, near the top, says here what draws them.
-Where that was not imported they are shown as text, like everything else.
+A notebook asks what it shows for `_repr_html_`.  Records are defined in low layers, which must
+not import pages and picture files.  So `display.notebook`, in a high layer, registers here the
+functions that draw them.  Where it was not imported, records are shown as text.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _DRAWN_BY: dict[type, Callable[..., str]] = {}
 
 
 class Shown:
-    """What a notebook may show as HTML; `draws` says how."""
+    """Base of the records that a notebook shows as HTML, once `draws` has registered how."""
 
     __slots__ = ()
 
@@ -26,12 +26,17 @@ _Record = TypeVar("_Record", bound=Shown)
 
 
 def draws(kind: type[_Record]) -> Callable[[Callable[[_Record], str]], Callable[[_Record], str]]:
-    """Let the function that this decorates draw the records of a class.
+    """Register the decorated function as the one that draws the records of a class.
 
     Parameters
     ----------
     kind : type
-        Exactly this class, none derived from it.
+        Exactly this class; classes derived from it are not meant.
+
+    Returns
+    -------
+    callable
+        The decorator, which returns the function unchanged.
     """
 
     def enter(draw: Callable[[_Record], str]) -> Callable[[_Record], str]:

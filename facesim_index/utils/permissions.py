@@ -1,9 +1,9 @@
 """Files and folders that only their owner may use, whatever the umask says.
 
-Embeddings of faces are biometric data, and paths tell where they come from.  So everything
-in an index is made for its owner alone, and what an earlier version or a copy left open to
-others is closed by the next writer.  Where the system knows no such rights, as on a FAT disk,
-the index is made all the same and the writer tells.  On Windows nothing is done.
+Embeddings of faces are biometric data, and paths tell where they come from.  So everything in
+an index is made for its owner alone.  What an earlier version or a copy left open to others is
+closed by the next writer.  Where the system knows no such rights, as on a FAT disk, the index is
+made all the same and a warning is logged.  On Windows nothing is done.
 """
 
 import contextlib
@@ -20,13 +20,14 @@ logger = logging.getLogger(__name__)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder for its owner alone, or close one that is there.
+    """Make a folder for its owner alone, or close one that is there to others.
 
     Folders above it that do not exist are made in the usual manner.
 
     Parameters
     ----------
     path : Path
+        May exist.
 
     Raises
     ------
@@ -66,6 +67,7 @@ def open_to_others(folder: Path) -> list[Path]:
     Parameters
     ----------
     folder : Path
+        Searched at any depth; links are not followed.
 
     Returns
     -------
@@ -78,11 +80,12 @@ def open_to_others(folder: Path) -> list[Path]:
 
 
 def close_to_others(folder: Path) -> None:
-    """Take every right to a folder and what is in it from all but the owner, and tell.
+    """Take every right to a folder and its content from all but the owner, and log a warning.
 
     Parameters
     ----------
     folder : Path
+        Searched at any depth; links are not followed.
     """
     found = open_to_others(folder)
     refused = [path for path in found if not _close(path)]
@@ -101,7 +104,7 @@ def close_to_others(folder: Path) -> None:
 
 
 def _set_mode(target: Path | int, mode: int) -> None:
-    """Set a mode against the umask, where the system can; `close_to_others` tells what it did."""
+    """Set a mode against the umask, where the system can; `close_to_others` logs what it did."""
     if os.name != "nt" and stat.S_IMODE(os.stat(target).st_mode) != mode:  # noqa: PTH116 - or a number
         with contextlib.suppress(OSError):
             os.chmod(target, mode)  # noqa: PTH101
@@ -114,7 +117,7 @@ def _everything(folder: Path) -> Iterator[Path]:
 
 
 def _mode(path: Path) -> int:
-    """Return the mode; 0 for links, which have none of their own, and for what is gone."""
+    """Return the mode; 0 for links, which have none of their own, and for files that are gone."""
     try:
         found = path.lstat().st_mode
     except OSError:  # SQLite's side files come and go

@@ -1,4 +1,4 @@
-"""How a long job tells what it has done so far, without knowing who listens."""
+"""How a long job reports what it has done so far, to whoever listens."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,10 +13,19 @@ class ProgressUpdate:
     stage : str
         What is being done, for a person: ``finding pictures``, ``reading pictures`` ...
     done : int
+        How many pictures or faces are done.
     total : int or None
-        None while it is not known.
+        Of how many; None while that is not known.
     faces, failures : int
         Found so far; 0 for jobs that find none.
+
+    Examples
+    --------
+    >>> from facesim_index import ProgressUpdate
+    >>> def show(update: ProgressUpdate) -> None:
+    ...     print(update.stage, update.done, update.total)
+    >>> found = index.scan(photos, progress=show)
+    finding pictures 7 None
     """
 
     stage: str
@@ -27,11 +36,33 @@ class ProgressUpdate:
 
 
 class Progress(Protocol):
-    """Whoever listens; called often, from the thread that does the job."""
+    """A function that a long job calls often, from the thread that does the job.
+
+    Examples
+    --------
+    >>> from facesim_index import Progress, ProgressUpdate
+    >>> updates: list[ProgressUpdate] = []
+    >>> progress: Progress = updates.append
+    >>> found = index.scan(photos, progress=progress)
+    >>> updates[-1].done
+    7
+    """
 
     def __call__(self, update: ProgressUpdate, /) -> None:
-        """Take note of an update."""
+        """Take note of an update.
+
+        Parameters
+        ----------
+        update : ProgressUpdate
+            The newest; earlier ones do not count any more.
+        """
 
 
 def ignore(update: ProgressUpdate) -> None:
-    """Listen to nothing."""
+    """Do nothing with an update: for jobs whose progress nobody wants to know.
+
+    Parameters
+    ----------
+    update : ProgressUpdate
+        Not looked at.
+    """

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.base import EngineSource
 from facesim_index.errors import FacesimError
 from facesim_index.version import __version__
 from facesim_index.web.api import docs_page, edit_routes, read_routes
@@ -37,7 +37,12 @@ class FacesimApp(FastAPI):
     guarded = Guarded(frozenset())
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Return the whole application."""
+        """Return the whole application.
+
+        Returns
+        -------
+        ASGI application
+        """
         return Guard(super().build_middleware_stack(), self.guarded)
 
 
@@ -47,7 +52,7 @@ def create_app(
     edit: bool = False,
     token: str | None = None,
     hosts: frozenset[str],
-    engine: EngineSettings | None = None,
+    engine: EngineSource | None = None,
     limits: Limits | None = None,
 ) -> FastAPI:
     """Make the application that serves an index.
@@ -58,12 +63,13 @@ def create_app(
     edit : bool, default=False
         Allow what changes the people.
     token : str, optional
-        What a client must know.
+        The secret that a client must know; by default none is asked for.
     hosts : frozenset of str
         Names by which this server may be called, lower case, without ports.
-    engine : EngineSettings, optional
+    engine : EngineSource, optional
         Which engine reads uploads; by default the one that the index was built with.
     limits : Limits, optional
+        By default `Limits()`.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uvicorn
 
-from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.base import EngineSource
 from facesim_index.errors import StorageError, UsageError
 from facesim_index.store.opening import open_store
 from facesim_index.web.app import create_app
@@ -27,7 +27,7 @@ def serve(
     edit: bool = False,
     token: str | None = None,
     hosts: tuple[str, ...] = (),
-    engine: EngineSettings | None = None,
+    engine: EngineSource | None = None,
     limits: Limits | None = None,
     on_ready: Callable[[str], None] = lambda address: None,
 ) -> None:
@@ -37,17 +37,21 @@ def serve(
     ----------
     index_path : Path
     host : str, default="127.0.0.1"
-        The address to listen at; another than this machine's own needs a token.
+        The address to listen at; one that other machines can reach needs a token.
     port : int, default=8321
-        0 takes one that is free.
+        In [0, 65535]; 0 takes a free one.
     edit : bool, default=False
+        Allow what changes the people.
     token : str, optional
+        The secret that a client must know, of `LEAST_TOKEN` characters or more.
     hosts : tuple of str, optional
         More names by which this server may be called.
-    engine : EngineSettings, optional
+    engine : EngineSource, optional
+        Which engine reads uploads; by default the one that the index was built with.
     limits : Limits, optional
+        By default `Limits()`.
     on_ready : callable, optional
-        Told the server's address once it can be reached.
+        Called with the server's address once it can be reached.
 
     Raises
     ------
@@ -56,7 +60,7 @@ def serve(
     StorageError
         The address cannot be used.
     IndexNotFoundError, IndexVersionError, IndexDamagedError
-        There is nothing to serve.
+        There is no index that can be served.
     """
     check_address(host, token)
     open_store(index_path).close()
@@ -86,9 +90,20 @@ def serve(
 def check_address(host: str, token: str | None) -> None:
     """Refuse to be reached from other machines without a token.
 
+    Parameters
+    ----------
+    host : str
+    token : str or None
+
     Raises
     ------
     UsageError
+        Other machines can reach the address and there is no token, or the token is too short.
+
+    Examples
+    --------
+    >>> check_address("127.0.0.1", None)
+    >>> check_address("0.0.0.0", "a token of more than 16 characters")
     """
     if token is not None and len(token) < LEAST_TOKEN:
         raise UsageError(
@@ -102,7 +117,22 @@ def check_address(host: str, token: str | None) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach an address."""
+    """Tell whether only this machine can reach an address.
+
+    Parameters
+    ----------
+    host : str
+        An IP address or a name.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("192.168.1.2")
+    (True, True, False)
+    """
     if host == "localhost":
         return True
     try:

@@ -36,7 +36,7 @@ _WATCHDOG_MARGIN_S = 2.0
 
 
 class Kind(IntEnum):
-    """What a frame says."""
+    """What a frame says; the lines at the top of this module tell who sends which."""
 
     ORDERS = 1
     TASK = 2
@@ -48,7 +48,16 @@ class Kind(IntEnum):
 
 
 class Frame(NamedTuple):
-    """One message; `job` is 0 where the message is about no job."""
+    """One message between a parent and a worker.
+
+    Attributes
+    ----------
+    kind : Kind
+    job : int, default=0
+        Number of the job that the message is about, from 1; 0 where it is about none.
+    payload : bytes, default=b""
+        Pickle of an `Orders`, a task, an `Unfit`, a result or a `Failed`.
+    """
 
     kind: Kind
     job: int = 0
@@ -62,11 +71,13 @@ class Orders:
     Attributes
     ----------
     recipe : bytes
-        Pickle of ``(make_handler, settings)``, opened by the worker under its own guard.
+        Pickle of ``(make_handler, settings)``.  It is a pickle inside the pickle of the orders, so
+        that the worker can report when it cannot be opened.
     start_timeout_s, timeout_s : float
-        The parent's limits; the worker's own watchdog is more patient.
+        The parent's limits for building the handler and for one task, in seconds.  The worker's
+        own watchdog waits longer.
     memory_limit_bytes : int or None
-        What the worker may allocate beyond what the finished handler needs.
+        What the worker may allocate beyond what the finished handler needs; None for no limit.
     """
 
     recipe: bytes
@@ -77,7 +88,17 @@ class Orders:
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """Payload of UNFIT: why there is no handler.  `error` is a pickle, if it can be pickled."""
+    """Payload of UNFIT: why a worker could not build its handler.
+
+    Attributes
+    ----------
+    message : str
+        Name and text of the exception.
+    trace : str
+        Its traceback, perhaps empty.
+    error : bytes or None
+        Pickle of the exception itself; None where it cannot be pickled.
+    """
 
     message: str
     trace: str
@@ -86,7 +107,17 @@ class Unfit:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Payload of FAILED: why there is no result."""
+    """Payload of FAILED: why a task has no result.
+
+    Attributes
+    ----------
+    out_of_memory : bool
+        The handler raised a MemoryError.
+    message : str
+        Name and text of the exception.
+    trace : str
+        Its traceback, perhaps empty.
+    """
 
     out_of_memory: bool
     message: str
@@ -94,7 +125,34 @@ class Failed:
 
 
 def read_frame(stream: IO[bytes]) -> Frame | None:
-    """Return the next frame, or None at end of file (also in the middle of a frame)."""
+    """Read one frame.
+
+    Parameters
+    ----------
+    stream : binary file
+        It blocks until the frame is there.
+
+    Returns
+    -------
+    Frame or None
+        None at the end of the file, also in the middle of a frame.
+
+    Raises
+    ------
+    ValueError
+        What is read is no frame.
+
+    Examples
+    --------
+    >>> import io
+    >>> stream = io.BytesIO()
+    >>> write_frame(stream, Frame(Kind.TASK, 7, b"work"))
+    >>> _ = stream.seek(0)
+    >>> read_frame(stream)
+    Frame(kind=<Kind.TASK: 2>, job=7, payload=b'work')
+    >>> read_frame(stream) is None
+    True
+    """
     header = stream.read(_HEADER.size)
     if len(header) < _HEADER.size:
         return None
@@ -104,14 +162,42 @@ def read_frame(stream: IO[bytes]) -> Frame | None:
 
 
 def write_frame(stream: IO[bytes], frame: Frame) -> None:
-    """Write one frame and flush it."""
+    """Write one frame and flush it.
+
+    Parameters
+    ----------
+    stream : binary file
+    frame : Frame
+
+    Raises
+    ------
+    OSError
+        Nobody reads at the other end.
+    """
     stream.write(_HEADER.pack(frame.kind, frame.job, len(frame.payload)))
     stream.write(frame.payload)
     stream.flush()
 
 
 def describe(error: BaseException) -> str:
-    """Return the name and the text of an exception in one line or few."""
+    """Describe an exception by its name and its text.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    str
+        The text is cut after 2,000 characters, and never raises itself.
+
+    Examples
+    --------
+    >>> describe(ValueError("too small"))
+    'ValueError: too small'
+    >>> describe(KeyboardInterrupt())
+    'KeyboardInterrupt'
+    """
     try:
         text = str(error)[:2000]
     except Exception:  # a foreign __str__ must not turn a failed item into a dead worker
@@ -120,7 +206,7 @@ def describe(error: BaseException) -> str:
 
 
 def main() -> None:
-    """Serve the parent until it closes our standard input.  Never returns."""
+    """Serve the parent until it closes the standard input.  This never returns."""
     _leave_signals_to_parent()
     source, sink = _take_channel()
     try:
@@ -194,7 +280,7 @@ def _serve(frames: SimpleQueue[Frame], sink: IO[bytes]) -> None:
         write_frame(sink, Frame(Kind.READY))
         while True:
             frame = frames.get()
-            # Sent before the task is unpickled, so that even that is laid to the right item.
+            # Sent before the task is unpickled, so that a crash there counts for the right item.
             write_frame(sink, Frame(Kind.BEGUN, frame.job))
             kind, payload, exhausted = _answer(handler, frame.payload, orders, nowhere)
             write_frame(sink, Frame(kind, frame.job, payload))

@@ -52,14 +52,15 @@ class PoolSettings:
     workers : int
         Most worker processes at a time, at least 1.
     timeout_s : float, default=120.0
-        What one item may take; its worker is killed then.
+        The longest time for one item, in seconds; after it the worker is killed.
     start_timeout_s : float, default=120.0
-        What starting a worker and building its handler may take.
+        The longest time for starting a worker and building its handler, in seconds.
     memory_limit_bytes : int or None, default=None
-        What a worker may allocate beyond what its finished handler needs; only kept on Linux.
+        What a worker may allocate beyond what its finished handler needs, at least 1; None for no
+        limit.  Only Linux enforces it.
     window : int or None, default=None
-        Most tasks taken from the stream whose outcome is not yielded yet, at least 1; None is
-        16 for each worker.
+        The most tasks that may be taken from the stream while their outcomes are not yielded, at
+        least 1; None for 16 for each worker.
 
     Raises
     ------
@@ -92,8 +93,8 @@ class ItemFailed:
     Attributes
     ----------
     reason : {"timeout", "crash", "out_of_memory", "exception"}
-        The worker was killed for being late, or died by itself; or the handler raised
-        MemoryError, or anything else.
+        ``timeout``: the worker took too long and was killed; ``crash``: it died by itself;
+        ``out_of_memory`` and ``exception``: the handler raised a MemoryError, or anything else.
     message : str
         What happened, for a person.
     """
@@ -119,13 +120,20 @@ class WorkerPool(Generic[Task, Result]):
         Called in each worker with `settings`; returns the function from a task to its result.
         Must be importable by name from a module other than ``__main__``.
     settings : object
-        Picklable.
+        Must be picklable, as the tasks and the results must be.
     pool : PoolSettings
 
     Raises
     ------
     PipelineError
         `make_handler` or `settings` cannot be sent to another process.
+
+    Examples
+    --------
+    >>> import operator
+    >>> with WorkerPool(operator.methodcaller, "upper", PoolSettings(workers=1)) as pool:
+    ...     list(pool.map_ordered(["one", "two"]))
+    [('one', 'ONE'), ('two', 'TWO')]
     """
 
     def __init__(
@@ -267,7 +275,7 @@ class WorkerPool(Generic[Task, Result]):
         return given + len(self._pending) < _JOBS_PER_WORKER * self._pool.workers
 
     def _tend(self) -> None:
-        """Do all there is to do for the workers without waiting."""
+        """Handle what the workers sent, and give them new jobs, without waiting."""
         with self._lock:
             with contextlib.suppress(Empty):
                 while True:
@@ -306,7 +314,7 @@ class WorkerPool(Generic[Task, Result]):
                 job.settle(cast("Result | ItemFailed", _outcome(frame)))
 
     def _handle_end(self, worker: _Worker[Task, Result], arrival: float) -> None:
-        """Collect a worker that has ended, and lay its end to the job that ran, if one did."""
+        """Collect a worker that has ended; the job that it was running, if any, has failed."""
         (self._dying if worker in self._dying else self._workers).remove(worker)
         if not worker.reap():
             self._dying.append(worker)
@@ -326,7 +334,7 @@ class WorkerPool(Generic[Task, Result]):
                 )
 
     def _take_back(self, worker: _Worker[Task, Result], failure: ItemFailed | None) -> None:
-        """Settle the first job of a lost worker with `failure`; keep the others for others."""
+        """Settle the first job of a lost worker with `failure`; leave the rest to other workers."""
         if failure is not None:
             logger.warning("worker %d is replaced: %s", worker.pid, failure.message)
             worker.jobs.popleft().settle(failure)
@@ -383,7 +391,7 @@ class WorkerPool(Generic[Task, Result]):
             self._collect_workers(grace_s)
 
     def _collect_workers(self, grace_s: float) -> None:
-        """Dismiss all workers, kill those that stay longer than `grace_s`, forget all."""
+        """Let all workers end, kill those that take longer than `grace_s`, and forget them."""
         workers = [*self._workers, *self._dying]
         for worker in workers:
             worker.dismiss()
@@ -391,7 +399,7 @@ class WorkerPool(Generic[Task, Result]):
         try:
             for worker in workers:
                 worker.wait(deadline - time.monotonic())
-        finally:  # a second Ctrl-C while waiting ends the patience, not the order
+        finally:  # a second Ctrl-C ends the waiting, but the workers are collected all the same
             for worker in workers:
                 worker.kill()
             for worker in workers:

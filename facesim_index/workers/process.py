@@ -29,7 +29,8 @@ Outcome = TypeVar("Outcome")
 
 _REAP_S = 5.0
 
-# One thread a worker: the pool is the parallelism, and more would fight for the same cores.
+# One thread for each worker: the workers run side by side already, and more threads would
+# compete for the same cores.
 _ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -40,7 +41,19 @@ _ONE_THREAD = {
 
 @dataclass(slots=True, eq=False)
 class Job(Generic[Task, Outcome]):
-    """A task between being pulled and being yielded; `outcome` counts once it is `done`."""
+    """A task from the moment it is taken from the stream until its outcome is yielded.
+
+    Attributes
+    ----------
+    number : int
+        Position in the stream, from 1.
+    task : object
+    sent : bool, default=False
+        A worker was given it.
+    outcome : object, optional
+        Its result or failure; has no meaning before it is `done`.
+    done : bool, default=False
+    """
 
     number: int
     task: Task
@@ -49,14 +62,28 @@ class Job(Generic[Task, Outcome]):
     done: bool = False
 
     def settle(self, outcome: Outcome) -> None:
-        """Record the one outcome of this job."""
+        """Record the one outcome of this job.
+
+        Parameters
+        ----------
+        outcome : object
+        """
         self.outcome = outcome
         self.done = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Event(Generic[Task, Outcome]):
-    """A frame that a worker sent, or None for the end of its output."""
+    """Something that a worker sent.
+
+    Attributes
+    ----------
+    worker : WorkerProcess
+    frame : Frame or None
+        None for the end of the worker's output.
+    arrival : float
+        When it arrived, in seconds of `time.monotonic`.
+    """
 
     worker: "WorkerProcess[Task, Outcome]"
     frame: Frame | None
@@ -69,22 +96,31 @@ class WorkerProcess(Generic[Task, Outcome]):
     Parameters
     ----------
     orders : bytes
-        Payload of the first frame.
+        Payload of the first frame: a pickle of `Orders`.
     events : SimpleQueue of Event
         Receives what the worker sends, and exactly one end.
 
     Attributes
     ----------
+    pid : int
+        Process id.
     jobs : deque of Job
-        Sent and not answered; the first one is running once `begun`.
+        Sent and not answered; once the worker has `begun`, the first one is running.
     ready : bool
-        The handler is built.
+        The worker has built its handler.
+    begun : bool
+        The worker has begun the first of its `jobs`.
     proven : bool
-        It has begun at least one job.
+        The worker has begun at least one job since it was started.
     since : float
-        When the clock of what it is busy with was started.
+        When the worker began what it is doing now, in seconds of `time.monotonic`.
     overdue_since : float or None
-        When it was first noticed to be late.
+        When the pool first noticed that the worker is late; None while it is not.
+
+    Raises
+    ------
+    PipelineError
+        The process cannot be started.
     """
 
     def __init__(self, orders: bytes, events: SimpleQueue[Event[Task, Outcome]]) -> None:
@@ -103,7 +139,17 @@ class WorkerProcess(Generic[Task, Outcome]):
         self._writer.start()
 
     def send(self, job: Job[Task, Outcome]) -> None:
-        """Give the worker one more job; raises what pickling its task raises."""
+        """Give the worker one more job.
+
+        Parameters
+        ----------
+        job : Job
+
+        Raises
+        ------
+        Exception
+            Whatever pickling the task raises.
+        """
         payload = pickle.dumps(job.task, protocol=5)
         if not self.jobs:
             self.since = time.monotonic()
@@ -112,15 +158,21 @@ class WorkerProcess(Generic[Task, Outcome]):
         self._outgoing.put(Frame(Kind.TASK, job.number, payload))
 
     def dismiss(self) -> None:
-        """Close the worker's input once what was sent is written; it then ends itself."""
+        """Close the worker's input once all that was sent is written; the worker then ends."""
         self._outgoing.put(None)
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until the worker's output ends, at most `timeout_s`."""
+        """Wait until the worker's output ends.
+
+        Parameters
+        ----------
+        timeout_s : float
+            The longest time to wait, in seconds; none where it is negative.
+        """
         self._reader.join(max(0.0, timeout_s))
 
     def kill(self) -> None:
-        """Kill the process, and on POSIX those that it started, unless it was collected."""
+        """Kill the process, and on POSIX those that it started; nothing once it was collected."""
         if self._process.returncode is not None:
             return
         # It may be dead already, for which macOS says EPERM.
@@ -131,7 +183,13 @@ class WorkerProcess(Generic[Task, Outcome]):
                 os.killpg(self.pid, signal.SIGKILL)
 
     def reap(self) -> bool:
-        """Kill the process, collect it, its threads and its pipes; False if it will not die."""
+        """Kill the process and collect it, its threads and its pipes.
+
+        Returns
+        -------
+        bool
+            False if it does not die, for example because it hangs in the kernel.
+        """
         self.kill()
         self.dismiss()
         try:
@@ -143,7 +201,13 @@ class WorkerProcess(Generic[Task, Outcome]):
         return True
 
     def describe_exit(self) -> str:
-        """Say how the process ended, as in "the worker ..."."""
+        """Describe how the process ended.
+
+        Returns
+        -------
+        str
+            The rest of a sentence that begins with "the worker".
+        """
         code = self._process.returncode
         if code is None:
             return "closed its output but does not end"
@@ -191,9 +255,10 @@ def _start_process() -> subprocess.Popen[bytes]:
 def start_python(
     statement: str, *, stderr: int | None, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    """Start a process that imports what we can import and hears no signal of our terminal.
+    """Start a Python process that can import the same modules as this one.
 
-    Not a `multiprocessing` child: that would run the user's main module again, or fork threads.
+    It does not receive the signals of this terminal, such as Ctrl-C.  It is no child of
+    `multiprocessing`, which would run the user's main module again, or fork threads.
 
     Parameters
     ----------
@@ -201,8 +266,12 @@ def start_python(
         What it runs.
     stderr : int or None
         As for `subprocess.Popen`; standard input and output are pipes.
-    environment : mapping
-        Set in addition to our own.
+    environment : mapping of str to str
+        Variables set in addition to those of this process.
+
+    Returns
+    -------
+    Popen
 
     Raises
     ------

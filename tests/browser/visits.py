@@ -31,10 +31,10 @@ STRANGE_NAME = "group <b>&'1' \u202e\u00fc.jpg"
 _SERVING = re.compile(r"Serving .* at (http://\S+)")
 _SERVE_FAKE = """
 import pathlib, sys
-from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.fake import FakeEngineSettings
 from facesim_index.web.server import serve
 tell = lambda address: print(f"Serving it at {address}", file=sys.stderr, flush=True)
-serve(pathlib.Path(sys.argv[1]), port=0, engine=EngineSettings(model=None), on_ready=tell)
+serve(pathlib.Path(sys.argv[1]), port=0, engine=FakeEngineSettings(), on_ready=tell)
 """
 _VIOLATIONS = """
 window.violations = [];

@@ -17,7 +17,6 @@ from facesim_index.degrees.calibration_check import check_index
 from facesim_index.degrees.gallery import BINS, estimate_gallery_prior, gallery_prior, sample_scores
 from facesim_index.degrees.impostors import across_pairs, same_image_pairs
 from facesim_index.engine.fake import FAKE_IDENTITY
-from facesim_index.engine.loading import load_engine
 from facesim_index.errors import CalibrationError
 from facesim_index.evaluation.identification import evaluate_people, search_people
 from facesim_index.evaluation.verification import evaluate_pairs, score_pairs
@@ -230,7 +229,7 @@ def test_pictures_are_queried_and_compared_alike(
     a, b = tmp_path / "a.png", tmp_path / "b.png"
     a.write_bytes(fake_photo([(200, 20, 20)]))
     b.write_bytes(fake_photo([(203, 22, 25)]))
-    engine = load_engine(FAKE)
+    engine = FAKE.load()
     with new_store(tmp_path / "i.facesim") as store:
         ingest(store, b)
         [match] = query_picture(store, engine, a, QueryOptions(prior=0.3)).faces[0].matches

@@ -122,12 +122,11 @@ def listed_pairs(path: Path, every: int) -> tuple[list[tuple[str, str]], list[bo
 def test_strangers_in_everyday_photographs_have_low_degrees(
     test_data: Path, augment: Literal["none", "flip"]
 ) -> None:
-    from facesim_index.engine.base import EngineSettings
-    from facesim_index.engine.loading import load_engine
+    from facesim_index.engine.loading import EngineSettings
     from facesim_index.engine.reading import read_picture
     from facesim_index.models.resolution import resolve
 
-    engine = load_engine(EngineSettings(model=resolve(None), threads=2, augment=augment))
+    engine = EngineSettings(model=resolve(None), threads=2, augment=augment).load()
     calibration = shipped_calibration(engine.identity.key)
     assert calibration is not None
     obama, other, biden = (
@@ -141,13 +140,12 @@ def test_strangers_in_everyday_photographs_have_low_degrees(
 
 
 def test_degrees_tell_people_apart(test_data: Path) -> None:
-    from facesim_index.engine.base import EngineSettings
-    from facesim_index.engine.loading import load_engine
+    from facesim_index.engine.loading import EngineSettings
     from facesim_index.engine.reading import read_picture
     from facesim_index.models.resolution import resolve
 
     lfw_dev = test_data / "lfw_dev"
-    engine = load_engine(EngineSettings(model=resolve(None), threads=2))
+    engine = EngineSettings(model=resolve(None), threads=2).load()
     calibration = shipped_calibration(engine.identity.key)
     assert calibration is not None, "the shipped calibration is for other weights or preprocessing"
 

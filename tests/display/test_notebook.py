@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from facesim_index.display import notebook, sheet
-from facesim_index.display.notebook import SIDE_PX
+from facesim_index.display.markup import SIDE_PX
 from facesim_index.index import FaceIndex
 from facesim_index.ingest.run import IngestSummary
 from facesim_index.people.edits import PersonFace, PersonFaces

@@ -2,9 +2,10 @@
 
 import pytest
 
-from facesim_index.engine.base import EngineSettings, FaceEngine
-from facesim_index.engine.loading import load_engine
-from facesim_index.models.resolution import ModelFiles, resolve
+from facesim_index.engine.base import FaceEngine
+from facesim_index.engine.loading import EngineSettings
+from facesim_index.models.pack import ModelFiles
+from facesim_index.models.resolution import resolve
 
 
 @pytest.fixture(scope="session")
@@ -19,4 +20,4 @@ def settings(model: ModelFiles) -> EngineSettings:
 
 @pytest.fixture(scope="session")
 def engine(settings: EngineSettings) -> FaceEngine:
-    return load_engine(settings)
+    return settings.load()

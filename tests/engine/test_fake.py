@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facesim_index.engine.base import EngineSettings
-from facesim_index.engine.fake import FAKE_IDENTITY, FakeEngine
-from facesim_index.engine.loading import engine_identity, load_engine
+from facesim_index.engine.fake import FAKE_IDENTITY, FakeEngine, FakeEngineSettings
 from facesim_index.records import UInt8Array
 from tests.engine.faces import embeddings
+from tests.example_pictures import embed_faces
 
 
 @st.composite
@@ -36,7 +35,7 @@ def test_the_fake_finds_its_tiles(
     grid: tuple[UInt8Array, dict[tuple[int, int], tuple[int, int, int]]],
 ) -> None:
     rgb, expected = grid
-    faces = FakeEngine().embed_faces(rgb)
+    faces = embed_faces(FakeEngine(), rgb)
     assert [(f.box.x, f.box.y) for f in faces] == sorted(expected)
     for face in faces:
         assert (face.box.w, face.box.h) == (32, 32)
@@ -49,21 +48,21 @@ def test_the_fake_knows_people_by_their_bucket() -> None:
     rgb[:, :32], rgb[:, 32:64], rgb[:, 64:96] = (16, 32, 48), (31, 47, 63), (15, 32, 48)
     rgb[:, 96:] = (16, 32, 48)
     rgb[0, 96] = 1  # A tile of two colours is no face.
-    anna, also_anna, stranger = embeddings(FakeEngine().embed_faces(rgb))
+    anna, also_anna, stranger = embeddings(embed_faces(FakeEngine(), rgb))
     assert anna @ also_anna > 0.9
     assert not np.array_equal(anna, also_anna)
     assert abs(anna @ stranger) < 0.2
-    assert FakeEngine(min_face_px=33).embed_faces(rgb) == ()
+    assert embed_faces(FakeEngine(min_face_px=33), rgb) == ()
 
 
 def test_the_fake_is_loaded_without_a_model_and_can_be_sent() -> None:
-    sent = pickle.loads(pickle.dumps(EngineSettings(None, min_face_px=33)))
-    fake = load_engine(sent)
+    sent = pickle.loads(pickle.dumps(FakeEngineSettings(min_face_px=33)))
+    fake = sent.load()
     assert isinstance(fake, FakeEngine)
-    assert fake.identity == engine_identity(sent) == FAKE_IDENTITY
-    assert fake.embed_faces(np.full((32, 32, 3), 77, dtype=np.uint8)) == ()
+    assert fake.identity == sent.identity == FAKE_IDENTITY
+    assert embed_faces(fake, np.full((32, 32, 3), 77, dtype=np.uint8)) == ()
     assert fake.provider == "cpu"
-    flip = load_engine(EngineSettings(None, augment="flip"))
+    flip = FakeEngineSettings(augment="flip").load()
     assert flip.identity.key == f"{FAKE_IDENTITY.key};augment=flip"
-    coarse = load_engine(EngineSettings(None, numerics="bf16"))
+    coarse = FakeEngineSettings(numerics="bf16").load()
     assert coarse.identity.key == f"{FAKE_IDENTITY.key};numerics=bf16"

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from facesim_index.engine.base import EngineSettings, FaceEngine
-from facesim_index.engine.loading import engine_identity, load_engine
+from facesim_index.engine.base import FaceEngine
+from facesim_index.engine.fake import FakeEngineSettings
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.errors import ModelError, UsageError
-from facesim_index.models.resolution import ModelFiles
+from facesim_index.models.pack import ModelFiles
 from tests.example_pictures import (
     package_folder,
 )
@@ -23,17 +24,17 @@ from tests.example_pictures import (
 def test_identity_is_known_without_loading(
     engine: FaceEngine, settings: EngineSettings, model: ModelFiles
 ) -> None:
-    identity = engine_identity(settings)
+    identity = settings.identity
     assert identity == engine.identity
     assert identity.recogniser_sha256 == model.recogniser_sha256
     assert identity.dimension == 512
     assert str(identity).startswith("scrfd_500m_bnkps+w600k_mbf")
     assert str(identity).endswith("preprocessing 3)")
     assert identity.key.endswith("preprocessing=3;dimension=512")
-    flip = engine_identity(dataclasses.replace(settings, augment="flip"))
+    flip = dataclasses.replace(settings, augment="flip").identity
     assert flip.key == f"{identity.key};augment=flip"
     assert str(flip).endswith("preprocessing 3, augment flip)")
-    both = engine_identity(dataclasses.replace(settings, augment="flip", numerics="bf16"))
+    both = dataclasses.replace(settings, augment="flip", numerics="bf16").identity
     assert both.key == f"{identity.key};augment=flip;numerics=bf16"
     assert str(both).endswith("preprocessing 3, augment flip, numerics bf16)")
 
@@ -41,8 +42,7 @@ def test_identity_is_known_without_loading(
 def test_importing_the_engine_imports_no_runtime(settings: EngineSettings) -> None:
     script = """
 import pickle, sys
-from facesim_index.engine.loading import engine_identity
-engine_identity(pickle.loads(bytes.fromhex(sys.argv[1])))
+pickle.loads(bytes.fromhex(sys.argv[1])).identity
 print(*sorted({"onnx", "onnxruntime", "openvino", "insightface", "faiss"} & set(sys.modules)))
 """
     done = subprocess.run(
@@ -70,7 +70,7 @@ print(*sorted({"onnx", "onnxruntime", "openvino", "insightface", "faiss"} & set(
 )
 def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
-        dataclasses.replace(EngineSettings(None), **wrong)  # type: ignore[arg-type]
+        dataclasses.replace(FakeEngineSettings(), **wrong)  # type: ignore[arg-type]
 
 
 # Files that are not the models they should be
@@ -89,11 +89,11 @@ def test_a_model_in_the_wrong_place_is_named(settings: EngineSettings, model: Mo
     for detector in (model.recogniser, others / "2d106det.onnx", others / "scrfd_nms.onnx"):
         wrong = placed(model, "detector", detector)
         with pytest.raises(ModelError, match=detector.name):
-            load_engine(dataclasses.replace(settings, model=wrong))
+            dataclasses.replace(settings, model=wrong).load()
     for recogniser in (model.detector, others / "2d106det.onnx", others / "dist_cosine.onnx"):
         wrong = placed(model, "recogniser", recogniser)
         with pytest.raises(ModelError, match=recogniser.name):
-            load_engine(dataclasses.replace(settings, model=wrong))
+            dataclasses.replace(settings, model=wrong).load()
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"\x08\x06" + bytes(200)])
@@ -109,10 +109,10 @@ def test_a_file_that_is_no_model_is_named(
         with pytest.raises(
             ModelError, match=r"wëights.onnx cannot be loaded as|wëights.onnx is not a"
         ):
-            load_engine(dataclasses.replace(settings, model=wrong))
+            dataclasses.replace(settings, model=wrong).load()
 
 
 def test_a_missing_file_is_named(settings: EngineSettings, model: ModelFiles) -> None:
     wrong = dataclasses.replace(model, recogniser=Path("gone.onnx"))
     with pytest.raises(ModelError, match=r"gone\.onnx"):
-        load_engine(dataclasses.replace(settings, model=wrong))
+        dataclasses.replace(settings, model=wrong).load()

@@ -1,14 +1,15 @@
 """Reading one picture file: faces, or the reason why there are none."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from facesim_index.engine.base import EngineSettings, FaceEngine
-from facesim_index.engine.fake import FAKE_IDENTITY, FakeEngine
-from facesim_index.engine.loading import load_engine
+from facesim_index.engine.base import FaceEngine
+from facesim_index.engine.fake import FAKE_IDENTITY, FakeEngine, FakeEngineSettings
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.engine.reading import make_reader, read_picture
 from facesim_index.errors import ModelError, PictureError
 from facesim_index.models.resolution import resolve
@@ -20,7 +21,6 @@ from facesim_index.records import (
     FailureCode,
     ImageStatus,
     PictureReading,
-    UInt8Array,
 )
 from tests.example_pictures import demo_picture, fake_photo
 
@@ -41,10 +41,7 @@ class FailingEngine:
     def provider(self) -> str:
         return "cpu"
 
-    def embed_faces(self, rgb: UInt8Array) -> tuple[EmbeddedFace, ...]:
-        raise self.error
-
-    def embed_picture(self, pixels: Pixels) -> tuple[EmbeddedFace, ...]:
+    def embed_pictures(self, pictures: Sequence[Pixels]) -> list[tuple[EmbeddedFace, ...]]:
         raise self.error
 
 
@@ -126,18 +123,18 @@ def test_a_file_without_bytes(tmp_path: Path) -> None:
         with pytest.raises(PictureError) as caught:
             read_picture(path, FakeEngine())
         assert caught.value.code is FailureCode.UNREADABLE
-        failure = make_reader(EngineSettings(None))(path)
+        failure = make_reader(FakeEngineSettings())(path)
         assert failure == Failure(FailureCode.UNREADABLE, caught.value.message)
 
 
 def test_a_reader_reads_what_its_engine_sees(photo: Path) -> None:
-    reading = make_reader(EngineSettings(None))(photo)
+    reading = make_reader(FakeEngineSettings())(photo)
     assert isinstance(reading, PictureReading)
     expected = read_picture(photo, FakeEngine())
     assert (reading.content_hash, reading.stamp) == (expected.content_hash, expected.stamp)
     for ours, theirs in zip(reading.faces, expected.faces, strict=True):
         assert np.array_equal(ours.embedding, theirs.embedding)
-    choosy = make_reader(EngineSettings(None, min_face_px=50))(photo)
+    choosy = make_reader(FakeEngineSettings(min_face_px=50))(photo)
     assert isinstance(choosy, PictureReading)
     assert choosy.status is ImageStatus.NO_FACE
 
@@ -147,14 +144,14 @@ def test_too_little_memory_for_the_bytes(photo: Path, monkeypatch: pytest.Monkey
         raise MemoryError
 
     monkeypatch.setattr("facesim_index.engine.reading.read_bytes", exhausted)
-    failure = make_reader(EngineSettings(None))(photo)
+    failure = make_reader(FakeEngineSettings())(photo)
     assert isinstance(failure, Failure)
     assert failure.code is FailureCode.OUT_OF_MEMORY
 
 
 def test_a_real_photograph() -> None:
     """Decoded pixels are read-only, and the real engine takes them."""
-    engine: FaceEngine = load_engine(EngineSettings(resolve(None), provider="cpu"))
+    engine: FaceEngine = EngineSettings(resolve(None), provider="cpu").load()
     reading = read_picture(demo_picture("yaoming.jpg"), engine)
     assert reading.status is ImageStatus.OK
     assert len(reading.faces) == 1

@@ -19,7 +19,12 @@ from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.errors import UsageError
-from facesim_index.evaluation.report import ReportOrigin, check_report_folder, write_pair_report
+from facesim_index.evaluation.report import (
+    ReportOrigin,
+    check_report_folder,
+    pair_report,
+    write_report,
+)
 from facesim_index.evaluation.report_faces import shown_name
 from facesim_index.evaluation.report_plots import PLOT_NAMES, pair_plots
 from facesim_index.evaluation.verification import LabelledPictures, evaluate_pairs, score_pairs
@@ -150,7 +155,7 @@ def write(folder: Path, people: Path, calibration: Calibration | None, index: Fa
     labelled = score_pairs(index, read_pairs(make_pairs(people), people), "pairs.csv")
     result = evaluate_pairs(labelled, calibration, FAKE_IDENTITY, n_bootstrap=20)
     origin = ReportOrigin("facesim evaluate", datetime(2026, 3, 4, 5, 6, tzinfo=UTC), people)
-    page = write_pair_report(folder, index, labelled, (result, calibration), origin)
+    page = write_report(folder, pair_report(index, labelled, (result, calibration), origin))
     return page.read_text(encoding="utf-8")
 
 
@@ -273,7 +278,7 @@ def test_a_picture_that_is_gone_leaves_its_place(people: Path, tmp_path: Path) -
         (people / "P0" / "0001.png").unlink()
         result = evaluate_pairs(labelled, CURVE, FAKE_IDENTITY, n_bootstrap=2)
         origin = ReportOrigin("", datetime(2026, 1, 1, tzinfo=UTC), None)
-        path = write_pair_report(tmp_path / "r", index, labelled, (result, CURVE), origin)
+        path = write_report(tmp_path / "r", pair_report(index, labelled, (result, CURVE), origin))
     page = check_page(path.read_text(encoding="utf-8"))
     assert page.text.count("cannot be read") == 3  # Two pairs of one person and one of two.
     assert "P0/0001.png" in page.text, "named by its folder, as no root is known"

@@ -17,7 +17,7 @@ from facesim_index.store.records import FailedFile
 from facesim_index.utils.progress import ProgressUpdate
 from facesim_index.workers.pool import ItemFailed
 from tests.asking import verify
-from tests.builders import ingest, new_store, read_here
+from tests.builders import FunctionReader, ingest, new_store, read_here
 from tests.example_pictures import fake_photo
 
 RED, GREEN, BLUE, GOLD = (200, 20, 20), (20, 200, 20), (20, 20, 200), (200, 180, 20)
@@ -181,6 +181,7 @@ def test_an_unreadable_file_is_tried_again_by_every_run(
 def test_what_happens_to_a_worker_costs_one_picture(
     store: FolderStore, photos: Path, reason: str, code: FailureCode
 ) -> None:
+    @FunctionReader
     def read_all(paths: Iterable[Path]) -> Iterator[PictureReading | Failure | ItemFailed]:
         for path in paths:
             if path.name == "blue.png":
@@ -197,6 +198,7 @@ def test_what_happens_to_a_worker_costs_one_picture(
 def test_hash_and_faces_always_belong_together(store: FolderStore, photos: Path) -> None:
     """A file that changes between hashing and reading is taken as it was read."""
 
+    @FunctionReader
     def read_all(paths: Iterable[Path]) -> Iterator[PictureReading | Failure | ItemFailed]:
         waiting = list(paths)  # everything is hashed by now, the copy was put aside
         if photos / "a.png" in waiting:
@@ -223,6 +225,7 @@ def test_stopping_keeps_what_is_finished_and_the_next_run_goes_on(
 ) -> None:
     stop = False
 
+    @FunctionReader
     def read_all(paths: Iterable[Path]) -> Iterator[PictureReading | Failure | ItemFailed]:
         nonlocal stop
         for path in paths:
@@ -244,6 +247,7 @@ def test_stopping_keeps_what_is_finished_and_the_next_run_goes_on(
 
 
 def test_a_broken_pool_stops_the_run_but_loses_nothing(store: FolderStore, photos: Path) -> None:
+    @FunctionReader
     def read_all(paths: Iterable[Path]) -> Iterator[PictureReading | Failure | ItemFailed]:
         yield from read_here([next(iter(paths))])
         raise PipelineError("no worker can start")

@@ -17,17 +17,16 @@ from facesim_index.metrics.curves import (
     best_curve,
     best_evidence,
     cosine_edges,
-    cross_entropy,
+    empirical_cross_entropy,
     equal_error_point,
     error_band,
     histogram,
-    identification_errors,
-    match_characteristic,
     reliability,
     tippett,
 )
-from facesim_index.metrics.verification import BoolArray, ScoredPairs, error_rates, min_cllr
-from facesim_index.records import Float64Array
+from facesim_index.metrics.identification import identification_errors, match_characteristic
+from facesim_index.metrics.verification import ScoredPairs, error_rates
+from facesim_index.records import BoolArray, Float64Array
 
 NAN = math.nan
 
@@ -123,12 +122,12 @@ def test_the_best_evidence_costs_the_least_cllr() -> None:
     evidence = best_evidence(pairs)
     assert evidence[3] == evidence[6] == 0.0
     found = scoring.cllr(evidence[pairs.same], evidence[~pairs.same])
-    assert found == pytest.approx(min_cllr(pairs))
+    assert found == pytest.approx(scoring.min_cllr(*pairs.by_class(pairs.cosine)))
     one_kind = scored([0.9, NAN], [NAN])
     evidence = best_evidence(one_kind)
     assert evidence.tolist() == [math.inf, 0.0, 0.0]
     found = scoring.cllr(evidence[one_kind.same], evidence[~one_kind.same])
-    assert found == pytest.approx(min_cllr(one_kind))
+    assert found == pytest.approx(scoring.min_cllr(*one_kind.by_class(one_kind.cosine)))
 
 
 def test_tippett_curves_by_hand() -> None:
@@ -144,11 +143,11 @@ def test_tippett_curves_by_hand() -> None:
 def test_cross_entropy_is_that_of_lir_and_cllr_at_even_odds() -> None:
     evidence, same = drawn(70, 110, seed=3)
     log10_odds = np.linspace(-3.0, 3.0, 13)
-    found = cross_entropy(evidence, same, log10_odds)
+    found = empirical_cross_entropy(evidence, same, log10_odds)
     prior = 10.0**log10_odds / (1.0 + 10.0**log10_odds)
     assert_allclose(found, calculate_ece(10.0**evidence, same.astype(int), prior))
     assert found[6] == pytest.approx(scoring.cllr(evidence[same], evidence[~same]))
-    nothing = cross_entropy(np.zeros(180), same, log10_odds)
+    nothing = empirical_cross_entropy(np.zeros(180), same, log10_odds)
     entropy = -prior * np.log2(prior) - (1 - prior) * np.log2(1 - prior)
     assert_allclose(nothing, entropy)
 

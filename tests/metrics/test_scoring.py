@@ -53,21 +53,32 @@ def test_no_curve_is_better_than_the_best_curve() -> None:
 
 def test_expected_calibration_error_by_hand() -> None:
     genuine, impostor = np.array([0.95, 0.95, 0.65]), np.array([0.15, 0.65])
-    # Each genuine pair weighs 1/6, each impostor pair 1/4; bins at 0.1, 0.6 and 0.9.
-    expected = 2 / 6 * 0.05 + abs(1 / 6 * 0.35 - 1 / 4 * 0.65) + 1 / 4 * 0.15
-    found = scoring.expected_calibration_error(genuine, impostor, bins=10)
-    assert found == pytest.approx(expected)
+    # Each genuine pair weighs 1/6, each impostor pair 1/4: one bin is below 0.65, one is half of
+    # the pairs there and one holds the other half, a tenth of each kind, and all above.
+    lower = abs(1 / 4 * 0.15 + 1 / 4 * 0.65 - 1 / 4 * 2 / 5)
+    upper = abs(1 / 6 * 0.65 + 2 / 6 * 0.95 - 1 / 6 * 2 / 5 - 2 / 6)
+    found = scoring.expected_calibration_error(genuine, impostor, bins=2)
+    assert found == pytest.approx(lower + upper)
 
 
 def test_expected_calibration_error_of_honest_degrees_is_zero() -> None:
     genuine, impostor = np.repeat([0.2, 0.8], [2, 8]), np.repeat([0.2, 0.8], [8, 2])
     assert scoring.expected_calibration_error(genuine, impostor) == pytest.approx(0.0)
+    assert scoring.expected_calibration_error(impostor, genuine, bins=2) == pytest.approx(0.6)
     # Where one pair in nine is genuine, the same degrees promise too much.
     assert scoring.expected_calibration_error(genuine, impostor, prior=1 / 9) > 0.1
 
 
-def test_a_degree_of_one_is_in_the_last_bin() -> None:
+def test_certain_degrees_that_are_right_have_no_calibration_error() -> None:
     assert scoring.expected_calibration_error(np.array([1.0]), np.array([0.0])) == 0.0
+
+
+def test_the_calibration_error_does_not_depend_on_the_order_of_equal_degrees() -> None:
+    rng = np.random.default_rng(21)
+    genuine, impostor = (np.round(rng.beta(*shape, 300), 1) for shape in ((4, 2), (2, 4)))
+    found = scoring.expected_calibration_error(genuine, impostor)
+    again = scoring.expected_calibration_error(np.sort(genuine), np.sort(impostor)[::-1])
+    assert found == pytest.approx(again, abs=1e-12)
 
 
 def test_equal_error_rate_by_hand() -> None:
@@ -93,3 +104,5 @@ def test_true_match_rate_does_not_split_ties() -> None:
 def test_a_class_without_pairs_is_refused(genuine: int) -> None:
     with pytest.raises(CalibrationError, match=f"{genuine} genuine and {1 - genuine} impostor"):
         scoring.min_cllr(np.zeros(genuine), np.zeros(1 - genuine))
+    with pytest.raises(CalibrationError, match="at least one pair of each class"):
+        scoring.expected_calibration_error(np.zeros(genuine), np.zeros(1 - genuine))

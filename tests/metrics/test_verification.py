@@ -5,17 +5,15 @@ import pytest
 from numpy.testing import assert_allclose
 
 from facesim_index.errors import CalibrationError
+from facesim_index.metrics.scoring import equal_error_rate, expected_calibration_error, min_cllr
 from facesim_index.metrics.verification import (
     ScoredPairs,
     accuracy,
     area_under_roc,
     best_threshold,
     brier,
-    calibration_error,
     divided,
-    equal_error_rate,
     fold_accuracy,
-    min_cllr,
     tar_at_far,
 )
 
@@ -67,10 +65,13 @@ def test_area_and_equal_error_rate_by_hand() -> None:
     pairs = scored([0.9, 0.5, 0.3], [0.5, 0.2])
     # Of the six pairs of pairs: 0.9 beats both, 0.5 beats one and ties one, 0.3 beats one.
     assert area_under_roc(pairs) == pytest.approx((2 + 1.5 + 1) / 6)
-    assert equal_error_rate(scored([0.9, 0.8, 0.3], [0.4, 0.2, 0.1])) == pytest.approx(
-        1 / 3, abs=1e-9
-    )
-    assert equal_error_rate(scored([0.9, 0.8], [0.2, 0.1])) == pytest.approx(0.0, abs=1e-9)
+    for genuine, impostor, rate in (
+        ([0.9, 0.8, 0.3], [0.4, 0.2, 0.1], 1 / 3),
+        ([0.9, 0.8], [0.2, 0.1], 0.0),
+    ):
+        pairs = scored(genuine, impostor)
+        found = equal_error_rate(*pairs.by_class(pairs.scores))
+        assert found == pytest.approx(rate, abs=1e-9)
 
 
 def test_rates_end_where_the_number_of_pairs_does() -> None:
@@ -86,13 +87,17 @@ def test_degrees_are_judged_with_both_classes_weighing_the_same() -> None:
     assert brier(degree, same) == pytest.approx((0.2**2 + 0.4**2) / 2)
     honest = np.repeat([0.25, 0.75], 8)
     labels = np.array([True] * 2 + [False] * 6 + [True] * 6 + [False] * 2)
-    assert calibration_error(honest, labels, bins=2) == pytest.approx(0.0, abs=1e-12)
-    assert calibration_error(1 - honest, labels, bins=2) == pytest.approx(0.5)
+    for degree, error in ((honest, 0.0), (1 - honest, 0.5)):
+        found = expected_calibration_error(degree[labels], degree[~labels], bins=2)
+        assert found == pytest.approx(error, abs=1e-12)
 
 
 def test_the_best_curve_costs_nothing_where_classes_are_apart() -> None:
-    assert min_cllr(scored([0.8, 0.9], [0.1, 0.2])) == pytest.approx(0.0, abs=1e-6)
-    assert min_cllr(scored([0.1, 0.2], [0.8, 0.9])) == pytest.approx(1.0, abs=1e-6)
+    assert min_cllr(np.array([0.8, 0.9]), np.array([0.1, 0.2])) == pytest.approx(0.0, abs=1e-6)
+    assert min_cllr(np.array([0.1, 0.2]), np.array([0.8, 0.9])) == pytest.approx(1.0, abs=1e-6)
+    # A pair without a face is no evidence: it costs one bit, and has half the weight of its class.
+    assert min_cllr(np.array([0.8, NAN]), np.array([0.1, 0.2])) == pytest.approx(0.25)
+    assert min_cllr(np.array([0.8, NAN]), np.array([NAN])) == pytest.approx(0.75)
 
 
 def test_both_kinds_of_pairs_are_needed() -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from facesim_index.config import DEFAULT_PACK
 from facesim_index.errors import ModelError, StorageError
 from facesim_index.models import download
 from facesim_index.models.download import download_pack, unpack
 from facesim_index.models.installation import install
 from facesim_index.models.pack import MANIFEST_NAME
-from facesim_index.models.resolution import DEFAULT_PACK, resolve, verify
+from facesim_index.models.resolution import resolve, verify
 from tests.models.small_packs import (
     DETECTOR,
     PAIR,

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from facesim_index.config import DEFAULT_PACK
 from facesim_index.errors import ModelError
 from facesim_index.models import registry, resolution
 from facesim_index.models.installation import install
-from facesim_index.models.resolution import DEFAULT_PACK, list_packs, resolve, verify
+from facesim_index.models.resolution import list_packs, resolve, verify
 from tests.models.small_packs import (
     DETECTOR,
     PAIR,

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from facesim_index.engine.base import EngineSettings, FaceEngine
+from facesim_index.engine.base import FaceEngine
 from facesim_index.engine.face_engine import LEAST_VIEW_PX
-from facesim_index.engine.loading import load_engine
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.errors import PictureError
 from facesim_index.models.resolution import resolve
 from facesim_index.pictures import decoding
 from facesim_index.pictures.decoding import JpegFile, decode, open_picture
 from facesim_index.pictures.views import View, WholePicture, coarsest
 from facesim_index.records import EmbeddedFace, FailureCode, UInt8Array
-from tests.example_pictures import demo_pixels, pixels, png
+from tests.example_pictures import demo_pixels, embed_faces, pixels, png
 
 # A size that no reduction divides: 5003 = 8 * 625 + 3, and so on.
 WIDTH_PX, HEIGHT_PX = 5003, 3998
@@ -25,7 +25,7 @@ WIDTH_PX, HEIGHT_PX = 5003, 3998
 
 @pytest.fixture(scope="module")
 def engine() -> FaceEngine:
-    return load_engine(EngineSettings(model=resolve(), provider="cpu"))
+    return EngineSettings(model=resolve(), provider="cpu").load()
 
 
 def jpeg(rgb: UInt8Array, orientation: int = 1) -> bytes:
@@ -181,9 +181,9 @@ def test_a_face_is_cut_out_of_no_less_than_it_needs(
     portrait = camera_picture(demo_pixels("yaoming.jpg"), 1700, 150, height_px)
     turns = {1: 0, 3: 2, 6: 1}
     watched = Watched(jpeg(np.rot90(portrait, turns[orientation]).copy(), orientation))
-    (ours,) = engine.embed_picture(watched)
+    ((ours,),) = engine.embed_pictures([watched])
     assert watched.viewed == viewed
-    (theirs,) = engine.embed_faces(portrait)
+    (theirs,) = embed_faces(engine, portrait)
     assert float(ours.embedding @ theirs.embedding) > 0.95
     assert overlap(ours, theirs) > 0.95
     np.testing.assert_allclose(ours.landmarks, theirs.landmarks, atol=0.02 * height_px)
@@ -192,9 +192,9 @@ def test_a_face_is_cut_out_of_no_less_than_it_needs(
 def test_small_faces_are_measured_in_pixels_of_the_whole_picture() -> None:
     settings = EngineSettings(model=resolve(), provider="cpu", min_face_px=700)
     portrait = jpeg(camera_picture(demo_pixels("yaoming.jpg"), 900, 100, 2600))
-    assert len(load_engine(settings).embed_picture(open_picture(portrait))) == 1
+    ((_,),) = settings.load().embed_pictures([open_picture(portrait)])
     smaller = jpeg(camera_picture(demo_pixels("yaoming.jpg"), 900, 100, 1300))
-    assert load_engine(settings).embed_picture(open_picture(smaller)) == ()
+    assert settings.load().embed_pictures([open_picture(smaller)]) == [()]
 
 
 def test_enlarged_photos_give_the_faces_of_their_full_decode(
@@ -209,7 +209,7 @@ def test_enlarged_photos_give_the_faces_of_their_full_decode(
         data = jpeg(np.asarray(enlarged, dtype=np.uint8))
         picture = open_picture(data)
         assert coarsest(picture, LEAST_VIEW_PX) == 2
-        whole, reduced = engine.embed_faces(decode(data).rgb), engine.embed_picture(picture)
+        whole, reduced = engine.embed_pictures([WholePicture(decode(data).rgb), picture])
         assert len(whole) == len(reduced), path
         for mine, other in zip(reduced, whole, strict=True):
             assert overlap(mine, other) > 0.9

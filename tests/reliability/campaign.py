@@ -1,11 +1,10 @@
 """Many damaged pictures through whole ingests, as the command line would read them."""
 
-import functools
 import hashlib
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from facesim_index.errors import PictureError
 from facesim_index.ingest.run import Ingest
 from facesim_index.ingest.targets import IngestOptions, resolve_targets
 from facesim_index.pictures.decoding import use_one_thread
-from facesim_index.pictures.views import Pixels
+from facesim_index.pictures.views import Pixels, WholePicture
 from facesim_index.records import EmbeddedFace, Failure, FailureCode, PictureReading
 from facesim_index.store.catalog import picture_rows
 from facesim_index.workers.pool import ItemFailed, PoolSettings, WorkerPool
@@ -66,8 +65,11 @@ class Outcomes:
 class LookingEngine(FakeEngine):
     """Decodes a picture in every way there is, and looks for faces where it is small."""
 
-    def embed_picture(self, pixels: Pixels) -> tuple[EmbeddedFace, ...]:
-        """Return the faces of the picture as it was decoded whole."""
+    def embed_pictures(self, pictures: Sequence[Pixels]) -> list[tuple[EmbeddedFace, ...]]:
+        """Return the faces of the pictures as they were decoded whole."""
+        return [self._look(picture) for picture in pictures]
+
+    def _look(self, pixels: Pixels) -> tuple[EmbeddedFace, ...]:
         views = [pixels.view(reduction) for reduction in reversed(pixels.reductions)]
         for view in views:
             assert view.rgb.dtype == np.uint8
@@ -75,7 +77,10 @@ class LookingEngine(FakeEngine):
             assert view.rgb.size
         whole = views[-1].rgb
         assert whole.shape[1::-1] == pixels.size_px
-        return self.embed_faces(whole) if whole.size <= _MOST_VALUES else ()
+        if whole.size > _MOST_VALUES:
+            return ()
+        (faces,) = super().embed_pictures([WholePicture(whole)])
+        return faces
 
 
 def make_looking_reader(_: None) -> Callable[[Path], PictureReading | Failure]:
@@ -104,19 +109,25 @@ def make_mortal_reader(_: None) -> Callable[[Path], PictureReading | Failure]:
     return read_or_die
 
 
-def read_in_workers(
-    paths: Iterable[Path],
-    *,
-    make_reader: MakeReader,
-    timeout_s: float,
-    workers: int,
-    memory_bytes: int,
-) -> Iterator[PictureReading | Failure | ItemFailed]:
-    """Read pictures as `facesim_index.engine.local_reader.read_all` does, with less patience."""
-    bounds = PoolSettings(workers=workers, timeout_s=timeout_s, memory_limit_bytes=memory_bytes)
-    with WorkerPool(make_reader, None, bounds) as pool:
-        for _, outcome in pool.map_ordered(paths):
-            yield outcome
+@dataclass(frozen=True)
+class ImpatientReader:
+    """Reads pictures as `facesim_index.engine.local_reader.LocalReader` does, in a shorter time."""
+
+    make_reader: MakeReader
+    timeout_s: float
+    workers: int
+    memory_bytes: int
+
+    def read(
+        self, paths: Iterable[Path], should_stop: Callable[[], bool]
+    ) -> Iterator[PictureReading | Failure | ItemFailed]:
+        """Read pictures in worker processes."""
+        bounds = PoolSettings(
+            workers=self.workers, timeout_s=self.timeout_s, memory_limit_bytes=self.memory_bytes
+        )
+        with WorkerPool(self.make_reader, None, bounds) as pool:
+            for _, outcome in pool.map_ordered(paths, should_stop=should_stop):
+                yield outcome
 
 
 def ingest_all(
@@ -141,15 +152,9 @@ def ingest_all(
         for name, data in inputs.items():
             (photos / name).write_bytes(data)
         (photos / SOUND).write_bytes(fake_photo([(200, 20, 20)]))
-        read = functools.partial(
-            read_in_workers,
-            make_reader=make_reader,
-            timeout_s=timeout_s,
-            workers=workers,
-            memory_bytes=memory_bytes,
-        )
+        reader = ImpatientReader(make_reader, timeout_s, workers, memory_bytes)
         with new_store(Path(folder) / "i.facesim") as store:
-            Ingest(store, resolve_targets([photos]), IngestOptions(), read).run()
+            Ingest(store, resolve_targets([photos]), IngestOptions(), reader).run()
             with store.catalog.read() as transaction:
                 known = picture_rows.folder_files(transaction, str(photos))
                 failed = {Path(f.path).name: f for f in picture_rows.failed_files(transaction)}

@@ -139,7 +139,7 @@ def test_an_older_index_without_sums_of_rows_is_checked_whole(grounds: Grounds) 
     folder = grounds.folder / "without sums"
     shutil.copytree(grounds.known["closed"].folder, folder)
     with FolderStore(folder) as store, store.catalog.read() as transaction:
-        first = index_state.segments(transaction)[0]
+        first = index_state.segment_infos(transaction)[0]
     from facesim_index.store.segments.coarse import coarse_path, read_coarse
 
     path = folder / "segments" / first.name
@@ -153,7 +153,7 @@ def test_an_older_index_without_sums_of_rows_is_checked_whole(grounds: Grounds) 
         ]
         index.compact()
     with FolderStore(folder) as store, store.catalog.read() as transaction:
-        first = index_state.segments(transaction)[0]
+        first = index_state.segment_infos(transaction)[0]
     assert read_coarse(folder / "segments" / first.name, first.sha256).sums is not None
 
 

@@ -15,7 +15,6 @@ from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.engine.fake import FAKE_IDENTITY
-from facesim_index.engine.loading import load_engine
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.records import (
     Box,
@@ -33,7 +32,7 @@ from facesim_index.store.folder.store import FolderStore
 from tests.asking import find_person
 from tests.builders import FAKE, commit_pictures, ingest, new_store, unit_vectors
 from tests.coloured_people import RED, facesim
-from tests.example_pictures import fake_photo, pixels
+from tests.example_pictures import embed_faces, fake_photo, pixels
 from tests.reliability.private_photos import make_photos
 from tests.reliability.traces import person, traces
 
@@ -186,8 +185,8 @@ def test_every_appearance_is_found_not_only_the_first_few(tmp_path: Path) -> Non
     rng = np.random.default_rng(5)
     path = tmp_path / "red.png"
     path.write_bytes(fake_photo([RED]))
-    engine = load_engine(FAKE)
-    [shown] = engine.embed_faces(pixels(path))
+    engine = FAKE.load()
+    [shown] = embed_faces(engine, pixels(path))
     near = unit_vectors(900, 6) * rng.uniform(0.2, 4.0, (900, 1)).astype(np.float32)
     near += shown.embedding
     near /= np.linalg.norm(near, axis=1, keepdims=True)
@@ -224,7 +223,7 @@ _QUALITY = Quality(30.0, 100.0, 1.5, -2.5)
 def test_finding_a_person_needs_a_calibration_and_a_sensible_degree(
     tmp_path: Path, photos: Path
 ) -> None:
-    engine = load_engine(FAKE)
+    engine = FAKE.load()
     with new_store(tmp_path / "none") as store:
         ingest(store, photos)
         with pytest.raises(CalibrationError, match="nobody can be found by degree"):

@@ -16,8 +16,8 @@ from PIL import Image
 
 from facesim_index.cli.main import main
 from facesim_index.cli.state import State
-from facesim_index.engine.base import EngineSettings, FaceEngine
-from facesim_index.engine.loading import load_engine
+from facesim_index.engine.base import FaceEngine
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.errors import PictureError
 from facesim_index.ingest.run import Ingest
 from facesim_index.ingest.targets import IngestOptions, resolve_targets
@@ -29,7 +29,7 @@ from facesim_index.records import Failure, FailureCode, PictureReading
 from facesim_index.store.catalog import picture_rows
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.workers.pool import ItemFailed
-from tests.builders import FAKE, ingest, new_store, read_here
+from tests.builders import FAKE, FunctionReader, ingest, new_store, read_here
 from tests.example_pictures import fake_photo
 from tests.reliability import campaign, hostile_files
 from tests.reliability.campaign import Outcomes, ingest_all, make_mortal_reader
@@ -158,7 +158,7 @@ def test_what_takes_too_long_costs_only_itself() -> None:
 
 @pytest.fixture(scope="module")
 def engine() -> FaceEngine:
-    return load_engine(EngineSettings(resolve(None), provider="cpu"))
+    return EngineSettings(resolve(None), provider="cpu").load()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (60_000, 20), (20, 60_000), (1, 60_000), (2, 2)])
@@ -167,7 +167,7 @@ def test_the_networks_take_pictures_of_any_shape(
     engine: FaceEngine, size: tuple[int, int], kind: str
 ) -> None:
     data = hostile_files.encoded(Image.new("RGB", size, (90, 80, 70)), kind)
-    assert engine.embed_picture(open_picture(data)) == ()
+    assert engine.embed_pictures([open_picture(data)]) == [()]
 
 
 def test_offsets_beyond_any_number_are_a_cut_off_file() -> None:
@@ -280,6 +280,7 @@ def test_a_file_that_changes_before_it_is_read(
     file = photos / "a.png"
     file.write_bytes(fake_photo([(20, 200, 20)]))
 
+    @FunctionReader
     def read_all(paths: Iterable[Path]) -> Iterator[PictureReading | Failure | ItemFailed]:
         waiting = list(paths)
         if change == "shrinks":

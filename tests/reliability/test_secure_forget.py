@@ -39,7 +39,7 @@ from facesim_index.upkeep.forgetting import forget
 from facesim_index.upkeep.repairs import repair
 from facesim_index.utils.permissions import open_to_others
 from tests.asking import verify
-from tests.builders import commit_pictures, new_store
+from tests.builders import FunctionReader, commit_pictures, new_store
 from tests.coloured_people import facesim
 from tests.reliability.traces import absent_forms, person, traces
 
@@ -198,7 +198,7 @@ def test_coarse_codes_are_those_of_the_others_alone(told: FolderStore, tmp_path:
     forget(told, [Path(FORGOTTEN.path)], [], secure=True)
     with told.view() as view:
         [segment] = view.segments
-        [info] = index_state.segments(view.transaction)
+        [info] = index_state.segment_infos(view.transaction)
         again = write_coarse(
             tmp_path / info.name, info.sha256, segment.face_ids, segment.vectors.copy()
         )
@@ -408,7 +408,7 @@ def test_a_damaged_segment_is_told_and_repair_is_not_in_the_way(told: FolderStor
     ):
         forget(store, [Path(FORGOTTEN.path)], [], secure=True)
     with FolderStore(index, writable=True) as store:  # cannot finish, but opens
-        repair(store, verify(store), lambda paths: iter(()))
+        repair(store, verify(store), FunctionReader(lambda paths: iter(())))
     FolderStore(index, writable=True).close()
     assert traces(index, FORGOTTEN.needles) == {}
     [line] = json.loads(facesim(index, "audit", "--format", "json").stdout)

@@ -24,7 +24,7 @@ from facesim_index.records import Failure, FailureCode, FileStamp, PictureReadin
 from facesim_index.store.catalog import face_rows, index_state, writing
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.workers.pool import ItemFailed
-from tests.builders import FAKE, ingest, new_store, read_here
+from tests.builders import FAKE, FunctionReader, ingest, new_store, read_here
 from tests.example_pictures import fake_photo
 
 RED, GREEN, BLUE = (200, 20, 20), (20, 200, 20), (20, 20, 200)
@@ -190,7 +190,7 @@ def in_namespace(script: str, *arguments: Path) -> str:
 PRELUDE = """
 import os, subprocess, sys
 from pathlib import Path
-from tests.builders import ingest, new_store
+from tests.builders import FunctionReader, ingest, new_store
 index, photos, other = map(Path, sys.argv[1:])
 def mount(*words):
     subprocess.run(["mount", *map(str, words)], check=True)
@@ -328,6 +328,7 @@ def test_a_system_clock_that_goes_back(
 def test_an_interrupted_run_is_known_though_the_clock_goes_back(
     store: FolderStore, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    @FunctionReader
     def broken(paths: Iterable[Path]) -> Iterator[PictureReading | Failure | ItemFailed]:
         yield from read_here([next(iter(paths))])
         raise KeyboardInterrupt

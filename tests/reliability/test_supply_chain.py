@@ -17,17 +17,18 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sqlalchemy.exc import DBAPIError
 
-from facesim_index.engine.base import EngineSettings
-from facesim_index.engine.loading import load_engine
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.engine.runtimes import onnxruntime_network
 from facesim_index.engine.runtimes.onnx_graph import read_graph
 from facesim_index.errors import IndexDamagedError, ModelError
-from facesim_index.models.resolution import ModelFiles, resolve
+from facesim_index.models.pack import ModelFiles
+from facesim_index.models.resolution import resolve
 from facesim_index.records import FaceId
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.segments.coarse import coarse_path, read_coarse
 from facesim_index.store.segments.segment import Segment
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
+from tests.example_pictures import embed_faces
 from tools import check_dependencies
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +66,7 @@ def test_a_file_swapped_between_check_and_load_is_not_used(pack: ModelFiles, rol
     path: Path = getattr(pack, role)
     spoil(path)
     with pytest.raises(ModelError, match=f"{path.name} is not the file that was checked") as told:
-        load_engine(EngineSettings(model=pack, provider="cpu"))
+        EngineSettings(model=pack, provider="cpu").load()
     assert sha256(path) in str(told.value)
     assert getattr(pack, f"{role}_sha256") in str(told.value)
 
@@ -92,10 +93,10 @@ def test_what_runs_is_what_was_hashed_even_if_the_file_changes_while_it_is_read(
         return data
 
     monkeypatch.setattr(Path, "read_bytes", read_and_swap)
-    engine = load_engine(EngineSettings(model=pack, provider="cpu"))
+    engine = EngineSettings(model=pack, provider="cpu").load()
     assert opened == list(weights)
     assert engine.identity.recogniser_sha256 == pack.recogniser_sha256
-    assert len(engine.embed_faces(np.zeros((64, 64, 3), dtype=np.uint8))) == 0
+    assert len(embed_faces(engine, np.zeros((64, 64, 3), dtype=np.uint8))) == 0
 
 
 def test_sessions_are_made_of_bytes_never_of_a_path(
@@ -110,7 +111,7 @@ def test_sessions_are_made_of_bytes_never_of_a_path(
         return session(model, *arguments, **options)
 
     monkeypatch.setattr(runtime, "InferenceSession", watched)
-    load_engine(EngineSettings(model=pack, provider="cpu"))
+    EngineSettings(model=pack, provider="cpu").load()
     assert len(given) == 2
     assert all(isinstance(model, bytes) for model in given)
 
@@ -209,7 +210,7 @@ def test_the_engine_refuses_a_recogniser_with_weights_elsewhere(pack: ModelFiles
     assert (pack.recogniser.parent / "weights.bin").stat().st_size > 1_000_000
     split = dataclasses.replace(pack, recogniser_sha256=sha256(pack.recogniser))
     with pytest.raises(ModelError, match="in another file, which no hash covers"):
-        load_engine(EngineSettings(model=split, provider="cpu"))
+        EngineSettings(model=split, provider="cpu").load()
 
 
 # An index from somebody else

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
-from facesim_index.engine.base import EngineSettings
+from facesim_index.engine.fake import FakeEngineSettings
 from facesim_index.index import FaceIndex
 from facesim_index.people.edits import confirm_faces, undo
 from facesim_index.records import FaceId
@@ -54,7 +54,7 @@ def segment_bytes(folder: Path) -> dict[str, bytes]:
 def check_answers(folder: Path) -> None:
     """See that an index holds and answers what it did when it was made."""
     expected = json.loads((folder / EXPECTED_NAME).read_text(encoding="ascii"))
-    with FaceIndex.open(folder, engine=EngineSettings(model=None)) as index:
+    with FaceIndex.open(folder, engine=FakeEngineSettings()) as index:
         assert index.face_ids().tolist() == expected["faces"]
         for face_id in ASKED:
             [face] = index.query(face_id=face_id, top=20, prior=0.5).faces

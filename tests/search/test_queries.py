@@ -9,7 +9,6 @@ from facesim_index.calibration.document import to_json
 from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.degrees.gallery import gallery_prior
 from facesim_index.engine.fake import FAKE_IDENTITY
-from facesim_index.engine.loading import load_engine
 from facesim_index.errors import (
     CalibrationError,
     EngineMismatchError,
@@ -17,7 +16,7 @@ from facesim_index.errors import (
     PictureError,
     UsageError,
 )
-from facesim_index.records import FaceId
+from facesim_index.records import EmbeddedFace, FaceId
 from facesim_index.search.answers import QueryAnswer
 from facesim_index.search.comparison import compare_pictures
 from facesim_index.search.queries import QueryOptions
@@ -72,7 +71,7 @@ def calibrate(store: FolderStore, calibration: Calibration = CURVE) -> None:
 
 
 def ask(store: FolderStore, path: Path, **options: object) -> QueryAnswer:
-    return query_picture(store, load_engine(FAKE), path, QueryOptions(**options))  # type: ignore[arg-type]
+    return query_picture(store, FAKE.load(), path, QueryOptions(**options))  # type: ignore[arg-type]
 
 
 def found(answer: QueryAnswer, face: int = 0) -> list[str]:
@@ -202,18 +201,15 @@ def test_another_engine_may_not_ask(store: FolderStore, photos: Path) -> None:
         identity = FAKE_IDENTITY.__class__("other", "1" * 64, "2" * 64, 1, 512)
         provider = "cpu"
 
-        def embed_faces(self, rgb: object) -> tuple[()]:
-            return ()
-
-        def embed_picture(self, pixels: object) -> tuple[()]:
-            return ()
+        def embed_pictures(self, pictures: object) -> list[tuple[EmbeddedFace, ...]]:
+            return []
 
     with pytest.raises(EngineMismatchError):
         query_picture(store, OtherEngine(), photos / "red.png")
 
 
 def test_comparing_two_pictures(photos: Path) -> None:
-    engine = load_engine(FAKE)
+    engine = FAKE.load()
     same = compare_pictures(engine, photos / "couple.png", photos / "red.png", CURVE)
     other = compare_pictures(engine, photos / "couple.png", photos / "red.png", CURVE, face_a=1)
     assert same.cosine > 0.9 > 0.3 > other.cosine
@@ -233,7 +229,7 @@ def test_the_largest_faces_are_compared(tmp_path: Path) -> None:
 
     path = tmp_path / "p.png"
     path.write_bytes(fake_photo([RED, GREEN]))
-    engine = load_engine(FAKE)
+    engine = FAKE.load()
     boxes = [face.box for face in read_picture(path, engine).faces]
     assert boxes[0].w == boxes[1].w
     assert compare_pictures(engine, path, path, None).face_a == 0

@@ -41,7 +41,7 @@ def segment_files(store: FolderStore) -> list[str]:
 
 def named_segments(store: FolderStore) -> list[str]:
     with store.catalog.read() as transaction:
-        return sorted(segment.name for segment in index_state.segments(transaction))
+        return sorted(segment.name for segment in index_state.segment_infos(transaction))
 
 
 def test_what_was_committed_is_found_by_another_handle(tmp_path: Path) -> None:

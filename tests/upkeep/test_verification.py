@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from facesim_index.store.sqlite import row_checks
 from facesim_index.upkeep.forgetting import forget
 from facesim_index.upkeep.repairs import repair
 from tests.asking import verify
-from tests.builders import ingest, new_store, read_here
+from tests.builders import FunctionReader, Outcome, ingest, new_store, read_here
 from tests.example_pictures import fake_photo
 
 
@@ -75,7 +75,8 @@ def test_damage_is_found_and_mended_and_no_face_changes(store: FolderStore, dama
     assert verdict.faces_without_embedding.tolist() == [5, 6, 7, 8]
     read: list[Path] = []
 
-    def read_pictures(paths):  # type: ignore[no-untyped-def]
+    @FunctionReader
+    def read_pictures(paths: Iterable[Path]) -> Iterator[Outcome]:
         for path in paths:
             read.append(path)
             yield from read_here([path])

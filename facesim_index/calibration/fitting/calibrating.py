@@ -1,19 +1,17 @@
-"""Fit a calibration on labelled pairs.
+"""Fitting a calibration to labelled pairs.
 
-Which method fits best is for people to tell whom it was not fitted on: pairs are parted into
-folds by person, and each fold is judged by a curve that saw nobody of it.  So it is with heads:
-a learned one is taken only when it is better than the plain cosine on people left out.
+Methods are compared on people they were not fitted on: people are divided into folds, and the pairs
+of each fold are judged by a curve that is fitted without its people.  Heads are compared in the
+same way: a learned head is taken only when it is better than the plain cosine on people left out.
 """
 
 import datetime
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from facesim_index.calibration.curve import log10_lr
-from facesim_index.calibration.degree import degree_from_log10_lr
 from facesim_index.calibration.fitting.fit import (
     MIN_PEOPLE_TO_CHOOSE,
     LabelledScores,
@@ -22,18 +20,16 @@ from facesim_index.calibration.fitting.fit import (
     cross_validated_cllr,
     fit_scores,
 )
+from facesim_index.calibration.fitting.folds import split_by_fold, usable_folds
 from facesim_index.calibration.fitting.head_trials import HeadTrial, try_heads
+from facesim_index.calibration.fitting.held_out import held_out_figures
 from facesim_index.calibration.fitting.labelled_data import LabelledData, LabelledFaces
 from facesim_index.calibration.fitting.learned_heads import fit_head
 from facesim_index.calibration.heads import COSINE, LEARNED, Head, HeadKind, LearnedKind
 from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
 from facesim_index.errors import CalibrationError
 from facesim_index.metrics import scoring
-from facesim_index.records import EngineIdentity, Float64Array
-
-N_FOLDS = 5
-_FALSE_MATCH_RATES = (1e-3, 1e-4)
-_MIN_FALSE_MATCHES = 10
+from facesim_index.records import EngineIdentity
 
 HeadChoice = HeadKind | Literal["auto"]
 
@@ -46,26 +42,28 @@ METHOD_WORDS: dict[Method, str] = {
 
 @dataclass(frozen=True, slots=True)
 class CalibrationFit:
-    """A fitted calibration, next to its rivals on people that none of them was fitted on.
+    """A fitted calibration, and how it compares with others on people left out of the fit.
 
     Attributes
     ----------
     calibration : Calibration
     method : {"logistic", "isotonic", "beta"}
+        Of the curve.
     chosen : bool
-        Whether the method was chosen by `cllr`, not given.
+        Whether the method was chosen by `cllr`; otherwise it was given.
     cllr : dict of method to float
-        Cross-validated, of each method that was tried on the cosines; in bits.
+        Cross-validated Cllr in bits, of each method that was tried on the cosines.
     in_force : str or None
-        Name of the calibration that was in force, on the same pairs:
+        Name of the calibration that was in force before; None when there was none.
     in_force_cllr : float or None
-        Too good when it was itself fitted on them.
+        Cllr of that calibration on the same pairs.  It is too low when that calibration was fitted
+        on these people.
     min_cllr : float
-        What the best non-decreasing curve, fitted on these very pairs, would reach.
+        Cllr of the best non-decreasing curve, which is fitted on these very pairs.
     notes : tuple of str
-        What was left out, and why.
+        Which labels were left out, and why.
     trials : tuple of HeadTrial
-        The learned heads that were tried.
+        Of the learned heads that were tried.
     """
 
     calibration: Calibration
@@ -80,7 +78,7 @@ class CalibrationFit:
 
     @property
     def held_out_cllr(self) -> float:
-        """Of the calibration: by its method and its head, on people left out."""
+        """Cllr in bits of the method and the head of the calibration, on people left out."""
         kind = self.calibration.head.kind
         return next(
             (trial.cllr for trial in self.trials if trial.kind == kind), self.cllr[self.method]
@@ -102,19 +100,20 @@ def fit_calibration(
     Parameters
     ----------
     data : LabelledData
+        The labelled pairs.
     identity : EngineIdentity
-        Of the embeddings.
+        Of the engine that made the embeddings.
     name : str
         Of the new calibration.
     method : {"logistic", "isotonic", "beta"}, optional
-        By default the one with the least cross-validated Cllr.
+        By default the method with the lowest cross-validated Cllr.
     in_force : Calibration, optional
-        To compare with.
+        The calibration to compare with.
     head : {"cosine", "weighted-l1", "product", "contrastive", "auto"}, default="cosine"
-        What makes a score of two embeddings.  "auto" takes the learned head that is best on
-        people left out, if it is better than the cosine by more than chance.
+        The head that makes a score of two embeddings.  "auto" takes the learned head that is best
+        on people left out, if it is better than the cosine by more than chance.
     force : bool, default=False
-        Take the head that was asked for also when it is no better than the cosine.
+        Use `head` even if it is no better than the cosine.
 
     Returns
     -------
@@ -123,8 +122,20 @@ def fit_calibration(
     Raises
     ------
     CalibrationError
-        There are too few people or pairs, or the labels cannot be right; or the head that was
-        asked for is no better than the cosine on people left out.
+        There are too few people or pairs, the labels cannot be right, or `head` is no better than
+        the cosine on people left out.
+
+    Examples
+    --------
+    >>> rng, people = np.random.default_rng(0), np.array(np.triu_indices(30, 1)).T
+    >>> genuine, impostor = rng.normal(0.5, 0.1, 60), rng.normal(0.0, 0.1, len(people))
+    >>> scores = LabelledScores(genuine, np.repeat(np.arange(30), 2), impostor, people)
+    >>> fit = fit_calibration(
+    ...     LabelledData("made up", scores, n_pictures=60),
+    ...     EngineIdentity("mine", "a" * 64, "b" * 64, 3, 512), name="mine", method="logistic",
+    ... )
+    >>> fit.calibration.evidence.n_people, fit.calibration.evidence.checks[0].n_genuine
+    (30, 60)
     """
     scores = data.scores
     try:
@@ -137,7 +148,7 @@ def fit_calibration(
         trials = try_heads(_faces_to_learn(data, head), _kinds_to_try(data, head), used)
         chosen = _chosen(trials, head, force=force)
         if chosen is None:
-            made, check = COSINE, _held_out_check(scores, used, cllr[used])
+            made, check = COSINE, _cross_validated(scores, used, cllr[used])
         else:
             made, check = _learned(data, chosen.kind), chosen.check
             scores = chosen.scores
@@ -175,7 +186,7 @@ def fit_calibration(
 
 
 def _kinds_to_try(data: LabelledData, head: HeadChoice) -> tuple[LearnedKind, ...]:
-    """Return which heads to learn; of few people "auto" learns none."""
+    """Return which heads to learn; with few people "auto" learns none."""
     if head == "cosine":
         return ()
     if head != "auto":
@@ -193,7 +204,7 @@ def _faces_to_learn(data: LabelledData, head: HeadChoice) -> LabelledFaces:
 
 
 def _chosen(trials: tuple[HeadTrial, ...], head: HeadChoice, *, force: bool) -> HeadTrial | None:
-    """Return the head to take; None is the cosine."""
+    """Return the trial of the head to take; None stands for the cosine."""
     if head == "auto":
         good = [trial for trial in trials if trial.surely_better]
         return min(good, key=lambda trial: trial.cllr, default=None)
@@ -227,59 +238,18 @@ def _cllr_of(calibration: Calibration, data: LabelledData) -> float:
     )
 
 
-def _held_out_check(scores: LabelledScores, method: Method, cllr: float) -> HeldOutCheck:
+def _cross_validated(scores: LabelledScores, method: Method, cllr: float) -> HeldOutCheck:
     """Return the figures of a method on people who were left out of the fit."""
     genuine, impostor = [], []
-    for of_genuine, of_impostor in _judged_folds(scores, method):
-        genuine.append(degree_from_log10_lr(of_genuine))
-        impostor.append(degree_from_log10_lr(of_impostor))
-    ece = scoring.expected_calibration_error(np.concatenate(genuine), np.concatenate(impostor))
-    return HeldOutCheck(
-        data=f"cross-validation in {len(genuine)} folds of people",
+    n_folds = usable_folds(np.unique(scores.genuine_person).size)
+    for others, within in split_by_fold(scores, n_folds, np.random.default_rng(0)):
+        cosine, log10_lr = np.array(fit_scores(others, method, n_bootstrap=0).knots).T
+        genuine.append(np.interp(within.genuine, cosine, log10_lr))
+        impostor.append(np.interp(within.impostor, cosine, log10_lr))
+    return held_out_figures(
+        (np.concatenate(genuine), np.concatenate(impostor)),
+        (scores.genuine, scores.impostor),
+        data=f"cross-validation in {n_folds} folds of people",
         n_people=int(scores.people.size),
-        n_genuine=sum(part.size for part in genuine),
-        n_impostor=sum(part.size for part in impostor),
-        cllr=round(cllr, 5),
-        min_cllr=round(scoring.min_cllr(scores.genuine, scores.impostor), 5),
-        ece=round(ece, 5),
-        eer=round(scoring.equal_error_rate(scores.genuine, scores.impostor), 5),
-        true_match_rates=tuple(
-            (fmr, round(scoring.true_match_rate(scores.genuine, scores.impostor, fmr=fmr), 5))
-            for fmr in _FALSE_MATCH_RATES
-            if fmr * scores.impostor.size >= _MIN_FALSE_MATCHES
-        ),
+        cllr=cllr,
     )
-
-
-def _judged_folds(
-    scores: LabelledScores, method: Method, *, seed: int = 0
-) -> Iterator[tuple[Float64Array, Float64Array]]:
-    """Yield the log10 LRs of each fold of people, by a curve of all pairs with nobody of it."""
-    people = scores.people
-    rng = np.random.default_rng(seed)
-    paired = np.isin(people, scores.genuine_person)
-    n_folds = max(2, min(N_FOLDS, int(paired.sum()) // 2))
-    fold = np.empty(people.size, dtype=np.int8)
-    for group in (np.flatnonzero(paired), np.flatnonzero(~paired)):
-        fold[rng.permutation(group)] = np.arange(group.size) % n_folds
-    of_genuine = fold[np.searchsorted(people, scores.genuine_person)]
-    first = fold[np.searchsorted(people, scores.impostor_people[:, 0])]
-    second = fold[np.searchsorted(people, scores.impostor_people[:, 1])]
-    for number in range(n_folds):
-        others, strangers = of_genuine != number, (first != number) & (second != number)
-        calibration = fit_scores(
-            LabelledScores(
-                scores.genuine[others],
-                scores.genuine_person[others],
-                scores.impostor[strangers],
-                scores.impostor_people[strangers],
-            ),
-            method,
-            n_bootstrap=0,
-        )
-        knots = np.array(calibration.knots)
-        judged = (first == number) & (second == number)
-        yield (
-            np.interp(scores.genuine[~others], knots[:, 0], knots[:, 1]),
-            np.interp(scores.impostor[judged], knots[:, 0], knots[:, 1]),
-        )

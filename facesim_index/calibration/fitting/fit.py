@@ -1,16 +1,16 @@
-"""Fitting a score-to-likelihood-ratio curve to labelled pairs: cosines in, knots out.
+"""Fitting a curve from score to likelihood ratio to labelled pairs.
 
-`fit_scores` is for labelled pairs with their people, and gives the curve, how sure it is, and
-how often strangers score so high.  `fit_monotone` and `fit_counts` give the curve alone.
+`fit_scores` takes labelled pairs with their people.  It returns the curve with its interval and the
+false match rates.  `fit_monotone` and `fit_counts` return the curve alone.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from facesim_index.calibration.fitting.folds import N_FOLDS, FoldCounts, usable_folds
 from facesim_index.calibration.fitting.monotone import (
     BINS,
     Bounds,
@@ -20,14 +20,11 @@ from facesim_index.calibration.fitting.monotone import (
     smooth_curve,
 )
 from facesim_index.calibration.fitting.parametric import beta_curve, logistic_curve
-from facesim_index.calibration.fitting.resampling import (
-    FoldCounts,
-    LabelledScores,
-    PeopleResampler,
-    bins_of,
-)
+from facesim_index.calibration.fitting.resampling import LabelledScores, PeopleResampler, bins_of
 from facesim_index.errors import CalibrationError
+from facesim_index.metrics.odds import LN_2, LN_10
 from facesim_index.records import Float32Array, Float64Array, Int64Array
+from facesim_index.utils.threads import one_blas_thread
 
 __all__ = [
     "BINS",
@@ -53,20 +50,26 @@ METHODS: dict[Method, Callable[[Histogram, Bounds], _Curve]] = {
     "isotonic": smooth_curve,
     "beta": beta_curve,
 }
-"""Logistic and beta calibration have two and three parameters; isotonic is the smooth monotone
-curve.  All are bounded by the outermost blocks of PAV."""
+"""How to fit each kind of curve.
+
+Logistic calibration has two parameters, beta calibration three; isotonic is the smooth monotone
+curve.  All are bounded by the outermost blocks of PAV.
+"""
 
 MIN_PEOPLE = 5
-"""People with two pictures or more, without whom nothing is fitted."""
+"""The least number of people with two pictures or more: below it nothing is fitted."""
 
 MIN_GENUINE = 10
 MIN_IMPOSTOR = 20
 
 MIN_PEOPLE_TO_CHOOSE = 20
-"""Below so many people with two pictures, folds are too small to prefer a method to logistic."""
+"""The least number of people with two pictures for choosing a method.
+
+Below it the folds are too small to show that a method is better than logistic calibration.
+"""
 
 DRAWN_SHARE = 0.95
-"""Share of the drawn curves within the 95 % interval."""
+"""Share of the drawn curves that are within the interval."""
 
 _PARTITIONS = 3
 _FALSE_MATCH_STEP = 20  # bins between two knots: 0.02
@@ -81,9 +84,10 @@ class Fit:
     knots : tuple of (float, float)
         Cosine (ascending, 4 decimals) and log10 likelihood ratio (non-decreasing, 3 decimals).
     band : tuple of (float, float)
-        Low and high end of the 95 % interval of each knot's value; empty when not asked for.
+        Low and high end of the 95 % interval of the value of each knot; empty when it was not
+        computed.
     false_matches : tuple of (float, float)
-        Cosine and log10 of the rate of false matches there.
+        Cosine and log10 of the false match rate there.
     """
 
     knots: Knots
@@ -92,17 +96,22 @@ class Fit:
 
 
 def count_cosines(cosine: Float32Array | Float64Array) -> Int64Array:
-    """Count pairs by cosine; counts of blocks of pairs may be added.
+    """Count pairs by cosine; the counts of several blocks of pairs may be added.
 
     Parameters
     ----------
-    cosine : ndarray of any shape
-        Of unit-norm embeddings; values a little outside [-1, 1] count as the nearest end.
+    cosine : ndarray of any shape, float32 or float64
+        Cosines of unit-norm embeddings.  Values slightly outside [-1, 1] count as the nearest end.
 
     Returns
     -------
     counts : ndarray of shape (BINS,), int64
         Pairs in each of `BINS` equal bins over [-1, 1].
+
+    Examples
+    --------
+    >>> np.flatnonzero(count_cosines(np.array([-1.0, 0.0, 1.0])))
+    array([   0, 1000, 1999])
     """
     return np.bincount(bins_of(cosine.ravel()), minlength=BINS).astype(np.int64)
 
@@ -115,8 +124,8 @@ def fit_monotone(
     Parameters
     ----------
     genuine_cosine, impostor_cosine : ndarray of shape (n_pairs,)
-        Cosines of pairs that show one person, and two.  Every pair of the labelled people,
-        not a selection: the high cosines among very many strangers are what a search meets.
+        Cosines of pairs that show one person, and two.  Give every pair of the labelled people,
+        not a selection: a search meets the highest cosines of very many impostor pairs.
 
     Returns
     -------
@@ -131,6 +140,13 @@ def fit_monotone(
     See Also
     --------
     fit_counts : The same from counts, for more pairs than fit in memory.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> knots = fit_monotone(rng.normal(0.5, 0.1, 500), rng.normal(0.0, 0.1, 5000))
+    >>> knots[0][1] < -1.0, knots[-1][1] > 2.0
+    (True, True)
     """
     return fit_counts(count_cosines(genuine_cosine), count_cosines(impostor_cosine))
 
@@ -152,19 +168,29 @@ def fit_counts(genuine_counts: Int64Array, impostor_counts: Int64Array) -> Knots
     ------
     CalibrationError
         A class has no pair, or genuine pairs are not more similar than impostor pairs.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> genuine, impostor = rng.normal(0.5, 0.1, 500), rng.normal(0.0, 0.1, 5000)
+    >>> knots = fit_counts(count_cosines(genuine), count_cosines(impostor))
+    >>> knots == fit_monotone(genuine, impostor)
+    True
     """
-    return _rounded(_fitted(genuine_counts, impostor_counts, "isotonic"))
+    with one_blas_thread():
+        return _rounded(_fitted(genuine_counts, impostor_counts, "isotonic"))
 
 
 def fit_scores(
     scores: LabelledScores, method: Method, *, n_bootstrap: int = 200, seed: int = 0
 ) -> Fit:
-    """Fit a curve, its 95 % interval and the rate of false matches.
+    """Fit a curve, its 95 % interval and the false match rates.
 
-    The interval is the middle (`DRAWN_SHARE`) of the curves fitted in the same way on people
-    drawn anew with replacement and moved a little (`PeopleResampler`), widened where needed to
-    hold the curve itself: at its ends, where few pairs bound it, the drawn curves may all be on
-    one side.
+    For the interval, people are drawn anew with replacement and their cosines are moved a little
+    (`PeopleResampler`), and a curve is fitted to each draw in the same way.  The interval holds the
+    middle of these curves (`DRAWN_SHARE` of them), and it is widened where it does not hold the
+    fitted curve itself: at the ends of the curve, which few pairs bound, all drawn curves may be on
+    the same side of it.
 
     Parameters
     ----------
@@ -173,6 +199,7 @@ def fit_scores(
     n_bootstrap : int, default=200
         How often people are drawn anew; 0 for no interval.
     seed : int, default=0
+        Of the random numbers.
 
     Returns
     -------
@@ -183,86 +210,120 @@ def fit_scores(
     CalibrationError
         There are too few people or pairs (the message says which and how many are needed), or
         genuine pairs are not more similar than impostor pairs.
+
+    Examples
+    --------
+    >>> rng, people = np.random.default_rng(0), np.array(np.triu_indices(30, 1)).T
+    >>> genuine, impostor = rng.normal(0.5, 0.1, 60), rng.normal(0.0, 0.1, len(people))
+    >>> scores = LabelledScores(genuine, np.repeat(np.arange(30), 2), impostor, people)
+    >>> fit = fit_scores(scores, "logistic", n_bootstrap=20)
+    >>> len(fit.knots) == len(fit.band)
+    True
     """
     _require_enough(scores)
     genuine, impostor = count_cosines(scores.genuine), count_cosines(scores.impostor)
-    knots = _rounded(_fitted(genuine, impostor, method))
-    return Fit(
-        knots=knots,
-        band=_band(scores, method, knots, n_bootstrap, seed) if n_bootstrap else (),
-        false_matches=false_match_knots(impostor),
-    )
+    with one_blas_thread():
+        knots = _rounded(_fitted(genuine, impostor, method))
+        band = _band(scores, method, knots, n_bootstrap, seed) if n_bootstrap else ()
+    return Fit(knots=knots, band=band, false_matches=false_match_knots(impostor))
 
 
 def cross_validated_cllr(
-    scores: LabelledScores, method: Method, *, n_folds: int = 5, seed: int = 0
+    scores: LabelledScores, method: Method, *, n_folds: int = N_FOLDS, seed: int = 0
 ) -> float:
     """Return the Cllr on people who were left out of the fit.
 
-    People are parted into folds.  Each fold is judged by the curve of all pairs with nobody of
-    it; a pair of two people from different folds is judged by none.
+    People are divided into folds.  The pairs of each fold are judged by a curve that is fitted to
+    all pairs with nobody of that fold.  A pair of two people from different folds is not judged.
 
     Parameters
     ----------
     scores : LabelledScores
     method : {"logistic", "isotonic", "beta"}
     n_folds : int, default=5
-        Fewer when there are not two people with two pictures for each.
+        There are fewer folds when there are not two people with two pictures for each.
     seed : int, default=0
+        Of the random numbers.
 
     Returns
     -------
     float
-        In bits, over the pairs of all folds, both classes weighing the same.
+        In bits, over the pairs of all folds, both classes having the same weight.
 
     Raises
     ------
     CalibrationError
-        As `fit_scores`, of all pairs or of those without a fold.
+        As `fit_scores`, for all pairs or for the pairs without a fold.
+
+    Examples
+    --------
+    >>> rng, people = np.random.default_rng(0), np.array(np.triu_indices(30, 1)).T
+    >>> genuine, impostor = rng.normal(0.5, 0.1, 60), rng.normal(0.0, 0.1, len(people))
+    >>> scores = LabelledScores(genuine, np.repeat(np.arange(30), 2), impostor, people)
+    >>> cross_validated_cllr(scores, "logistic") < 0.1
+    True
     """
     _require_enough(scores)
-    return _cllr_of_folds(_folds(scores, n_folds, seed), method)
+    n_folds = usable_folds(np.unique(scores.genuine_person).size, n_folds)
+    folds = FoldCounts.of(scores, n_folds, np.random.default_rng(seed))
+    with one_blas_thread():
+        return _cllr_of_folds(folds, method)
 
 
 def choose_method(scores: LabelledScores, *, seed: int = 0) -> tuple[Method, dict[Method, float]]:
-    """Return the method with the least cross-validated Cllr.
+    """Return the method with the lowest cross-validated Cllr.
 
-    The mean of a few partitions of the people: one alone decides between good methods by luck.
+    The Cllr is the mean over a few ways to divide the people into folds, because with a single one
+    chance would decide between methods that are about equally good.
 
     Parameters
     ----------
     scores : LabelledScores
     seed : int, default=0
+        Of the random numbers.
 
     Returns
     -------
     method : {"logistic", "isotonic", "beta"}
-        Logistic, untested, where there are fewer than `MIN_PEOPLE_TO_CHOOSE` people with two
+        Logistic, without a test, where there are fewer than `MIN_PEOPLE_TO_CHOOSE` people with two
         pictures.
     cllr : dict of method to float
-        Of each method that was tested; empty when none was.
+        In bits, of each method that was tested; empty when none was.
 
     Raises
     ------
     CalibrationError
         As `fit_scores`.
+
+    Examples
+    --------
+    >>> rng, people = np.random.default_rng(0), np.array(np.triu_indices(30, 1)).T
+    >>> genuine, impostor = rng.normal(0.5, 0.1, 60), rng.normal(0.0, 0.1, len(people))
+    >>> scores = LabelledScores(genuine, np.repeat(np.arange(30), 2), impostor, people)
+    >>> method, cllr = choose_method(scores)
+    >>> cllr[method] == min(cllr.values())
+    True
     """
     _require_enough(scores)
-    if np.unique(scores.genuine_person).size < MIN_PEOPLE_TO_CHOOSE:
+    n_paired = np.unique(scores.genuine_person).size
+    if n_paired < MIN_PEOPLE_TO_CHOOSE:
         return "logistic", {}
     cllrs = dict.fromkeys(METHODS, 0.0)
     for partition in range(_PARTITIONS):
-        folds = _folds(scores, 5, seed + partition)
-        for method in METHODS:
-            cllrs[method] += _cllr_of_folds(folds, method) / _PARTITIONS
+        folds = FoldCounts.of(
+            scores, usable_folds(n_paired), np.random.default_rng(seed + partition)
+        )
+        with one_blas_thread():
+            for method in METHODS:
+                cllrs[method] += _cllr_of_folds(folds, method) / _PARTITIONS
     return min(cllrs, key=lambda method: cllrs[method]), cllrs
 
 
 def false_match_knots(impostor_counts: Int64Array) -> Knots:
-    """Return how often two different people score at least a cosine, at knots.
+    """Return how often two different people have at least a cosine, at evenly spaced cosines.
 
-    The rate is (pairs at least this high + 1) / (all pairs + 1), so that it is never below what
-    so many pairs can show.
+    The rate is (pairs with at least the cosine + 1) / (all pairs + 1), so that it is never below
+    what so many pairs can show.
 
     Parameters
     ----------
@@ -273,6 +334,11 @@ def false_match_knots(impostor_counts: Int64Array) -> Knots:
     -------
     tuple of (float, float)
         Cosine (ascending) and log10 of the rate (non-increasing, 3 decimals).
+
+    Examples
+    --------
+    >>> false_match_knots(count_cosines(np.linspace(-0.0099, 0.0099, 99)))
+    ((-0.02, 0.0), (0.0, -0.292), (0.02, -2.0))
     """
     occupied = np.flatnonzero(impostor_counts)
     first = occupied[0] // _FALSE_MATCH_STEP * _FALSE_MATCH_STEP
@@ -305,7 +371,7 @@ def _band(
     for _ in range(2 * n_bootstrap):
         try:
             curve = _fitted(*resampler.draw(), method)
-        except CalibrationError:  # Of few people it happens that nobody with two is drawn.
+        except CalibrationError:  # With few people it may be that nobody with a pair is drawn.
             continue
         curves.append(np.interp(cosine, *curve))
         if len(curves) == n_bootstrap:
@@ -323,22 +389,16 @@ def _band(
     return tuple((float(a), float(b)) for a, b in zip(low, high, strict=True))
 
 
-def _folds(scores: LabelledScores, n_folds: int, seed: int) -> FoldCounts:
-    n_paired = np.unique(scores.genuine_person).size
-    n_folds = max(2, min(n_folds, n_paired // 2))
-    return FoldCounts.of(scores, n_folds, np.random.default_rng(seed))
-
-
 def _cllr_of_folds(folds: FoldCounts, method: Method) -> float:
     centre = (np.arange(BINS) + 0.5) * (2.0 / BINS) - 1.0
     nats, pairs = np.zeros(2), np.zeros(2)
     for fold in range(len(folds.genuine)):
         curve = _fitted(*folds.without(fold), method)
-        log_lr = np.interp(centre, *curve) * math.log(10.0)
+        log_lr = np.interp(centre, *curve) * LN_10
         of_class = folds.within(fold)
         nats += [of_class[0] @ np.logaddexp(0.0, -log_lr), of_class[1] @ np.logaddexp(0.0, log_lr)]
         pairs += [of_class[0].sum(), of_class[1].sum()]
-    return float((nats / pairs).mean()) / math.log(2.0)
+    return float((nats / pairs).mean()) / LN_2
 
 
 def _require_enough(scores: LabelledScores) -> None:
@@ -357,7 +417,7 @@ def _require_enough(scores: LabelledScores) -> None:
 
 
 def _rounded(curve: _Curve) -> Knots:
-    """Round the knots, and drop those that say nothing: where the curve is level."""
+    """Round the knots, and drop those where the curve is level: it is the same without them."""
     knots = [(round(float(c), 4), round(float(v), 3) + 0.0) for c, v in zip(*curve, strict=True)]
     knots = _without_idle_knots(knots)
     while len(knots) > 2 and knots[0][1] == knots[1][1]:
@@ -368,7 +428,7 @@ def _rounded(curve: _Curve) -> Knots:
 
 
 def _without_idle_knots(knots: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Drop the knots within level stretches: the curve is the same without them."""
+    """Drop the knots inside of level stretches: the curve is the same without them."""
     inner = [
         knot
         for before, knot, after in zip(knots, knots[1:], knots[2:], strict=False)

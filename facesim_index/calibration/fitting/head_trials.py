@@ -1,48 +1,50 @@
-"""Is a learned head better than the plain cosine: tried on people it was not learned from.
+"""Trials of learned heads: whether they are better than the plain cosine on people left out.
 
-People are parted into folds.  For each fold a head is learned from the others, a curve is fitted
-to its scores of the others, and both judge the pairs of the fold; so does a curve of cosines that
-was fitted to the same pairs.  What a head owes to having seen these people thus counts against it.
+People are divided into folds.  For each fold a head is learned from the other people, and a curve
+is fitted to the scores of their pairs.  Both judge the pairs of the fold, and a curve of cosines
+that is fitted to the same people judges them too.  The curve of a head is fitted to scores of
+people whom the head was learned from, so overfitting counts against the head.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from facesim_index.calibration.fitting.fit import LabelledScores, Method, fit_scores
+from facesim_index.calibration.fitting.folds import folds_of_people, usable_folds
 from facesim_index.calibration.fitting.held_out import held_out_figures
 from facesim_index.calibration.fitting.labelled_data import LabelledFaces
 from facesim_index.calibration.fitting.learned_heads import fit_head
 from facesim_index.calibration.heads import COSINE, HeadKind, LearnedKind
 from facesim_index.calibration.record import HeldOutCheck
+from facesim_index.metrics.odds import LN_2, LN_10
 from facesim_index.records import Float64Array, Int64Array
 
-N_FOLDS = 5
 MAX_IMPOSTOR_PAIRS = 1_000_000
-"""Of the others, and of a fold: a mean cost hardly profits from more, and heads cost time."""
+"""Of the other people, and of a fold.  More pairs would hardly make a mean cost more exact."""
 
 CERTAIN = 2.4
-"""Standard errors by which a gain is more than chance, though the best of three heads is taken."""
+"""So many standard errors of gain are more than chance, although the best of three is taken."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadTrial:
-    """A learned head next to the plain cosine, on people left out.
+    """A learned head compared with the plain cosine, on people left out.
 
     Attributes
     ----------
     kind : {"weighted-l1", "product", "contrastive"}
+        Of the learned head.
     cllr, cosine_cllr : float
-        In bits, on the same pairs.
+        Cllr of the learned head and of the cosine in bits, on the same pairs.
     gain_error : float
-        Standard error of the difference, people being a sample.
+        Standard error of the difference in bits, the people being a sample.
     check : HeldOutCheck
         All figures of the head on these pairs.
     scores : LabelledScores
-        Of these pairs, each by a head that has seen neither of its people: what a curve must be
-        fitted on to be true of people whom the head has not seen.
+        Scores of these pairs, each by a head that was learned without its people.  A curve that
+        is to hold for other people must be fitted on such scores.
     """
 
     kind: LearnedKind
@@ -54,7 +56,7 @@ class HeadTrial:
 
     @property
     def gain(self) -> float:
-        """Bits by which the head is better than the cosine."""
+        """How much better the head is than the cosine, in bits."""
         return self.cosine_cllr - self.cllr
 
     @property
@@ -64,7 +66,7 @@ class HeadTrial:
 
     @property
     def surely_better(self) -> bool:
-        """Whether it is by more than chance."""
+        """Whether the head is better than the cosine by more than chance."""
         return self.gain > CERTAIN * self.gain_error
 
 
@@ -77,18 +79,30 @@ def try_heads(
     ----------
     faces : LabelledFaces
     kinds : sequence of {"weighted-l1", "product", "contrastive"}
+        The heads to learn.
     method : {"logistic", "isotonic", "beta"}
-        By which the curves are fitted.
+        How the curves are fitted.
     seed : int, default=0
+        Of the random numbers.
 
     Returns
     -------
     tuple of HeadTrial
+        In the order of `kinds`.
 
     Raises
     ------
     CalibrationError
-        There are too few people or pairs, of all or outside a fold.
+        There are too few people or pairs, in all or outside of a fold.
+
+    Examples
+    --------
+    >>> rng, person = np.random.default_rng(0), np.repeat(np.arange(30), 3)
+    >>> vectors = rng.normal(size=(30, 8))[person] + 0.3 * rng.normal(size=(90, 8))
+    >>> vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    >>> faces = LabelledFaces(vectors.astype(np.float32), person)
+    >>> [trial.kind for trial in try_heads(faces, ["product"], "logistic")]
+    ['product']
     """
     if not kinds:
         return ()
@@ -117,7 +131,7 @@ def try_heads(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Judged:
-    """Pairs with their scores and the log10 likelihood ratios that were claimed of them."""
+    """Pairs with their scores and the log10 likelihood ratios that were claimed for them."""
 
     scores: LabelledScores
     genuine: Float64Array
@@ -125,14 +139,10 @@ class _Judged:
 
 
 def _folds(faces: LabelledFaces, seed: int) -> Iterator[tuple[LabelledFaces, LabelledFaces]]:
-    """Yield the faces of all people but a fold's, and of that fold."""
-    rng = np.random.default_rng(seed)
+    """Yield, for each fold of people, the faces of all other people and those of the fold."""
     _, person, counts = np.unique(faces.person, return_inverse=True, return_counts=True)
-    paired = counts > 1
-    n_folds = max(2, min(N_FOLDS, int(paired.sum()) // 2))
-    fold = np.empty(counts.size, dtype=np.int64)
-    for group in (np.flatnonzero(paired), np.flatnonzero(~paired)):
-        fold[rng.permutation(group)] = np.arange(group.size) % n_folds
+    n_folds = usable_folds(int((counts > 1).sum()))
+    fold = folds_of_people(counts > 1, n_folds, np.random.default_rng(seed))
     for number in range(n_folds):
         inside = fold[person] == number
         yield faces.only(~inside), faces.only(inside)
@@ -173,14 +183,14 @@ def _trial(kind: LearnedKind, learned: _Judged, plain: _Judged) -> HeadTrial:
 
 
 def _bits(against: Float64Array) -> Float64Array:
-    """Return the cost of each pair, from the log10 likelihood ratio for what it is not."""
-    return np.asarray(np.logaddexp(0.0, math.log(10.0) * against) / math.log(2.0))
+    """Return the cost of each pair in bits, from the log10 likelihood ratio for the wrong class."""
+    return np.asarray(np.logaddexp(0.0, LN_10 * against) / LN_2)
 
 
 def _standard_error(genuine: Float64Array, impostor: Float64Array, scores: LabelledScores) -> float:
-    """Return that of the mean gain of both classes, from what each person adds to it.
+    """Return the standard error of the mean gain of both classes.
 
-    A pair of two people hangs on both: the gain is a sum over people to first order.
+    To first order the gain is a sum over people, where a pair of two people belongs to both.
     """
     people = scores.people
     by_person = _by_person(people, scores.genuine_person, genuine)

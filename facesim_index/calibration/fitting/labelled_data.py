@@ -1,4 +1,4 @@
-"""Labelled pairs of faces, and the scores of each by any head."""
+"""Labelled faces and pairs of them, with the scores of the pairs by any head."""
 
 from dataclasses import dataclass
 
@@ -10,26 +10,24 @@ from facesim_index.errors import CalibrationError
 from facesim_index.records import BoolArray, Float32Array, Float64Array, Int64Array
 
 MAX_GENUINE_PAIRS = 2_000_000
-
-
 MAX_IMPOSTOR_PAIRS = 20_000_000
-"""More pairs than these are not looked at: 24 bytes each, and they say nothing new."""
-
+"""At most so many pairs are used: each takes 24 bytes, and more of them say nothing new."""
 
 _BLOCK_ROWS = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledFaces:
-    """Embeddings, with who they show.
+    """Embeddings of faces with their people.
 
     Attributes
     ----------
     embeddings : ndarray of shape (n, dimension), float32
         Unit norm.
     person : ndarray of shape (n,), int64
+        The person of each face.
     pairs : ndarray of shape (n_pairs, 2), int64, or None
-        Rows of the pairs that count; None: every pair.
+        The pairs that are labelled, as rows of the two faces; None stands for every pair.
     """
 
     embeddings: Float32Array
@@ -37,13 +35,14 @@ class LabelledFaces:
     pairs: Int64Array | None = None
 
     def scores(self, head: Head, *, max_impostors: int | None = None) -> LabelledScores:
-        """Return the scores of the pairs by a head; which pairs does not depend on it.
+        """Return the scores of the labelled pairs by a head.
 
         Parameters
         ----------
         head : Head
         max_impostors : int, optional
-            Look at no more of every pair.
+            Use at most so many impostor pairs where every pair is labelled.  Which pairs are used
+            does not depend on the head.
 
         Returns
         -------
@@ -55,7 +54,16 @@ class LabelledFaces:
         return _listed_scores(self.embeddings, self.person, self.pairs, same, head)
 
     def only(self, wanted: BoolArray) -> "LabelledFaces":
-        """Return some of the faces, and the pairs that are all of them."""
+        """Return some of the faces, and the labelled pairs among them.
+
+        Parameters
+        ----------
+        wanted : ndarray of shape (n,), bool
+
+        Returns
+        -------
+        LabelledFaces
+        """
         pairs = None
         if self.pairs is not None:
             both = wanted[self.pairs].all(axis=1)
@@ -72,15 +80,15 @@ class LabelledData:
     name : str
         Of the folder or file.
     scores : LabelledScores
-        By cosine.
+        The cosines of the pairs.
     n_pictures : int
-        That the labels name; of a list of faces, how many faces.
+        Number of pictures that the labels name; for a list of faces, the number of faces.
     n_without_face : int
-        Of them, those in which no face was found.
+        Number of these pictures in which no face was found.
     notes : tuple of str
-        What was left out, and why.
+        Which labels were left out, and why.
     faces : LabelledFaces or None
-        What the scores were made of; without them a head can neither be learned nor judged.
+        The faces of the pairs.  Without them a head can neither be learned nor judged.
     """
 
     name: str
@@ -93,10 +101,18 @@ class LabelledData:
     def scores_by(self, head: Head) -> LabelledScores:
         """Return the scores of the pairs by a head.
 
+        Parameters
+        ----------
+        head : Head
+
+        Returns
+        -------
+        LabelledScores
+
         Raises
         ------
         CalibrationError
-            There are no embeddings to make them of.
+            The head is a learned one, and there are no embeddings.
         """
         if not head.learned:
             return self.scores
@@ -117,19 +133,20 @@ def every_pair(
 ) -> tuple[LabelledScores, tuple[str, ...]]:
     """Return the scores of every pair of pictures, in bounded memory.
 
-    With very many pictures, the impostor pairs are those of as many pictures, drawn at random,
-    as make `MAX_IMPOSTOR_PAIRS`; and of people with very many pictures, as few are drawn as
-    make `MAX_GENUINE_PAIRS` in all.
+    Of very many pictures, so many are drawn at random for impostor pairs that there are at most
+    `MAX_IMPOSTOR_PAIRS`.  Of people with very many pictures, so many are drawn for genuine pairs
+    that there are at most `MAX_GENUINE_PAIRS`.
 
     Parameters
     ----------
     embeddings : ndarray of shape (n_pictures, dimension), float32
         Unit norm.
     person : ndarray of shape (n_pictures,), int64
-        Whom each picture shows.
+        The person on each picture.
     head : Head, default=COSINE
-        Which pairs are looked at does not depend on it.
+        Makes the scores; which pairs are used does not depend on it.
     seed : int, default=0
+        Of the random numbers.
     max_impostors : int, optional
         By default `MAX_IMPOSTOR_PAIRS`.
 
@@ -137,7 +154,14 @@ def every_pair(
     -------
     scores : LabelledScores
     notes : tuple of str
-        Which pairs were not looked at, when some were not.
+        Which pairs were not used, when some were not.
+
+    Examples
+    --------
+    >>> vectors = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], np.float32)
+    >>> scores, notes = every_pair(vectors, np.array([1, 1, 2]))
+    >>> scores.genuine.round(3), scores.impostor.round(3), notes
+    (array([0.6]), array([0. , 0.8]), ())
     """
     rng = np.random.default_rng(seed)
     made = head.transform(embeddings)
@@ -176,12 +200,12 @@ def _listed_scores(
         part = slice(start, start + _BLOCK_ROWS * 8)
         score[part] = head.listed_scores(made[pairs[part, 0]], made[pairs[part, 1]])
     of_pair = person[pairs]
-    np.clip(score, -1.0, 1.0, out=score)  # Rounding of stored embeddings lets some pass 1.
+    np.clip(score, -1.0, 1.0, out=score)  # Stored embeddings are rounded: some scores pass 1.
     return LabelledScores(score[same], of_pair[same, 0], score[~same], of_pair[~same])
 
 
 def _few_of_each(person: Int64Array, rng: np.random.Generator) -> tuple[Int64Array, int]:
-    """Draw at most so many pictures of each person that the genuine pairs are not too many."""
+    """Draw pictures of each person, so few that there are at most `MAX_GENUINE_PAIRS`."""
     counts = np.unique(person, return_counts=True)[1]
     most = int(counts.max(initial=0))
     while most > 2 and _n_genuine(np.minimum(counts, most)) > MAX_GENUINE_PAIRS:
@@ -221,7 +245,7 @@ def _genuine_pairs(
 def _impostor_pairs(
     made: Float32Array, person: Int64Array, head: Head
 ) -> tuple[Float64Array, Int64Array]:
-    """Every pair of two people, a block of rows at a time into arrays of the final size."""
+    """Return the scores of every pair of two people, computed a block of rows at a time."""
     size = person.size
     counts = np.unique(person, return_counts=True)[1]
     n_pairs = size * (size - 1) // 2 - _n_genuine(counts)

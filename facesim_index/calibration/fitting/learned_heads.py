@@ -1,16 +1,17 @@
-"""Learning a head from labelled pairs of embeddings: arrays in, a `Head` out.
+"""Learning a head from labelled pairs of embeddings.
 
-All genuine pairs are learned from (`MAX_GENUINE` at most), and of the impostor pairs the
-`N_HARD` most alike and `N_RANDOM` of the others, each standing for its share of them, so that
-both classes weigh the same and no impostor pair is forgotten.
+All genuine pairs are used (at most `MAX_GENUINE`).  Of the impostor pairs the `N_HARD` most similar
+ones are used, and `N_RANDOM` of the others at random.  Each of the latter has the weight of the
+pairs it was drawn from, so that both classes have the same weight and all impostor pairs count.
 
-- **weighted-l1** is the head of Siamese networks such as DeepFace's [1]_: logistic regression on
-  |a − b|.  **product** is logistic regression on a∘b, of which the cosine is the case of equal
-  weights.  Both are pulled towards equal weights, by as much as few people are too few to tell.
+- **weighted-l1** is the head of Siamese networks such as DeepFace [1]_: logistic regression on
+  |a − b|.  **product** is logistic regression on a∘b; with equal weights it is the cosine.  Both
+  have a penalty on the distance from equal weights, which matters more the fewer people there are.
 - **contrastive** is a linear projection with the contrastive loss [2]_ on the distances of the
-  projected faces, pulled towards the main axes of the embeddings, which keep their cosines.
+  projected faces.  It has a penalty on the distance from the projection on the main axes of the
+  embeddings, which changes cosines least.
 
-Everything is deterministic, by L-BFGS.
+The losses are minimised by L-BFGS, without random numbers.
 
 References
 ----------
@@ -27,21 +28,28 @@ import numpy as np
 
 from facesim_index.calibration.heads import Head, LearnedKind
 from facesim_index.errors import CalibrationError
+from facesim_index.metrics.odds import logistic
 from facesim_index.records import Float32Array, Float64Array, Int64Array
+from facesim_index.utils.threads import one_blas_thread
 
 MAX_GENUINE = 20_000
 N_HARD = 10_000
 N_RANDOM = 20_000
 
 PULL = 300.0
-"""Pull of product and weighted-l1 towards equal weights, in people with two pictures."""
+"""Penalty on unequal weights of product and weighted-l1, for one person with two pictures.
+
+It is divided by the number of such people.
+"""
 
 PROJECTED = 256
-"""Most dimensions of a contrastive projection."""
+"""The largest number of dimensions of a contrastive projection."""
 
 PROJECTION_PULL = 30_000.0
+"""Penalty on the distance of a contrastive projection from the main axes; see `PULL`."""
+
 MARGIN = 1.4
-"""Distance of projected strangers from which they are far enough apart: cosine 0.02."""
+"""Distance from which projected faces of two people are far enough apart: cosine 0.02."""
 
 MAX_STEPS = 100
 
@@ -55,11 +63,11 @@ class TrainingPairs:
     left, right : ndarray of shape (n_pairs,), int64
         Rows of the embeddings.
     same : ndarray of shape (n_pairs,), float64
-        1 for one person, 0 for two.
+        1 for pairs of one person, 0 for pairs of two.
     weight : ndarray of shape (n_pairs,), float64
-        Each class sums to one half.
+        The weights of each class sum to one half.
     n_people : int
-        With two pictures or more.
+        Number of people with two pictures or more.
     """
 
     left: Int64Array
@@ -72,16 +80,18 @@ class TrainingPairs:
 def training_pairs(
     embeddings: Float32Array, person: Int64Array, pairs: Int64Array | None = None, *, seed: int = 0
 ) -> TrainingPairs:
-    """Choose pairs to learn from.
+    """Choose the pairs of embeddings that a head is learned from.
 
     Parameters
     ----------
     embeddings : ndarray of shape (n, dimension), float32
+        Unit norm.
     person : ndarray of shape (n,), int64
-        Whom each shows.
+        The person of each embedding.
     pairs : ndarray of shape (n_pairs, 2), int64, optional
-        Rows of the labelled pairs; every pair by default.
+        The labelled pairs, as rows of two embeddings; by default every pair.
     seed : int, default=0
+        Of the random choice of pairs.
 
     Returns
     -------
@@ -91,6 +101,13 @@ def training_pairs(
     ------
     CalibrationError
         A class has no pair.
+
+    Examples
+    --------
+    >>> vectors = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], np.float32)
+    >>> chosen = training_pairs(vectors, np.array([1, 1, 2]))
+    >>> chosen.same, chosen.weight
+    (array([1., 0., 0.]), array([0.5 , 0.25, 0.25]))
     """
     rng = np.random.default_rng(seed)
     if pairs is None:
@@ -132,13 +149,12 @@ def fit_head(
     Parameters
     ----------
     kind : {"weighted-l1", "product", "contrastive"}
+        Which head to learn.
     embeddings : ndarray of shape (n, dimension), float32
-        Unit norm.
     person : ndarray of shape (n,), int64
-        Whom each shows.
     pairs : ndarray of shape (n_pairs, 2), int64, optional
-        Rows of the labelled pairs; every pair by default.
     seed : int, default=0
+        As for `training_pairs`.
 
     Returns
     -------
@@ -147,21 +163,31 @@ def fit_head(
     Raises
     ------
     CalibrationError
-        A class has no pair.
+        As `training_pairs`.
+
+    Examples
+    --------
+    The first dimension tells people apart, the second one is noise:
+
+    >>> vectors = np.array([[0.6, 0.8], [0.6, -0.8], [-0.6, 0.8], [-0.6, -0.8]], np.float32)
+    >>> weights = fit_head("product", vectors, np.array([1, 1, 2, 2])).weights
+    >>> bool(weights[0] > weights[1])
+    True
     """
-    chosen = training_pairs(embeddings, person, pairs, seed=seed)
-    if kind == "contrastive":
-        return Head(kind, _fit_projection(embeddings, chosen))
-    return Head(kind, _fit_weights(kind, embeddings, chosen))
+    with one_blas_thread():
+        chosen = training_pairs(embeddings, person, pairs, seed=seed)
+        if kind == "contrastive":
+            return Head(kind, _fit_projection(embeddings, chosen))
+        return Head(kind, _fit_weights(kind, embeddings, chosen))
 
 
 def _fit_weights(kind: LearnedKind, embeddings: Float32Array, pairs: TrainingPairs) -> Float32Array:
-    """Return the weights of a logistic regression on what the pairs have in common, or not."""
+    """Return the weights of a logistic regression on products or negative absolute differences."""
     left, right = embeddings[pairs.left], embeddings[pairs.right]
     alike = left * right if kind == "product" else -np.abs(left - right)
     dimension = alike.shape[1]
     plain = _minimum(
-        lambda both: _logistic(both, alike.sum(axis=1, dtype=np.float64)[:, None], pairs),
+        lambda both: _logistic_loss(both, alike.sum(axis=1, dtype=np.float64)[:, None], pairs),
         np.array([10.0, 0.0]),
         [(1e-3, None), (None, None)],
     )
@@ -169,8 +195,8 @@ def _fit_weights(kind: LearnedKind, embeddings: Float32Array, pairs: TrainingPai
     pull = PULL / pairs.n_people / dimension
 
     def cost(at: Float64Array) -> tuple[float, Float64Array]:
-        # In units of the equal weight, so that all steps are of one size.
-        value, slope = _logistic(np.append(at[:-1] * equal, at[-1]), alike, pairs)
+        # In units of the equal weight, so that all parameters have about the same size.
+        value, slope = _logistic_loss(np.append(at[:-1] * equal, at[-1]), alike, pairs)
         slope[:-1] *= equal
         away = at[:-1] - 1.0
         slope[:-1] += pull * away
@@ -178,21 +204,21 @@ def _fit_weights(kind: LearnedKind, embeddings: Float32Array, pairs: TrainingPai
 
     start = np.append(np.ones(dimension), offset)
     weights = _minimum(cost, start, [(0.0, None)] * dimension + [(None, None)])[:-1]
-    if not weights.any():  # Nothing told the classes apart.
+    if not weights.any():  # No dimension separates the classes.
         weights = np.ones(dimension)
     size = weights.max() if kind == "product" else np.linalg.norm(weights)
     return np.asarray(weights / size, dtype=np.float32)
 
 
-def _logistic(
+def _logistic_loss(
     at: Float64Array, alike: Float32Array | Float64Array, pairs: TrainingPairs
 ) -> tuple[float, Float64Array]:
-    """Return the logistic loss in nats, and its slope, at weights and an offset."""
+    """Return the logistic loss in nats and its gradient, at weights and an offset."""
     score = alike @ at[:-1].astype(alike.dtype) + at[-1]
     wrong = np.where(pairs.same > 0.0, -score, score).astype(np.float64)
-    error = np.exp(-np.logaddexp(0.0, -wrong)) * pairs.weight
+    error = logistic(wrong) * pairs.weight
     error[pairs.same > 0.0] *= -1.0
-    slope = np.append(error.astype(alike.dtype) @ alike, error.sum())
+    slope = np.append(np.matmul(error.astype(alike.dtype), alike), error.sum())
     return float(pairs.weight @ np.logaddexp(0.0, wrong)), np.asarray(slope, dtype=np.float64)
 
 
@@ -201,10 +227,10 @@ def _fit_projection(embeddings: Float32Array, pairs: TrainingPairs) -> Float32Ar
     used, place = np.unique(np.concatenate((pairs.left, pairs.right)), return_inverse=True)
     left, right = place[: pairs.left.size], place[pairs.left.size :]
     faces = embeddings[used].astype(np.float64)
-    # The main axes about zero: what projecting on them loses of the cosines is least.
+    # The main axes about zero: projecting on them changes cosines least.
     _, axes = np.linalg.eigh(faces.T @ faces)
     start = np.ascontiguousarray(axes[:, ::-1][:, : min(PROJECTED, faces.shape[1])].T)
-    start *= np.sign(start[:, :1]) + (start[:, :1] == 0.0)  # A sign that no library decides.
+    start *= np.sign(start[:, :1]) + (start[:, :1] == 0.0)  # The same sign with every library.
     pull = PROJECTION_PULL / pairs.n_people / faces.shape[1]
 
     def cost(at: Float64Array) -> tuple[float, Float64Array]:
@@ -223,7 +249,7 @@ def _contrastive(
     ends: tuple[Int64Array, Int64Array],
     pairs: TrainingPairs,
 ) -> tuple[float, Float64Array]:
-    """Return the contrastive loss and its slope at a projection."""
+    """Return the contrastive loss and its gradient at a projection."""
     from scipy.sparse import csr_array
 
     left, right = ends
@@ -234,7 +260,7 @@ def _contrastive(
     short = np.maximum(MARGIN - apart, 0.0)
     one = pairs.same > 0.0
     value = float(pairs.weight @ np.where(one, apart**2, short**2)) / 2.0
-    # Slope by the pairs' cosines, then by the unit vectors, the projected faces, the projection.
+    # The gradient by the chain rule: pairs' cosines, unit vectors, projected faces, projection.
     by_cosine = pairs.weight * np.where(one, -1.0, short / apart)
     links = csr_array((by_cosine, (left, right)), shape=(len(faces), len(faces)))
     by_unit = links @ unit + links.T @ unit
@@ -256,7 +282,7 @@ def _minimum(
 
 
 def _genuine_pairs(person: Int64Array) -> Int64Array:
-    """Return the rows of every pair of one person, at most `MAX_GENUINE` or so of each."""
+    """Return the rows of every pair of one person, about `MAX_GENUINE` of each at most."""
     order = np.argsort(person, kind="stable")
     starts = np.unique(person[order], return_index=True)[1]
     found = [np.empty((0, 2), dtype=np.int64)]
@@ -271,7 +297,7 @@ def _genuine_pairs(person: Int64Array) -> Int64Array:
 def _impostor_pairs(
     embeddings: Float32Array, person: Int64Array, rng: np.random.Generator
 ) -> tuple[Int64Array, Float64Array]:
-    """Return the hardest pairs of two people and some of the others, and what each stands for."""
+    """Return the most similar pairs of two people, some others, and the weight of each."""
     size = person.size
     cosines, places = [np.empty(0, dtype=np.float32)], [np.empty(0, dtype=np.int64)]
     n_pairs, floor = 0, -np.inf

@@ -1,16 +1,17 @@
-"""The smooth, non-decreasing curve that makes labelled pairs most likely: counts in, knots out.
+"""The smooth, non-decreasing curve from cosine to likelihood ratio that fits labelled pairs best.
 
-Three steps, all on the pairs in narrow bins of cosine, each class with equal weight so that the
-prior of the data drops out:
+There are three steps.  All use the numbers of pairs in narrow bins of cosine, and both classes have
+equal weight, so that the share of genuine pairs in the data has no effect:
 
-1. PAV finds the best non-decreasing likelihood ratio, a staircase.  Before, one genuine pair
+1. PAV finds the best non-decreasing likelihood ratio, a staircase.  Before that, one genuine pair
    is added at the lowest cosine and one impostor pair at the highest (rule of succession), so
-   that no number of pairs supports an infinite claim.
-2. The outermost stairs are joined until a few pairs of either class carry them: their
-   likelihood ratios bound every curve, of whatever method.
+   that no number of pairs supports an infinite likelihood ratio.
+2. The outermost blocks of the staircase are joined until each has a few pairs of both classes.
+   Their likelihood ratios are the bounds of every curve, of whatever method.
 3. A curve that is linear between evenly spaced knots is fitted between those bounds by penalised
-   maximum likelihood.  A staircase follows every chance gap between two pairs; the penalty on
-   the curve's second derivative (`ROUGHNESS_COST`) takes the chance out and leaves the trend.
+   maximum likelihood.  A staircase follows every gap between two pairs that is there by chance.
+   The penalty on the second derivative of the curve (`ROUGHNESS_COST`) removes these steps and
+   keeps the trend.
 """
 
 import math
@@ -19,45 +20,47 @@ from dataclasses import dataclass
 import numpy as np
 
 from facesim_index.errors import CalibrationError
+from facesim_index.metrics.odds import LN_10, logistic
 from facesim_index.metrics.scoring import pool_adjacent_violators
 from facesim_index.records import Float64Array, Int64Array
 
 BINS = 2000
-"""Bins of cosine over [-1, 1]: 0.001 wide, over which the ratio changes by about 3 %."""
+"""Number of bins of cosine over [-1, 1], each 0.001 wide; within one the ratio changes by 3 %."""
 
 KNOT_GAP = 0.02
-"""Distance between two knots, about."""
+"""Approximate distance between two knots, in cosine."""
 
 ROUGHNESS_COST = 1e-7
-"""Price in nats of one (log10 LR per cosine squared) squared, over a unit of cosine.
+"""Penalty in nats for a second derivative of 1 (log10 LR per cosine squared) over a unit of cosine.
 
-Chosen with each half of LFW's development people judging a curve fitted on the other.  Mean
-Cllr: 0.0278 at 1e-8, 0.0274 at 1e-7 and at 1e-6, 0.0288 at 1e-5.  Cllr weighs both classes the
-same and hardly sees the few strangers at high cosines, where a stiffer curve falls short of the
-evidence: at 1e-6 it claims a seventh as much at cosine 0.4.
+It was chosen with curves that were fitted on one half of the development people of LFW and judged
+on the other half.  The mean Cllr was 0.0278 at 1e-8, 0.0274 at 1e-7 and at 1e-6, 0.0288 at 1e-5.
+Cllr gives both classes the same weight, so the few impostor pairs at high cosines hardly count.
+There a stiffer curve falls short of the evidence: at 1e-6 it claims a seventh as much at
+cosine 0.4.
 """
 
 SLOPE_COST = 1e-9
-"""Price in nats of one (nat of LR per cosine) squared, over a unit of cosine.
+"""Penalty in nats for a slope of 1 nat of LR per cosine over a unit of cosine.
 
-People whose pairs never mix would give an infinite slope.  At the slopes of real faces, about
-30 nats for a cosine of 1, it changes the slope by less than 1 %.
+Without it the slope would be infinite where the classes do not overlap.  At the slopes of real
+faces, about 30 nats for a cosine of 1, it changes the slope by less than 1 %.
 """
 
 _MIN_END_PAIRS = 3
 _MAX_NEWTON_STEPS = 60
-_LN_10 = math.log(10.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Pairs of both classes at ascending cosines; no cosine without a pair.
+    """Numbers of pairs of both classes at ascending cosines.
 
     Attributes
     ----------
     cosine : ndarray of shape (n_values,), float64
+        Ascending; there is a pair at every cosine.
     genuine, impostor : ndarray of shape (n_values,), float64
-        Pairs, or their weights.
+        Numbers of pairs, or their weights.
     """
 
     cosine: Float64Array
@@ -77,7 +80,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What the evidence can show at most.
+    """The strongest claims that the evidence supports.
 
     Attributes
     ----------
@@ -95,7 +98,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A stretch of cosines in which the likelihood ratio is taken as one number."""
+    """An interval of cosines in which the likelihood ratio is constant."""
 
     genuine: float
     impostor: float
@@ -124,12 +127,12 @@ class _Block:
 def histogram_of(
     genuine_counts: Int64Array | Float64Array, impostor_counts: Int64Array | Float64Array
 ) -> Histogram:
-    """Return the pairs of the occupied bins.
+    """Return the numbers of pairs of the bins that are not empty.
 
     Parameters
     ----------
     genuine_counts, impostor_counts : ndarray of shape (BINS,), int64 or float64
-        Pairs, or their weights, in equal bins over [-1, 1].
+        Numbers of pairs, or their weights, in equal bins over [-1, 1].
 
     Returns
     -------
@@ -139,6 +142,14 @@ def histogram_of(
     ------
     CalibrationError
         A class has no pair.
+
+    Examples
+    --------
+    >>> genuine, impostor = np.zeros(BINS), np.zeros(BINS)
+    >>> genuine[1500], impostor[1000] = 3, 7
+    >>> histogram = histogram_of(genuine, impostor)
+    >>> histogram.cosine.round(4).tolist(), histogram.genuine.tolist()
+    ([0.0005, 0.5005], [0.0, 3.0])
     """
     if genuine_counts.sum() == 0 or impostor_counts.sum() == 0:
         raise CalibrationError(
@@ -154,10 +165,10 @@ def histogram_of(
 
 
 def bounds_of(histogram: Histogram) -> Bounds:
-    """Return the strongest claims that a few pairs of either class carry.
+    """Return the strongest likelihood ratios that a few pairs of both classes support.
 
     One genuine pair is added at the lowest cosine and one impostor pair at the highest (rule of
-    succession), so that no number of pairs supports an infinite claim.
+    succession), so that no number of pairs supports an infinite likelihood ratio.
 
     Parameters
     ----------
@@ -171,6 +182,13 @@ def bounds_of(histogram: Histogram) -> Bounds:
     ------
     CalibrationError
         Genuine pairs are not more similar than impostor pairs.
+
+    Examples
+    --------
+    >>> histogram = Histogram(np.array([0.0, 0.5]), np.array([0.0, 99.0]), np.array([999.0, 0.0]))
+    >>> bounds = bounds_of(histogram)
+    >>> round(bounds.lowest, 2), round(bounds.highest, 2)
+    (-2.0, 3.0)
     """
     blocks = _joined_at_ends(_pav_blocks(_with_succession(histogram)))
     if len(blocks) < 2:
@@ -185,7 +203,7 @@ def smooth_curve(histogram: Histogram, bounds: Bounds) -> tuple[Float64Array, Fl
     """Fit a smooth non-decreasing curve from cosine to log10 likelihood ratio.
 
     Its cost is the `scoring.cllr` of the histogram, in nats, plus `ROUGHNESS_COST` times the
-    integral of the squared second derivative.
+    integral of the squared second derivative [1]_.
 
     Parameters
     ----------
@@ -195,8 +213,24 @@ def smooth_curve(histogram: Histogram, bounds: Bounds) -> tuple[Float64Array, Fl
 
     Returns
     -------
-    cosine, log10_lr : ndarray of shape (n_knots,), float64
-        Evenly spaced between the bounds' cosines, linear in between.
+    cosine : ndarray of shape (n_knots,), float64
+        Evenly spaced between the cosines of the bounds.
+    log10_lr : ndarray of shape (n_knots,), float64
+        The curve is linear between these values.
+
+    References
+    ----------
+    .. [1] P. J. Green and B. W. Silverman, "Nonparametric regression and generalized linear
+       models: a roughness penalty approach", Chapman and Hall, 1994.
+
+    Examples
+    --------
+    >>> cosine = np.linspace(-0.2, 0.6, 81)
+    >>> density = [np.exp(-0.5 * ((cosine - mean) / 0.1) ** 2) for mean in (0.4, 0.0)]
+    >>> histogram = Histogram(cosine, 1000 * density[0], 1000 * density[1])
+    >>> knots, log10_lr = smooth_curve(histogram, bounds_of(histogram))
+    >>> round(float(np.interp(0.25, knots, log10_lr)), 2)  # 20 (0.25 - 0.2) / 0.5 / ln 10
+    0.87
     """
     span = bounds.high_cosine - bounds.low_cosine
     n_knots = max(2, round(span / KNOT_GAP) + 1)
@@ -211,7 +245,7 @@ def smooth_curve(histogram: Histogram, bounds: Bounds) -> tuple[Float64Array, Fl
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
-    """Convex: the curve is `floor` plus steps >= 0, and its cost is convex in the steps."""
+    """The fit as a convex problem: the curve is `floor` plus steps that are at least 0."""
 
     floor: float
     per_step: Float64Array  # (n_values, n_knots): nats of log LR at each cosine per step
@@ -222,14 +256,14 @@ class _Problem:
     @classmethod
     def of(cls, histogram: Histogram, knots: Float64Array, bounds: Bounds) -> "_Problem":
         hats = np.array([np.interp(histogram.cosine, knots, unit) for unit in np.eye(knots.size)])
-        per_step = np.cumsum(hats[::-1], axis=0)[::-1].T * _LN_10
+        per_step = np.cumsum(hats[::-1], axis=0)[::-1].T * LN_10
         gap = knots[1] - knots[0]
         # The integral of the second derivative, whose value at a knot is a difference of steps.
-        slope_price = np.full(knots.size, SLOPE_COST * _LN_10**2 / gap)
+        slope_price = np.full(knots.size, SLOPE_COST * LN_10**2 / gap)
         slope_price[0] = 0.0
         bend = np.diff(np.eye(knots.size)[1:], axis=0) * gap**-1.5
         return cls(
-            bounds.lowest * _LN_10,
+            bounds.lowest * LN_10,
             per_step,
             ROUGHNESS_COST * bend.T @ bend + np.diag(slope_price),
             histogram.genuine_share,
@@ -243,7 +277,7 @@ class _Problem:
         return float(missed + false + steps @ self.roughness @ steps)
 
     def least(self, steps: Float64Array) -> Float64Array:
-        """Newton's method; each step solves the quadratic model with all steps >= 0."""
+        """Return the best steps, by Newton's method with all steps at least 0."""
         cost = self.cost(steps)
         for _ in range(_MAX_NEWTON_STEPS):
             direction = self._model_minimum(steps) - steps
@@ -265,28 +299,11 @@ class _Problem:
         weight = (self.genuine + self.impostor) * probability * (1.0 - probability)
         slope = error @ self.per_step + 2.0 * self.roughness @ steps
         curvature = (self.per_step.T * weight) @ self.per_step + 2.0 * self.roughness
-        # Far from all pairs nothing is curved: a grain of it keeps the root real.
+        # Far from all pairs the curvature is 0: a little is added so that the matrix has a root.
         curvature[np.diag_indices_from(curvature)] += 1e-11 * np.trace(curvature)
         root = cholesky(curvature)
         target = solve_triangular(root, curvature @ steps - slope, trans="T")
         return np.asarray(nnls(root, target)[0], dtype=np.float64)
-
-
-def logistic(log_odds: Float64Array) -> Float64Array:
-    """Return the probability of log odds.
-
-    Parameters
-    ----------
-    log_odds : ndarray of any shape, float64
-        Natural logarithms.
-
-    Returns
-    -------
-    ndarray of the same shape, float64
-        In (0, 1).
-    """
-    odds_against = np.exp(-np.clip(log_odds, -500.0, 500.0))
-    return np.asarray(1.0 / (1.0 + odds_against), dtype=np.float64)
 
 
 def _with_succession(histogram: Histogram) -> Histogram:
@@ -308,7 +325,7 @@ def _pav_blocks(histogram: Histogram) -> list[_Block]:
 
 
 def _joined_at_ends(blocks: list[_Block]) -> list[_Block]:
-    """Join the outermost blocks until enough pairs of either class carry their claim."""
+    """Join the outermost blocks until each of them has a few pairs of both classes."""
     joined = list(blocks)
     while len(joined) > 2 and min(joined[0].genuine, joined[0].impostor) < _MIN_END_PAIRS:
         joined[:2] = [joined[0].joined(joined[1])]

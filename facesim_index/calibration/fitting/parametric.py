@@ -1,7 +1,7 @@
-"""Curves of few parameters from cosine to likelihood ratio: logistic and beta calibration.
+"""Curves from cosine to likelihood ratio with few parameters: logistic and beta calibration.
 
-With little data they are steadier than a curve that may bend anywhere.  Both are fitted by
-maximum likelihood with classes of equal weight, and bounded by the evidence like every curve.
+With little data they vary less than a curve that may bend anywhere.  Both are fitted by maximum
+likelihood with classes of equal weight, and bounded by the evidence like every curve.
 """
 
 import math
@@ -14,32 +14,47 @@ from facesim_index.calibration.fitting.monotone import (
     SLOPE_COST,
     Bounds,
     Histogram,
-    logistic,
 )
 from facesim_index.errors import CalibrationError
+from facesim_index.metrics.odds import LN_10, logistic
 from facesim_index.records import Float64Array
 
 _MAX_NEWTON_STEPS = 100
-_LN_10 = math.log(10.0)
 
 
 def logistic_curve(histogram: Histogram, bounds: Bounds) -> tuple[Float64Array, Float64Array]:
-    """Fit log LR = a cosine + c: logistic regression with classes of equal weight.
+    """Fit log LR = a cosine + c: logistic regression with classes of equal weight [1]_.
 
     Parameters
     ----------
     histogram : Histogram
+        Pairs of both classes.
     bounds : Bounds
         Of the histogram; the curve stays within them.
 
     Returns
     -------
     cosine, log10_lr : ndarray of shape (n_knots,), float64
+        Knots of the curve, ascending.
 
     Raises
     ------
     CalibrationError
         Higher cosines would be evidence against one person.
+
+    References
+    ----------
+    .. [1] N. Brümmer and J. du Preez, "Application-independent evaluation of
+       speaker detection", Computer Speech & Language, 2006.
+
+    Examples
+    --------
+    >>> histogram = Histogram(
+    ...     np.array([0.0, 0.2, 0.4]), np.array([10.0, 30.0, 60.0]), np.array([60.0, 30.0, 10.0])
+    ... )
+    >>> cosine, log10_lr = logistic_curve(histogram, Bounds(-2.0, 2.0, 0.0, 0.4))
+    >>> round(float(np.interp(0.4, cosine, log10_lr)), 2)  # log10(60 / 10)
+    0.78
     """
     coefficients = weighted_regression(
         _line(histogram.cosine), histogram.genuine_share, histogram.impostor_share
@@ -56,25 +71,34 @@ def beta_curve(histogram: Histogram, bounds: Bounds) -> tuple[Float64Array, Floa
     ----------
     histogram : Histogram
     bounds : Bounds
-        Of the histogram; the curve stays within them.
 
     Returns
     -------
     cosine, log10_lr : ndarray of shape (n_knots,), float64
+        All as for `logistic_curve`.
 
     Raises
     ------
     CalibrationError
-        Higher cosines would be evidence against one person.
+        As `logistic_curve`.
 
     References
     ----------
     .. [1] M. Kull, T. Silva Filho and P. Flach, "Beta calibration", AISTATS 2017.
+
+    Examples
+    --------
+    >>> histogram = Histogram(
+    ...     np.array([0.0, 0.2, 0.4]), np.array([10.0, 30.0, 60.0]), np.array([60.0, 30.0, 10.0])
+    ... )
+    >>> cosine, log10_lr = beta_curve(histogram, Bounds(-2.0, 2.0, 0.0, 0.4))
+    >>> round(float(np.interp(0.4, cosine, log10_lr)), 2)
+    0.78
     """
     features = _logarithms(histogram.cosine)
     shares = histogram.genuine_share, histogram.impostor_share
     coefficients = weighted_regression(features, *shares)
-    # As its authors do: a feature that would pull the curve down is left out.
+    # As its authors do: a feature with a negative coefficient is left out.
     negative = np.flatnonzero(coefficients[:2] < 0.0)
     if negative.size:
         kept = np.setdiff1d([0, 1, 2], negative[:1])
@@ -89,19 +113,26 @@ def beta_curve(histogram: Histogram, bounds: Bounds) -> tuple[Float64Array, Floa
 def weighted_regression(
     features: Float64Array, genuine_weight: Float64Array, impostor_weight: Float64Array
 ) -> Float64Array:
-    """Return the coefficients of the log odds that make weighted labels most likely.
+    """Return the coefficients of a logistic regression on weighted pairs, by Newton's method.
 
     Parameters
     ----------
     features : ndarray of shape (n_values, n_features), float64
-        The last one is the constant 1, whose coefficient is free of `SLOPE_COST`.
+        The last feature is the constant 1, whose coefficient has no penalty.  The others have the
+        penalty `SLOPE_COST`.
     genuine_weight, impostor_weight : ndarray of shape (n_values,), float64
-        Of the pairs with these features.
+        Weights of the pairs with these features.
 
     Returns
     -------
     ndarray of shape (n_features,), float64
-        In nats.
+        Coefficients of the log odds, in nats.
+
+    Examples
+    --------
+    >>> constant = np.ones((1, 1))
+    >>> weighted_regression(constant, np.array([3.0]), np.array([1.0])).round(4)  # ln(3 / 1)
+    array([1.0986])
     """
     price = np.full(features.shape[1], SLOPE_COST)
     price[-1] = 0.0
@@ -150,10 +181,10 @@ def _falling() -> CalibrationError:
 def _sampled(
     log_lr: Callable[[Float64Array], Float64Array], bounds: Bounds
 ) -> tuple[Float64Array, Float64Array]:
-    """Return knots of an increasing curve, from where it leaves one bound to the other."""
+    """Return knots of an increasing curve, from where it leaves one bound to the other bound."""
 
     def log10_lr(cosine: Float64Array) -> Float64Array:
-        return np.clip(log_lr(cosine) / _LN_10, bounds.lowest, bounds.highest)
+        return np.clip(log_lr(cosine) / LN_10, bounds.lowest, bounds.highest)
 
     fine = np.linspace(-1.0, 1.0, 20_001)
     value = log10_lr(fine)

@@ -1,14 +1,18 @@
-"""Labelled pairs with who they are of: counted, parted and resampled by person.
+"""Labelled pairs with their people, and a smoothed bootstrap over people.
 
-Pairs are not independent: everyone is in many of them.  What a curve owes to chance shows when
-*people* are drawn anew, with everything that hangs on them; drawing pairs anew would make the
-curve look far more certain than it is.
+Pairs are not independent: everyone is in many of them.  So *people* are drawn anew, with all their
+pairs, to see how much a curve depends on chance.  Drawing pairs anew would make the curve look far
+more certain than it is.
 
-Yet nobody is drawn whose like is not in the data.  Where the classes hardly overlap, what is
-known of the ratio hangs on the one or two genuine pairs that happen to be lowest, and on those
-that by luck are not there.  So each cosine is moved a little at random as well: the smoothed
-bootstrap (Silverman and Young, "The bootstrap: to smooth or not to smooth?", 1987), which draws
-from a density estimate instead of the very values.
+Drawing people alone is not enough.  Where the classes hardly overlap, the likelihood ratio depends
+on the one or two genuine pairs that happen to have the lowest cosines, and no draw has a pair with
+another cosine.  So each cosine is moved a little at random as well.  This is the smoothed bootstrap
+[1]_, which draws from an estimate of the density instead of from the observed values.
+
+References
+----------
+.. [1] B. W. Silverman and G. A. Young, "The bootstrap: to smooth or not to smooth?", Biometrika,
+   1987.
 """
 
 import math
@@ -18,35 +22,35 @@ import numpy as np
 
 from facesim_index.calibration.fitting.monotone import BINS
 from facesim_index.errors import CalibrationError
-from facesim_index.records import Float32Array, Float64Array, Int64Array
+from facesim_index.records import BoolArray, Float32Array, Float64Array, Int64Array
 
 MAX_PAIRS_PER_BIN = 2000
-"""Impostor pairs of a bin that resampling looks at; the others are stood for by these."""
+"""At most so many impostor pairs of a bin are resampled; they count for the others as well."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledScores:
-    """Scores of labelled pairs, cosines or those of a learned head, with who they are of.
+    """Scores of labelled pairs with their people.
 
-    Every pair of the labelled people, not a selection: the high cosines among very many
-    strangers are what a search meets.
+    Give every pair of the labelled people, not a selection: a search meets the highest cosines of
+    very many impostor pairs.
 
     Attributes
     ----------
     genuine : ndarray of shape (n_genuine,), float64
-        Scores of pairs that show one person.
+        Scores of pairs that show one person, in [-1, 1]: cosines, or scores of a learned head.
     genuine_person : ndarray of shape (n_genuine,), int64
-        Whom each shows.
+        The person of each genuine pair.
     impostor : ndarray of shape (n_impostor,), float64
-        Scores of pairs that show two people.
+        Scores of pairs that show two people, in [-1, 1].
     impostor_people : ndarray of shape (n_impostor, 2), int64
-        The two.
+        The two people of each impostor pair.
 
     Raises
     ------
     CalibrationError
-        Shapes that do not fit together, a cosine that is not one, or an impostor pair of one
-        person.
+        The shapes do not fit together, a score is not finite or not in [-1, 1], or an impostor
+        pair has the same person twice.
     """
 
     genuine: Float64Array
@@ -75,29 +79,54 @@ class LabelledScores:
         """Everyone who is in a pair, ascending."""
         return np.union1d(self.genuine_person, self.impostor_people)
 
+    def chosen(self, genuine: BoolArray, impostor: BoolArray) -> "LabelledScores":
+        """Return some of the pairs.
+
+        Parameters
+        ----------
+        genuine : ndarray of shape (n_genuine,), bool
+        impostor : ndarray of shape (n_impostor,), bool
+
+        Returns
+        -------
+        LabelledScores
+        """
+        return LabelledScores(
+            self.genuine[genuine],
+            self.genuine_person[genuine],
+            self.impostor[impostor],
+            self.impostor_people[impostor],
+        )
+
 
 def bins_of(cosine: Float32Array | Float64Array) -> Int64Array:
-    """Return in which of the bins over [-1, 1] each cosine is.
+    """Return the bin of each cosine, of `BINS` equal bins over [-1, 1].
 
     Parameters
     ----------
-    cosine : ndarray of any shape
-        Values a little outside [-1, 1] count as the nearest end.
+    cosine : ndarray of any shape, float32 or float64
+        Values slightly outside [-1, 1] count as the nearest end.
 
     Returns
     -------
     ndarray of the same shape, int64
+        From 0 to ``BINS - 1``.
+
+    Examples
+    --------
+    >>> bins_of(np.array([-1.0, 0.0005, 1.0]))
+    array([   0, 1000, 1999])
     """
     place = ((cosine + 1.0) * (BINS / 2)).astype(np.int64)
     return np.clip(place, 0, BINS - 1)
 
 
 class PeopleResampler:
-    """Counts of pairs after people are drawn anew, with replacement, and cosines moved a little.
+    """Counts of pairs after drawing people anew, with replacement, and moving every cosine.
 
-    Someone who is drawn twice counts twice, and so do their genuine pairs; a pair of two people
-    counts as often as the one is drawn, times as often as the other.  All genuine pairs of a
-    person are moved by one normal deviate, each impostor pair by its own.
+    A genuine pair counts as often as its person is drawn.  An impostor pair counts as often as its
+    first person is drawn, times as often as its second person is drawn.  The cosines of all genuine
+    pairs of a person are moved by the same normal deviate; each impostor pair has one of its own.
 
     Parameters
     ----------
@@ -111,7 +140,7 @@ class PeopleResampler:
         self._n_people = people.size
         self._genuine = scores.genuine
         self._genuine_person = np.searchsorted(people, scores.genuine_person)
-        # Pairs of the same people are no further evidence: they do not make the kernel narrower.
+        # Several pairs of the same people count once: they do not make the kernel narrower.
         n_paired = np.unique(scores.genuine_person).size
         n_two = min(scores.impostor.size, people.size * (people.size - 1) // 2)
         self._genuine_width = bandwidth(scores.genuine, n_paired)
@@ -122,26 +151,42 @@ class PeopleResampler:
         self._second = np.searchsorted(people, scores.impostor_people[kept, 1])
 
     def draw(self) -> tuple[Float64Array, Float64Array]:
-        """Return counts of genuine and of impostor pairs, each of shape (BINS,)."""
+        """Return the counts after drawing people at random and moving every cosine.
+
+        Returns
+        -------
+        genuine, impostor : ndarray of shape (BINS,), float64
+            Pairs in each bin; not whole numbers where a pair stands for others.
+        """
         drawn = self._rng.integers(0, self._n_people, self._n_people)
         times_drawn = np.bincount(drawn, minlength=self._n_people).astype(np.float64)
         of_person = self._deviates(self._n_people, self._genuine_width)
         of_pair = self._deviates(self._impostor.size, self._impostor_width)
-        return self._counted(
-            times_drawn, self._genuine + of_person[self._genuine_person], self._impostor + of_pair
-        )
+        return self.counts(times_drawn, of_person[self._genuine_person], of_pair)
 
-    def counts(self, times_drawn: Float64Array) -> tuple[Float64Array, Float64Array]:
-        """Return the counts when each of the people, ascending, is drawn so many times.
-
-        No cosine is moved.
-        """
-        return self._counted(times_drawn, self._genuine, self._impostor)
-
-    def _counted(
-        self, times_drawn: Float64Array, genuine: Float64Array, impostor: Float64Array
+    def counts(
+        self,
+        times_drawn: Float64Array,
+        genuine_moves: Float32Array | float = 0.0,
+        impostor_moves: Float32Array | float = 0.0,
     ) -> tuple[Float64Array, Float64Array]:
+        """Return the counts when each person is drawn so many times.
+
+        Parameters
+        ----------
+        times_drawn : ndarray of shape (n_people,), float64
+            In the order of `LabelledScores.people`.
+        genuine_moves : float, or ndarray of shape (n_genuine,), float32, default=0.0
+            What is added to the cosine of each genuine pair.
+        impostor_moves : float, or ndarray of shape (n_kept,), float32, default=0.0
+            The same of the impostor pairs that are looked at.
+
+        Returns
+        -------
+        genuine, impostor : ndarray of shape (BINS,), float64
+        """
         both = times_drawn[self._first] * times_drawn[self._second] * self._stands_for
+        genuine, impostor = self._genuine + genuine_moves, self._impostor + impostor_moves
         of_genuine = np.bincount(bins_of(genuine), times_drawn[self._genuine_person], BINS)
         of_impostor = np.bincount(bins_of(impostor), both, BINS)
         return of_genuine.astype(np.float64), of_impostor.astype(np.float64)
@@ -151,17 +196,18 @@ class PeopleResampler:
 
 
 def bandwidth(cosine: Float64Array, n_independent: int) -> float:
-    """Return the width of the normal kernel that estimates a distribution function best.
+    """Return the width of the normal kernel that estimates a distribution function best [1]_.
 
-    Not of a density: what the curve owes to chance is how many pairs lie beyond a cosine.  For a
-    normal distribution the mean integrated squared error is least at s (4 / n)^(1/3) [1]_.
+    A distribution function is estimated, not a density, because the curve depends on how many pairs
+    lie beyond a cosine.  For a normal distribution with standard deviation s, the mean integrated
+    squared error is least at a width of s (4 / n)^(1/3).
 
     Parameters
     ----------
     cosine : ndarray of shape (n_pairs,), float64
-        Of one class.
+        Cosines of one class.
     n_independent : int
-        How many of them count as independent of each other.
+        The number n: how many of the pairs count as independent.
 
     Returns
     -------
@@ -172,6 +218,11 @@ def bandwidth(cosine: Float64Array, n_independent: int) -> float:
     ----------
     .. [1] A. Azzalini, "A note on the estimation of a distribution function and quantiles by a
        kernel method", Biometrika, 1981.
+
+    Examples
+    --------
+    >>> round(bandwidth(np.random.default_rng(0).normal(0.5, 0.1, 10_000), 32), 3)
+    0.05
     """
     lower, upper = np.percentile(cosine, (25.0, 75.0))
     # A few wrong labels far out widen the standard deviation, not the quartiles.
@@ -179,55 +230,8 @@ def bandwidth(cosine: Float64Array, n_independent: int) -> float:
     return spread * math.cbrt(4.0 / n_independent)
 
 
-@dataclass(frozen=True, slots=True)
-class FoldCounts:
-    """Pairs by cosine, parted by people: who is in one fold is in no other.
-
-    Attributes
-    ----------
-    genuine : ndarray of shape (n_folds, BINS), int64
-    impostor : ndarray of shape (n_folds, n_folds, BINS), int64
-        By the folds of the two people.
-    """
-
-    genuine: Int64Array
-    impostor: Int64Array
-
-    @classmethod
-    def of(cls, scores: LabelledScores, n_folds: int, rng: np.random.Generator) -> "FoldCounts":
-        """Draw the folds; the people with genuine pairs are spread evenly over them."""
-        people = scores.people
-        paired = np.isin(people, scores.genuine_person)
-        fold = np.empty(people.size, dtype=np.int64)
-        for group in (np.flatnonzero(paired), np.flatnonzero(~paired)):
-            fold[rng.permutation(group)] = np.arange(group.size) % n_folds
-        of_genuine = fold[np.searchsorted(people, scores.genuine_person)]
-        first, second = fold[np.searchsorted(people, scores.impostor_people)].T
-        return cls(
-            _counted(of_genuine, bins_of(scores.genuine), n_folds),
-            _counted(first * n_folds + second, bins_of(scores.impostor), n_folds**2).reshape(
-                n_folds, n_folds, BINS
-            ),
-        )
-
-    def without(self, fold: int) -> tuple[Int64Array, Int64Array]:
-        """Return the genuine and the impostor counts of pairs with nobody of a fold."""
-        others = np.delete(np.arange(len(self.genuine)), fold)
-        impostor = self.impostor[np.ix_(others, others)]
-        return self.genuine[others].sum(axis=0), impostor.sum(axis=(0, 1))
-
-    def within(self, fold: int) -> tuple[Int64Array, Int64Array]:
-        """Return the counts of pairs of people who are all of a fold."""
-        return self.genuine[fold], self.impostor[fold, fold]
-
-
-def _counted(group: Int64Array, place: Int64Array, n_groups: int) -> Int64Array:
-    counts = np.bincount(group * BINS + place, minlength=n_groups * BINS)
-    return counts.reshape(n_groups, BINS).astype(np.int64)
-
-
 def _thinned(place: Int64Array, rng: np.random.Generator) -> tuple[Int64Array, Float64Array]:
-    """Choose pairs of each bin at random; return them and how many pairs each stands for."""
+    """Choose pairs of each bin at random; return them and how many pairs each counts for."""
     counts = np.bincount(place, minlength=BINS)
     share = np.minimum(MAX_PAIRS_PER_BIN / np.maximum(counts, 1), 1.0)
     kept = np.flatnonzero(rng.random(place.size) < share[place])

@@ -1,10 +1,12 @@
-"""What is changed in the ONNX graph of a published model before it is run, and why.
+"""Reading the ONNX graphs of published models, and changing them before they are run.
 
-No change here alters more of what a network computes than the order of its roundings does.
+The changes make a network faster or quieter.  They alter its results by no more than the
+rounding of the last bits.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +14,64 @@ from facesim_index.errors import ModelError
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto, NodeProto, ValueInfoProto
 
 #: Names of the first nodes of recognisers that normalise the pixels themselves.
 _SUBTRACTS, _MULTIPLIES = ("Sub", "_minus"), ("Mul", "_mul")
 _FIRST_NODES = 8
 
 
+class UnfitGraphError(Exception):
+    """A graph is not of the family that it was taken for.
+
+    Parameters
+    ----------
+    message : str
+        What it is or does instead, as what follows the name of its file in a sentence.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class GraphShapes:
+    """What a graph declares of its inputs and outputs.
+
+    Attributes
+    ----------
+    inputs, outputs : sequence of tuple of int or str
+        The shape of each, in order; free axes by their names, empty where they have none.
+    """
+
+    inputs: Sequence[tuple[int | str, ...]]
+    outputs: Sequence[tuple[int | str, ...]]
+
+
+def declared_shapes(model: "ModelProto") -> GraphShapes:
+    """Return the shapes of a graph's inputs and outputs.
+
+    Parameters
+    ----------
+    model : ModelProto
+
+    Returns
+    -------
+    GraphShapes
+        Weights that the graph lists among its inputs are left out.
+
+    Examples
+    --------
+    >>> declared_shapes(probe_graph())
+    GraphShapes(inputs=[(1,)], outputs=[(1,)])
+    """
+    graph = model.graph
+    weights = {weight.name for weight in graph.initializer}
+    return GraphShapes(
+        [_shape(value) for value in graph.input if value.name not in weights],
+        [_shape(value) for value in graph.output],
+    )
+
+
 def read_graph(path: Path, sha256: str | None = None) -> "ModelProto":
-    """Return the model in a file, and in that file alone.
+    """Read a model, which must be in one file without reference to any other.
 
     Parameters
     ----------
@@ -29,10 +80,16 @@ def read_graph(path: Path, sha256: str | None = None) -> "ModelProto":
         What the file's SHA-256 must be, in hex.  The very bytes that are compared are the ones
         that are read, so that a file which is exchanged after it was checked is not used.
 
+    Returns
+    -------
+    ModelProto
+
     Raises
     ------
     ModelError
         The file has other bytes, or its graph refers to other files.
+    OSError, google.protobuf.message.DecodeError
+        The file cannot be read, or is no ONNX model.
     """
     import onnx
 
@@ -55,11 +112,11 @@ def read_graph(path: Path, sha256: str | None = None) -> "ModelProto":
 
 
 def with_free_outputs(model: "ModelProto") -> "ModelProto":
-    """Declare only the last axis of each output, and the batch of the input as free.
+    """Declare the batch of the input, and all but the last axis of each output, as free.
 
-    Published recognisers declare a batch of one, some detectors the anchors of one input
-    size, and both note the same for every inner value.  The runtime then warns at each call
-    that the declaration is wrong.
+    Published recognisers declare a batch of one, and some detectors the number of anchors of
+    one input size, for every inner value too.  The runtime then warns at each call of another
+    size that the declaration is wrong.
 
     Parameters
     ----------
@@ -86,10 +143,11 @@ def with_free_outputs(model: "ModelProto") -> "ModelProto":
 def with_quick_prelu(model: "ModelProto") -> "ModelProto":
     """Write ``PRelu(x, a)`` as ``a * x + Relu((1 - a) * x)`` where no slope `a` is above 1.
 
-    Both are ``x`` where it is positive and ``a * x`` elsewhere, but for the rounding of the
-    last bit.  ONNX Runtime's PRelu kernel for one slope a channel takes a third of a
-    MobileFaceNet's time on a CPU, and what stands around it must be brought into another layout
-    and back; scaling a channel, Relu and a sum stay in the layout of its convolutions.
+    Apart from the rounding of the last bit, both are ``x`` where it is positive and ``a * x``
+    elsewhere.  ONNX Runtime's PRelu kernel for one slope a channel takes a third of a
+    MobileFaceNet's time on a CPU, because it also makes the runtime bring the values into
+    another memory layout and back.  Scaling a channel, Relu and a sum keep the layout of the
+    convolutions.
 
     Parameters
     ----------
@@ -119,18 +177,25 @@ def with_quick_prelu(model: "ModelProto") -> "ModelProto":
 
 
 def recogniser_scaling(model: "ModelProto") -> tuple[float, float]:
-    """Return the mean and the divisor by which a recogniser wants its grey levels scaled.
+    """Return how the grey levels must be scaled before a recogniser is given them.
 
-    insightface's rule: recognisers that came from MXNet do it themselves in their first nodes.
+    The rule is insightface's: recognisers that were converted from MXNet scale their input
+    themselves, in a subtraction and a multiplication among the first nodes of the graph.
 
     Parameters
     ----------
     model : ModelProto
-        As it was read.
+        As it was read, before any change.
 
     Returns
     -------
     mean, divisor : float
+        A grey level ``g`` in [0, 255] becomes ``(g - mean) / divisor``.
+
+    Examples
+    --------
+    >>> recogniser_scaling(probe_graph())
+    (127.5, 127.5)
     """
     names = [node.name for node in model.graph.node[:_FIRST_NODES]]
     scales_itself = all(
@@ -140,7 +205,13 @@ def recogniser_scaling(model: "ModelProto") -> tuple[float, float]:
 
 
 def probe_graph() -> "ModelProto":
-    """Return the smallest network, for trying out what runs one."""
+    """Make the smallest network, for trying out whether a runtime works.
+
+    Returns
+    -------
+    ModelProto
+        Takes one number and returns it, or 0 where it is negative.
+    """
     from onnx import TensorProto, helper
 
     source, target = (
@@ -149,6 +220,11 @@ def probe_graph() -> "ModelProto":
     node = helper.make_node("Relu", ["x"], ["y"])
     graph = helper.make_graph([node], "probe", [source], [target])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+
+
+def _shape(value: "ValueInfoProto") -> tuple[int | str, ...]:
+    axes = value.type.tensor_type.shape.dim
+    return tuple(axis.dim_value if axis.HasField("dim_value") else axis.dim_param for axis in axes)
 
 
 def _references(message: "Message") -> Iterator[str]:

@@ -16,7 +16,13 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class OnnxRuntimeNetwork:
-    """A network in an ONNX Runtime session."""
+    """A network in an ONNX Runtime session; satisfies `runtimes.network.Network`.
+
+    Parameters
+    ----------
+    session : InferenceSession
+        Of a graph with one input.
+    """
 
     def __init__(self, session: "InferenceSession") -> None:
         self._session = session
@@ -24,27 +30,77 @@ class OnnxRuntimeNetwork:
 
     @property
     def input_shapes(self) -> list[list[object]]:
-        """As the graph declares them; free axes by name."""
+        """The shape of each input as the graph declares it; free axes by name."""
         return [list(value.shape) for value in self._session.get_inputs()]
 
     @property
     def output_shapes(self) -> list[list[object]]:
-        """As the graph declares them; free axes by name."""
+        """The shape of each output as the graph declares it; free axes by name."""
         return [list(value.shape) for value in self._session.get_outputs()]
 
     def run(self, blob: Float32Array) -> list[Float32Array]:
-        """Return the outputs for one input."""
+        """Return the outputs for one input.
+
+        Parameters
+        ----------
+        blob : ndarray of shape (n, 3, height, width), float32
+
+        Returns
+        -------
+        list of ndarray, float32
+            In the order in which the outputs are declared.
+        """
         outputs: list[Float32Array] = self._session.run(None, {self._input: blob})
         return outputs
 
 
 def load_network(model: "ModelProto", provider: str, threads: int) -> OnnxRuntimeNetwork:
-    """Return a graph as a network that runs on `provider`, ``cpu`` or ``cuda``."""
+    """Make a graph ready to run in ONNX Runtime.
+
+    Parameters
+    ----------
+    model : ModelProto
+    provider : {"cpu", "cuda"}
+    threads : int
+        At least 1.
+
+    Returns
+    -------
+    OnnxRuntimeNetwork
+
+    Raises
+    ------
+    ProviderError
+        CUDA refuses though it ran before.
+
+    Examples
+    --------
+    >>> from facesim_index.engine.runtimes.onnx_graph import probe_graph
+    >>> load_network(probe_graph(), "cpu", threads=1).output_shapes
+    [[1]]
+    """
     return OnnxRuntimeNetwork(open_session(model, provider, threads))
 
 
 def open_session(model: "ModelProto", provider: str, threads: int) -> "InferenceSession":
-    """Open a session that uses so many threads, on `provider`, ``cpu`` or ``cuda``."""
+    """Open an ONNX Runtime session that never falls back to another provider.
+
+    Parameters
+    ----------
+    model : ModelProto
+    provider : {"cpu", "cuda"}
+    threads : int
+        Threads of one run, at least 1.
+
+    Returns
+    -------
+    InferenceSession
+
+    Raises
+    ------
+    ProviderError
+        CUDA refuses though it ran before.
+    """
     onnxruntime = import_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -65,7 +121,13 @@ def open_session(model: "ModelProto", provider: str, threads: int) -> "Inference
 
 
 def import_runtime() -> ModuleType:
-    """Import ONNX Runtime such that it writes no telemetry identifier."""
+    """Import ONNX Runtime such that it writes no telemetry identifier.
+
+    Returns
+    -------
+    module
+        ``onnxruntime``.
+    """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # It is read when the runtime is first imported.
     import onnxruntime
 

@@ -1,7 +1,8 @@
 """A recogniser's network in OpenVINO, in single precision or in bfloat16.
 
 OpenVINO is optional, and imported only when an engine is to run on it.  In bfloat16 the inner
-values of the network have eight bits instead of 24: other embeddings, of an engine of their own.
+values of the network have eight significant bits instead of 24.  The embeddings differ, so such an
+engine has an identity of its own.
 """
 
 import sys
@@ -26,16 +27,17 @@ _PRECISIONS: dict[Numerics, str] = {"fp32": "f32", "bf16": "bf16"}
 
 
 def openvino_obstacle(numerics: Numerics) -> str:
-    """Say why OpenVINO does not run here with such numbers, and what to do.
+    """Find out why OpenVINO cannot run here, and what to do about it.
 
     Parameters
     ----------
     numerics : {"fp32", "bf16"}
+        What it shall compute in.
 
     Returns
     -------
     str
-        Empty when it does.
+        Reason and remedy as a part of a sentence; empty when it can run.
     """
     if find_spec("openvino") is None:
         return f"OpenVINO is not installed; install it with: {INSTALL}"
@@ -52,28 +54,47 @@ def openvino_obstacle(numerics: Numerics) -> str:
 
 
 def version() -> str:
-    """Return the version of the OpenVINO that is installed."""
+    """Return the version of the OpenVINO that is installed.
+
+    Returns
+    -------
+    str
+        Such as ``"2026.4.0"``.
+    """
     return str(_runtime().__version__).partition("-")[0]
 
 
 @cache
 def has_native_bf16() -> bool:
-    """Tell whether the processor computes in bfloat16 itself; OpenVINO would emulate it."""
+    """Tell whether the processor itself computes in bfloat16, so that OpenVINO need not emulate it.
+
+    Returns
+    -------
+    bool
+    """
     capabilities: list[str] = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return "BF16" in capabilities
 
 
 class OpenVinoNetwork:
-    """A network of one input, compiled by OpenVINO for a batch of one.
+    """A network of one input, compiled by OpenVINO; satisfies `runtimes.network.Network`.
 
-    A batch is run one after the other: on a CPU that is as fast, one shape takes less memory than
-    many, and an embedding does not depend on its neighbours.  Threads take turns.
+    It is compiled for a batch of one, and the rows of a larger batch are run one after the other.
+    On a CPU that is as fast, one shape takes less memory than many, and an embedding does not
+    depend on its neighbours.  When several threads call it, they take turns.
 
     Parameters
     ----------
     model : ModelProto
     numerics : {"fp32", "bf16"}
+        What the network computes in.
     threads : int
+        At least 1.
+
+    Attributes
+    ----------
+    input_shapes, output_shapes : list of list
+        The shapes as the graph declares them; free axes as text.
     """
 
     def __init__(self, model: "ModelProto", numerics: Numerics, threads: int) -> None:
@@ -100,7 +121,17 @@ class OpenVinoNetwork:
         self._lock = threading.Lock()
 
     def run(self, blob: Float32Array) -> list[Float32Array]:
-        """Return the outputs for one input."""
+        """Return the outputs for one input.
+
+        Parameters
+        ----------
+        blob : ndarray of shape (n, 3, height, width), float32
+
+        Returns
+        -------
+        list of ndarray, float32
+            In the order in which the outputs are declared, with `n` rows each.
+        """
         with self._lock:
             rows = [self._run_one(blob[row : row + 1]) for row in range(len(blob))]
         return [np.concatenate(of_output) for of_output in zip(*rows, strict=True)]

@@ -1,4 +1,4 @@
-"""What an engine can run on here, found out by trying it."""
+"""Finding out by trial what an engine can run on in this process."""
 
 import contextlib
 import ctypes
@@ -22,7 +22,9 @@ def probe_provider(requested: str, numerics: Numerics = "fp32") -> Provider:
     Parameters
     ----------
     requested : {"auto", "cpu", "cuda", "openvino"}
+        ``auto`` prefers CUDA, and takes OpenVINO only for ``bf16``.
     numerics : {"fp32", "bf16"}, default="fp32"
+        What the recogniser shall compute in.
 
     Returns
     -------
@@ -33,7 +35,12 @@ def probe_provider(requested: str, numerics: Numerics = "fp32") -> Provider:
     ProviderError
         What was requested does not run here; the message says what to do.
     UsageError
-        Anything else was requested.
+        There is no provider of the name.
+
+    Examples
+    --------
+    >>> probe_provider("cpu")
+    'cpu'
     """
     check_provider(requested)
     if numerics == "bf16" and requested in ("cpu", "cuda"):

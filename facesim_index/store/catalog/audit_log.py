@@ -30,6 +30,13 @@ class AuditLine:
         Whether every trace was to be erased, too.
     finished : bool
         False when that was interrupted and is still to be done.
+
+    Examples
+    --------
+    >>> forgotten = index.forget(face_ids=[1, 2], secure=True)
+    >>> [line] = index.audit()
+    >>> line.files, line.faces, line.secure, line.finished
+    (0, 2, True, True)
     """
 
     at: str
@@ -39,7 +46,7 @@ class AuditLine:
     finished: bool
 
 
-def record(connection: Connection, files: int, faces: int, *, secure: bool) -> None:
+def add_line(connection: Connection, files: int, faces: int, *, secure: bool) -> None:
     """Record a forget; a secure one as not finished yet."""
     at = now()
     connection.execute(

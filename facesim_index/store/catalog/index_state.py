@@ -65,7 +65,7 @@ _STATE = select(
 )
 
 
-def engine(connection: Connection) -> tuple[EngineIdentity, str]:
+def stored_engine(connection: Connection) -> tuple[EngineIdentity, str]:
     """Return the index's engine and the name or folder its weights are found by."""
     row = connection.execute(select(*EngineRow.__table__.columns)).one()
     identity = EngineIdentity(
@@ -80,7 +80,7 @@ def engine(connection: Connection) -> tuple[EngineIdentity, str]:
     return identity, row.model
 
 
-def segments(connection: Connection) -> tuple[SegmentInfo, ...]:
+def segment_infos(connection: Connection) -> tuple[SegmentInfo, ...]:
     """Return every segment that exists, in the order of their face ids."""
     return tuple(
         SegmentInfo(SegmentId(row[0]), row[1], row[2], FaceId(row[3]), FaceId(row[4]), *row[5:])

@@ -48,6 +48,11 @@ class PersonRow(Shown):
     n_faces, n_pictures : int
     n_confirmed : int
         Faces that a human put there.
+
+    Examples
+    --------
+    >>> index.people.everyone()[0]
+    PersonRow(person_id=1, name='Anna', ignored=False, n_faces=3, n_pictures=3, n_confirmed=0)
     """
 
     person_id: int
@@ -59,7 +64,13 @@ class PersonRow(Shown):
 
 
 class PersonRows(list[PersonRow], Shown):
-    """People, as a list."""
+    """People, as a list.
+
+    Examples
+    --------
+    >>> [person.name for person in index.people.everyone()]
+    ['Anna', None]
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ def check(catalog: Catalog, folder: SegmentFolder, dimension: int) -> Verdict:
     """
     problems = list(_check_catalog(catalog))
     with catalog.read() as transaction:
-        segments = index_state.segments(transaction)
+        segments = index_state.segment_infos(transaction)
         living = face_rows.face_ids(transaction)
         removed = index_state.tombstones(transaction)
     damaged: list[SegmentInfo] = []

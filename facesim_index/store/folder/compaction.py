@@ -37,7 +37,7 @@ def compact(catalog: Catalog, folder: SegmentFolder) -> None:
         The disk refused.
     """
     with catalog.read() as transaction:
-        segments = index_state.segments(transaction)
+        segments = index_state.segment_infos(transaction)
         removed = index_state.tombstones(transaction)
     for group in compaction_groups(segments):
         spans = [(segment.first_face_id, segment.last_face_id) for segment in group]
@@ -52,7 +52,7 @@ def merge_tail(catalog: Catalog, folder: SegmentFolder) -> None:
     """Merge the newest segments when enough of one tier have gathered."""
     while True:
         with catalog.read() as transaction:
-            segments = index_state.segments(transaction)
+            segments = index_state.segment_infos(transaction)
         tail = mergeable_tail(segments)
         if not tail:
             return

@@ -249,7 +249,7 @@ def _count_anew(catalog: Catalog, transaction: Transaction) -> None:
             ("last_face_id", "segment"),
         )
     ]
-    numbers: list[int] = [segment.segment_id for segment in index_state.segments(transaction)]
+    numbers: list[int] = [segment.segment_id for segment in index_state.segment_infos(transaction)]
     numbers += list(_numbers_of_files(catalog.path.parent / SEGMENTS_NAME))
     writing.advance(
         transaction,

@@ -146,7 +146,7 @@ class SegmentFolder:
         They follow from the segment: no commit depends on them, so this comes after it.
         """
         with self._catalog.read() as transaction:
-            segments = index_state.segments(transaction)
+            segments = index_state.segment_infos(transaction)
         for info in segments:
             if wants_coarse(info.n_rows, self._dimension):
                 try:
@@ -185,7 +185,7 @@ class SegmentFolder:
             if any(row_checks.wrong_rows(transaction, "segment")):
                 logger.warning("no file is removed while the names of segments are damaged")
                 return
-            paths = [self.path_of(segment) for segment in index_state.segments(transaction)]
+            paths = [self.path_of(segment) for segment in index_state.segment_infos(transaction)]
         named = {named.name for path in paths for named in (path, coarse_path(path))}
         try:
             make_folder(self.path)

@@ -232,7 +232,7 @@ def _verified(folder: Path, linked: int) -> Snapshot:
         with store.read() as rows:
             generation = index_state.state(rows.transaction).generation
             faces = face_rows.n_faces(rows.transaction)
-            segments = len(index_state.segments(rows.transaction))
+            segments = len(index_state.segment_infos(rows.transaction))
     files = [path for path in folder.rglob("*") if path.is_file()]
     return Snapshot(
         str(folder),

@@ -101,7 +101,7 @@ class FolderStore:
                         f"the row of the engine in {path} is damaged; run `facesim verify "
                         f"--repair`, or {advice(folder)}"
                     )
-                self.identity, self.model = index_state.engine(transaction)
+                self.identity, self.model = index_state.stored_engine(transaction)
             self.segments = SegmentFolder(self.catalog, self.identity.dimension)
             if writable:
                 self.segments.remove_leftovers()
@@ -202,7 +202,7 @@ class FolderStore:
             with self.catalog.read() as transaction:
                 generation = index_state.state(transaction).generation
                 self._require_sound_rows(transaction, generation)
-                infos = index_state.segments(transaction)
+                infos = index_state.segment_infos(transaction)
                 try:
                     segments, left_out = self.segments.usable(
                         infos, partial=partial, sure=generation == before
@@ -261,7 +261,7 @@ class FolderStore:
             for root in roots:
                 writing.remove_roots(transaction, root)
             if audited or secure:
-                audit_log.record(transaction, len(file_ids), removed, secure=secure)
+                audit_log.add_line(transaction, len(file_ids), removed, secure=secure)
             writing.advance(transaction)
         if secure:
             erase(self.catalog, self.segments)
@@ -310,7 +310,9 @@ class FolderStore:
         with self.catalog.write() as transaction:
             next_id = index_state.state(transaction).next_segment_id
             sound = [
-                info for info in index_state.segments(transaction) if info.segment_id not in damaged
+                info
+                for info in index_state.segment_infos(transaction)
+                if info.segment_id not in damaged
             ]
             # One new segment for each gap between sound ones, so that id ranges stay apart.
             gaps = np.searchsorted([info.first_face_id for info in sound], ids)

@@ -70,7 +70,9 @@ class FolderView:
     def n_left_out(self) -> int:
         """Return how many living faces are in the segments that are left out."""
         infos = [
-            info for info in index_state.segments(self.transaction) if info.name in self.left_out
+            info
+            for info in index_state.segment_infos(self.transaction)
+            if info.name in self.left_out
         ]
         ids = face_rows.face_ids(self.transaction) if infos else np.empty(0, dtype=np.int64)
         return sum(

@@ -1,4 +1,4 @@
-"""/docs: the API's description, shown by the Swagger UI of an installed package, no CDN."""
+"""/docs: the API's description, shown by the Swagger UI of an installed package, without a CDN."""
 
 from pathlib import Path
 
@@ -31,5 +31,10 @@ _PAGE = f"""\
 
 @router.get("/docs")
 def get_docs() -> HTMLResponse:
-    """Show the page."""
+    """Show the page.
+
+    Returns
+    -------
+    HTMLResponse
+    """
     return HTMLResponse(_PAGE)

@@ -1,14 +1,11 @@
-"""From records to the documents of the API: those of the command line, and a few keys more."""
+"""The documents of the API, made of records: those of the command line with a few more keys."""
 
 import base64
 import dataclasses
 import math
 from collections.abc import Mapping
 
-from starlette.responses import Response
-
 from facesim_index.export.documents import (
-    Document,
     answer_document,
     box_document,
     check_document,
@@ -18,55 +15,26 @@ from facesim_index.export.documents import (
     review_document,
     status_document,
 )
+from facesim_index.export.schemas import Level, Preview
 from facesim_index.search.answers import QueryAnswer
-from facesim_index.utils.text import json_text
-from facesim_index.web.api.cursors import cursor_of
-from facesim_index.web.service.answers import (
-    ErrorsPage,
-    FaceCard,
-    PeoplePage,
-    PersonCard,
-    PersonFacesPage,
-    PictureCard,
-    ReviewPage,
-    ServerStatus,
-    UploadAnswer,
-    UploadComparison,
-)
+from facesim_index.web.api import schemas
+from facesim_index.web.api.cursors import MOST_SKIPPED, cursor_of
+from facesim_index.web.service import answers, picture_worker
 from facesim_index.web.service.calibration_report import CalibrationPage, ConfirmedPairs
-from facesim_index.web.service.crops import Jpeg
 from facesim_index.web.service.jobs import Job
-from facesim_index.web.service.picture_worker import Preview
-
-SVG_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
-MOST_SKIPPED = 10_000
-"""Matches beyond this one are not paged through."""
 
 
-def json_response(document: object, status: int = 200) -> Response:
-    """Return a document as JSON; names that are not UTF-8 are escapes, as on the command line."""
-    return Response(json_text(document, allow_nan=False), status, media_type="application/json")
-
-
-def jpeg_response(jpeg: Jpeg, known: str | None) -> Response:
-    """Return a picture, or only that the client has it already.
-
-    A client may keep it, but must ask each time whether it is still there.
+def server_document(status: answers.ServerStatus) -> schemas.Status:
+    """Return what is in the index, and what goes on.
 
     Parameters
     ----------
-    jpeg : Jpeg
-    known : str or None
-        The request's ``If-None-Match``.
+    status : ServerStatus
+
+    Returns
+    -------
+    schemas.Status
     """
-    headers = {"ETag": jpeg.etag, "Cache-Control": "private, no-cache"}
-    if known is not None and jpeg.etag in known:
-        return Response(None, 304, headers)
-    return Response(jpeg.data, 200, headers, "image/jpeg")
-
-
-def server_document(status: ServerStatus) -> Document:
-    """Return the status."""
     return {
         **status_document(status.index),
         "edit": status.edit,
@@ -76,48 +44,125 @@ def server_document(status: ServerStatus) -> Document:
     }
 
 
-def upload_document(found: UploadAnswer) -> Document:
-    """Return the answer to a query by an uploaded picture."""
+def matches_document(answer: QueryAnswer, *, skip: int, top: int) -> schemas.Answer:
+    """Return a page of the matches of one face.
+
+    Parameters
+    ----------
+    answer : QueryAnswer
+        Of one face, for `skip` and `top` matches together.
+    skip : int
+        How many matches were on the pages before, from 0 to `MOST_SKIPPED`.
+    top : int
+        How many matches a page has at most, at least 1.
+
+    Returns
+    -------
+    schemas.Answer
+        Without the matches that were skipped; `next` is the cursor of those that follow, None
+        where there are no more.
+    """
+    [face] = answer.faces
+    shown = dataclasses.replace(face, matches=face.matches[skip:])
+    following = skip + top
+    more = len(face.matches) == following < MOST_SKIPPED
+    document = answer_document(dataclasses.replace(answer, faces=(shown,)))
+    document["next"] = cursor_of(following) if more else None
+    return document
+
+
+def upload_document(found: answers.UploadAnswer) -> schemas.Answer:
+    """Return the answer to a query by an uploaded picture.
+
+    Parameters
+    ----------
+    found : UploadAnswer
+
+    Returns
+    -------
+    schemas.Answer
+        With the reduced picture and the crops of its faces where `found` has them.
+    """
     document = answer_document(found.answer)
     if found.preview is not None:
         document["picture"] = preview_document(found.preview)
-        faces = document["faces"]
-        assert isinstance(faces, list)
-        for face, answered in zip(faces, found.answer.faces, strict=True):
-            face["crop"] = data_url(found.crops[answered.face])
+        for face in document["faces"]:
+            face["crop"] = data_url(found.crops[face["face"]])
     return document
 
 
-def upload_comparison_document(found: UploadComparison) -> Document:
-    """Return a comparison of two uploaded pictures."""
+def upload_comparison_document(found: answers.UploadComparison) -> schemas.Comparison:
+    """Return a comparison of two uploaded pictures.
+
+    Parameters
+    ----------
+    found : UploadComparison
+
+    Returns
+    -------
+    schemas.Comparison
+        With the reduced pictures where `found` has them.
+    """
     document = comparison_document(found.comparison)
-    for name, preview in (("a", found.preview_a), ("b", found.preview_b)):
-        side = document[name]
-        assert isinstance(side, dict)
-        if preview is not None:
-            side["picture"] = preview_document(preview)
+    if found.preview_a is not None:
+        document["a"]["picture"] = preview_document(found.preview_a)
+    if found.preview_b is not None:
+        document["b"]["picture"] = preview_document(found.preview_b)
     return document
 
 
-def preview_document(preview: Preview) -> Document:
-    """Return a reduced picture."""
+def preview_document(preview: picture_worker.Preview) -> Preview:
+    """Return a reduced picture.
+
+    Parameters
+    ----------
+    preview : picture_worker.Preview
+
+    Returns
+    -------
+    Preview
+    """
     return {
         "data": data_url(preview.jpeg),
         "width": preview.width_px,
         "height": preview.height_px,
         "scale": preview.scale,
-        "boxes": [list(box) for box in preview.boxes],
-        "landmarks": [[list(point) for point in face] for face in preview.landmarks],
+        "boxes": list(preview.boxes),
+        "landmarks": [list(face) for face in preview.landmarks],
     }
 
 
 def data_url(jpeg: bytes) -> str:
-    """Return a JPEG as a URL that holds it."""
+    """Return a JPEG as a URL that holds it.
+
+    Parameters
+    ----------
+    jpeg : bytes
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> data_url(b"a JPEG")
+    'data:image/jpeg;base64,YSBKUEVH'
+    """
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
-def face_document(card: FaceCard) -> Document:
-    """Return an indexed face."""
+def face_document(card: answers.FaceCard) -> schemas.Face:
+    """Return an indexed face.
+
+    Parameters
+    ----------
+    card : FaceCard
+
+    Returns
+    -------
+    schemas.Face
+        Positions, lengths and angles to one decimal.
+    """
     face = card.face
     quality = face.quality
     return {
@@ -127,7 +172,7 @@ def face_document(card: FaceCard) -> Document:
         "path": face.path,
         "paths": list(face.paths),
         "box": box_document(face.box),
-        "landmarks": [[round(x, 1), round(y, 1)] for x, y in face.landmarks.tolist()],
+        "landmarks": [(round(x, 1), round(y, 1)) for x, y in face.landmarks.tolist()],
         "detection": round(face.detection, 4),
         "quality": {
             "size_px": round(quality.size_px, 1),
@@ -141,8 +186,17 @@ def face_document(card: FaceCard) -> Document:
     }
 
 
-def picture_document(card: PictureCard) -> Document:
-    """Return an indexed picture."""
+def picture_document(card: answers.PictureCard) -> schemas.Picture:
+    """Return an indexed picture.
+
+    Parameters
+    ----------
+    card : PictureCard
+
+    Returns
+    -------
+    schemas.Picture
+    """
     picture = card.picture
     return {
         "image_id": picture.image_id,
@@ -157,44 +211,111 @@ def picture_document(card: PictureCard) -> Document:
     }
 
 
-def person_card_document(card: PersonCard) -> Document:
-    """Return a person."""
+def person_card_document(card: answers.PersonCard) -> schemas.Person:
+    """Return a person.
+
+    Parameters
+    ----------
+    card : PersonCard
+
+    Returns
+    -------
+    schemas.Person
+    """
     return {**person_document(card.row), "cover_face_id": card.cover_face_id}
 
 
-def people_document(page: PeoplePage) -> Document:
-    """Return some people."""
+def people_document(page: answers.PeoplePage) -> schemas.People:
+    """Return a page of the people.
+
+    Parameters
+    ----------
+    page : PeoplePage
+
+    Returns
+    -------
+    schemas.People
+    """
     people = [person_card_document(card) for card in page.people]
     return {"people": people, "next": None if page.next is None else cursor_of(*page.next)}
 
 
-def faces_document(page: PersonFacesPage) -> Document:
-    """Return some faces of a person."""
+def faces_document(page: answers.PersonFacesPage) -> schemas.Faces:
+    """Return a page of the faces of a person.
+
+    Parameters
+    ----------
+    page : PersonFacesPage
+
+    Returns
+    -------
+    schemas.Faces
+    """
     faces = [face_document(card) for card in page.faces]
     return {"faces": faces, "next": None if page.next is None else cursor_of(page.next)}
 
 
-def errors_document(page: ErrorsPage) -> Document:
-    """Return some files that could not be used."""
+def errors_document(page: answers.ErrorsPage) -> schemas.Errors:
+    """Return a page of the files that could not be used.
+
+    Parameters
+    ----------
+    page : ErrorsPage
+
+    Returns
+    -------
+    schemas.Errors
+    """
     files = [error_document(failed) for failed in page.files]
     return {"errors": files, "next": None if page.next is None else cursor_of(*page.next)}
 
 
-def review_page_document(page: ReviewPage) -> Document:
-    """Return what is most doubtful."""
+def review_page_document(page: answers.ReviewPage) -> schemas.Review:
+    """Return the most doubtful faces and the most likely merges.
+
+    Parameters
+    ----------
+    page : ReviewPage
+
+    Returns
+    -------
+    schemas.Review
+    """
     document = review_document(page.review)
-    questions = document["questions"]
-    assert isinstance(questions, list)
-    for question in questions:
-        question["cover_face_id"] = _cover(page.covers, question["person"])
-        question["other_cover_face_id"] = _cover(page.covers, question["other_person"])
-    return document
-
-
-def calibration_document(page: CalibrationPage) -> Document:
-    """Return how well the calibration fits."""
     return {
-        **_finite(check_document(page.check)),
+        "prior": document["prior"],
+        "questions": [
+            {
+                **question,
+                "cover_face_id": _cover(page.covers, question["person"]),
+                "other_cover_face_id": _cover(page.covers, question["other_person"]),
+            }
+            for question in document["questions"]
+        ],
+    }
+
+
+def _cover(covers: Mapping[int, int], person_id: int | None) -> int | None:
+    return None if person_id is None else covers.get(person_id)
+
+
+def calibration_document(page: CalibrationPage) -> schemas.Calibration:
+    """Return how well the calibration fits.
+
+    Parameters
+    ----------
+    page : CalibrationPage
+
+    Returns
+    -------
+    schemas.Calibration
+        Without infinite numbers and NaN, for which JSON has no word.
+    """
+    check = check_document(page.check)
+    check["same_photo"] = [_finite_level(level) for level in check["same_photo"]]
+    check["across"] = [_finite_level(level) for level in check["across"]]
+    return {
+        **check,
         "prior": page.prior,
         "prior_low": page.prior_low,
         "prior_high": page.prior_high,
@@ -202,56 +323,66 @@ def calibration_document(page: CalibrationPage) -> Document:
     }
 
 
-def _finite(document: Document) -> Document:
-    """Say null of a number that is none, or is infinite: JSON has no word for it."""
-
-    def clean(part: object) -> object:
-        if isinstance(part, dict):
-            return {name: clean(value) for name, value in part.items()}
-        if isinstance(part, list | tuple):
-            return [clean(value) for value in part]
-        return None if isinstance(part, float) and not math.isfinite(part) else part
-
-    return {name: clean(value) for name, value in document.items()}
+def _finite_level(level: Level) -> Level:
+    """Replace NaN and infinity by null."""
+    return {
+        **level,
+        "score": _finite(level["score"]),
+        "observed": _finite(level["observed"]),
+        "low": _finite(level["low"]),
+        "high": _finite(level["high"]),
+    }
 
 
-def _confirmed_document(pairs: ConfirmedPairs) -> Document:
-    names = ("claimed", "observed", "low", "high", "genuine", "impostor")
-    columns = [getattr(pairs.reliability, name).tolist() for name in names]
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _confirmed_document(pairs: ConfirmedPairs) -> schemas.ConfirmedPairs:
+    bins = pairs.reliability
     return {
         "n_people": pairs.n_people,
         "n_genuine": pairs.n_genuine,
         "n_impostor": pairs.n_impostor,
-        "bins": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)],
+        "bins": [
+            {
+                "claimed": claimed,
+                "observed": observed,
+                "low": low,
+                "high": high,
+                "genuine": genuine,
+                "impostor": impostor,
+            }
+            for claimed, observed, low, high, genuine, impostor in zip(
+                bins.claimed.tolist(),
+                bins.observed.tolist(),
+                bins.low.tolist(),
+                bins.high.tolist(),
+                bins.genuine.tolist(),
+                bins.impostor.tolist(),
+                strict=True,
+            )
+        ],
     }
 
 
-def svg_response(svg: bytes) -> Response:
-    """Return a drawing of ours: it brings its styles along, and is sealed for itself."""
-    return Response(svg, 200, {"Content-Security-Policy": SVG_CSP}, "image/svg+xml")
-
-
-def job_document(job: Job) -> Document:
-    """Return how far a job is."""
-    return dataclasses.asdict(job)
-
-
-def part_of(answer: QueryAnswer, *, skip: int, top: int) -> tuple[QueryAnswer, str | None]:
-    """Return an answer without its first matches, and the cursor of those that follow.
+def job_document(job: Job) -> schemas.Job:
+    """Return how far a job is.
 
     Parameters
     ----------
-    answer : QueryAnswer
-        Of one face, for `skip` and `top` matches together.
-    skip, top : int
+    job : Job
+
+    Returns
+    -------
+    schemas.Job
     """
-    [face] = answer.faces
-    shown = dataclasses.replace(face, matches=face.matches[skip:])
-    following = skip + top
-    more = len(face.matches) == following < MOST_SKIPPED
-    part = dataclasses.replace(answer, faces=(shown,))
-    return part, cursor_of(following) if more else None
-
-
-def _cover(covers: Mapping[int, int], person_id: int | None) -> int | None:
-    return None if person_id is None else covers.get(person_id)
+    return {
+        "job_id": job.job_id,
+        "state": job.state,
+        "stage": job.stage,
+        "done": job.done,
+        "total": job.total,
+        "result": job.result,
+        "problem": job.problem,
+    }

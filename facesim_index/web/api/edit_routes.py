@@ -3,9 +3,10 @@
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
-from facesim_index.web.api import documents, schemas
-from facesim_index.web.api.documents import json_response, person_card_document
-from facesim_index.web.api.openapi import problems
+from facesim_index.web.api import schemas
+from facesim_index.web.api.dependencies import Asks
+from facesim_index.web.api.documents import job_document, person_card_document
+from facesim_index.web.api.openapi import problem_responses
 from facesim_index.web.api.parameters import (
     Apart,
     Cluster,
@@ -16,25 +17,44 @@ from facesim_index.web.api.parameters import (
     PersonChange,
     Split,
 )
-from facesim_index.web.api.read_routes import Asks
+from facesim_index.web.api.responses import JsonResponse
 from facesim_index.web.guard.problems import ProblemError
 from facesim_index.web.service.service import Service
 
 
-def may_edit(service: Asks) -> Service:
-    """Refuse before the request is even looked at."""
+async def may_edit(service: Asks) -> Service:
+    """Refuse an edit that the server does not allow, before anything else is looked at.
+
+    Parameters
+    ----------
+    service : Service
+
+    Returns
+    -------
+    Service
+
+    Raises
+    ------
+    ProblemError
+        The server only reads; status 403.
+    """
     service.require_edit()
     return service
 
 
-router = APIRouter(prefix="/v1", tags=["edit"], dependencies=[Depends(may_edit)])
-jobs_router = APIRouter(prefix="/v1", tags=["read"])
+router = APIRouter(
+    prefix="/v1",
+    tags=["edit"],
+    dependencies=[Depends(may_edit)],
+    default_response_class=JsonResponse,
+)
+jobs_router = APIRouter(prefix="/v1", tags=["read"], default_response_class=JsonResponse)
 
-_PROBLEMS = problems(404, 409, 503)
+_PROBLEMS = problem_responses(404, 409, 503)
 
 
-@router.patch("/people/{person_id}", response_model=schemas.Person, responses=_PROBLEMS)
-def patch_person(service: Asks, person_id: Id, change: PersonChange) -> Response:
+@router.patch("/people/{person_id}", responses=_PROBLEMS)
+def patch_person(service: Asks, person_id: Id, change: PersonChange) -> schemas.Person:
     """Name a person, or leave them out of lists."""
     given = change.model_fields_set
     if not given or ("ignored" in given and change.ignored is None):
@@ -44,25 +64,25 @@ def patch_person(service: Asks, person_id: Id, change: PersonChange) -> Response
         card = service.name_person(person_id, change.name)
     if "ignored" in given:
         card = service.ignore_person(person_id, ignored=bool(change.ignored))
-    return json_response(person_card_document(card))
+    return person_card_document(card)
 
 
-@router.post("/people/merge", response_model=schemas.Person, responses=_PROBLEMS)
-def post_merge(service: Asks, merge: Merge) -> Response:
+@router.post("/people/merge", responses=_PROBLEMS)
+def post_merge(service: Asks, merge: Merge) -> schemas.Person:
     """Say that people are one; the first keeps its number and its name."""
-    return json_response(person_card_document(service.merge_people(merge.people)))
+    return person_card_document(service.merge_people(merge.people))
 
 
-@router.post("/people/{person_id}/split", response_model=schemas.Person, responses=_PROBLEMS)
-def post_split(service: Asks, person_id: Id, split: Split) -> Response:
+@router.post("/people/{person_id}/split", responses=_PROBLEMS)
+def post_split(service: Asks, person_id: Id, split: Split) -> schemas.Person:
     """Say that some faces of a person are somebody else's; gives the new person."""
-    return json_response(person_card_document(service.split_person(person_id, split.faces)))
+    return person_card_document(service.split_person(person_id, split.faces))
 
 
-@router.post("/people/move", response_model=schemas.Person, responses=_PROBLEMS)
-def post_move(service: Asks, move: Move) -> Response:
+@router.post("/people/move", responses=_PROBLEMS)
+def post_move(service: Asks, move: Move) -> schemas.Person:
     """Say whose faces are."""
-    return json_response(person_card_document(service.move_faces(move.faces, move.person_id)))
+    return person_card_document(service.move_faces(move.faces, move.person_id))
 
 
 @router.post("/people/confirm", status_code=204, response_class=Response, responses=_PROBLEMS)
@@ -72,25 +92,25 @@ def post_confirm(service: Asks, confirm: Faces) -> Response:
     return Response(None, 204)
 
 
-@router.post("/people/apart", response_model=schemas.KeptApart, responses=_PROBLEMS)
-def post_apart(service: Asks, apart: Apart) -> Response:
+@router.post("/people/apart", responses=_PROBLEMS)
+def post_apart(service: Asks, apart: Apart) -> schemas.KeptApart:
     """Say that two people are not one."""
-    return json_response({"faces": list(service.set_apart(apart.one, apart.other))})
+    return {"faces": list(service.set_apart(apart.one, apart.other))}
 
 
-@router.post("/people/undo", response_model=schemas.Undone, responses=_PROBLEMS)
-def post_undo(service: Asks) -> Response:
+@router.post("/people/undo", responses=_PROBLEMS)
+def post_undo(service: Asks) -> schemas.Undone:
     """Take the newest change to the people back."""
-    return json_response({"action": service.undo()})
+    return {"action": service.undo()}
 
 
-@router.post("/people/cluster", status_code=202, response_model=schemas.Job, responses=_PROBLEMS)
-def post_cluster(service: Asks, cluster: Cluster) -> Response:
+@router.post("/people/cluster", status_code=202, responses=_PROBLEMS)
+def post_cluster(service: Asks, cluster: Cluster) -> schemas.Job:
     """Begin to group the faces into people; ask after it with its job_id."""
-    return json_response(documents.job_document(service.start_cluster(full=cluster.full)), 202)
+    return job_document(service.start_cluster(full=cluster.full))
 
 
-@jobs_router.get("/jobs/{job_id}", response_model=schemas.Job, responses=problems(404))
-def get_job(service: Asks, job_id: str) -> Response:
+@jobs_router.get("/jobs/{job_id}", responses=problem_responses(404))
+def get_job(service: Asks, job_id: str) -> schemas.Job:
     """How far a job is."""
-    return json_response(documents.job_document(service.job(job_id)))
+    return job_document(service.job(job_id))

@@ -4,13 +4,17 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from fastapi import Request
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from facesim_index.web.guard.limits import Limits
 from facesim_index.web.guard.problems import ProblemError
+
+Fields = TypeVar("Fields", bound=BaseModel)
 
 _FIELDS_BYTES = 65_536
 _MOST_FIELDS = 20
@@ -24,14 +28,14 @@ class _InMemoryParser(MultiPartParser):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What was sent.
+    """A form that was sent.
 
     Attributes
     ----------
     files : dict of str to bytes
-        By the names that were asked for; the names of the client's files are dropped.
+        The files by the names of their fields; the names of the client's files are dropped.
     fields : dict of str to str
-        Those that are not empty.
+        The other fields, without empty ones.
     """
 
     files: dict[str, bytes]
@@ -40,12 +44,22 @@ class Form:
 
 @contextlib.asynccontextmanager
 async def upload_turn(request: Request, limits: Limits) -> AsyncGenerator[None, None]:
-    """Let few uploads be in memory at a time; the others wait, and are told when it is long.
+    """Wait until few enough uploads are in memory, and count as one for the length of the block.
+
+    Parameters
+    ----------
+    request : Request
+    limits : Limits
+        `Limits.wait_s` is the longest wait.
+
+    Yields
+    ------
+    None
 
     Raises
     ------
     ProblemError
-        It took too long.
+        The wait was too long; status 503.
     """
     turns = request.app.state.uploads
     assert isinstance(turns, asyncio.Semaphore)
@@ -63,10 +77,20 @@ async def upload_turn(request: Request, limits: Limits) -> AsyncGenerator[None, 
 async def read_form(request: Request, limits: Limits, names: tuple[str, ...]) -> Form:
     """Read a form that must have files of these names.
 
+    Parameters
+    ----------
+    request : Request
+    limits : Limits
+    names : tuple of str
+
+    Returns
+    -------
+    Form
+
     Raises
     ------
     ProblemError
-        It is no such form, is too large, or takes too long to come.
+        The request has no such form, is too large, or takes too long to arrive.
     """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise ProblemError(415, "form", "send the pictures as multipart/form-data")
@@ -90,6 +114,33 @@ async def read_form(request: Request, limits: Limits, names: tuple[str, ...]) ->
         await parsed.close()
     _check_files(files, names)
     return Form(files, fields)
+
+
+def checked_fields(kind: type[Fields], form: Form) -> Fields:
+    """Return the fields of a form as a model has them.
+
+    Parameters
+    ----------
+    kind : type
+        The model.
+    form : Form
+
+    Returns
+    -------
+    BaseModel
+        An instance of `kind`.
+
+    Raises
+    ------
+    ProblemError
+        A field is unknown, or its value is out of range.
+    """
+    try:
+        return kind.model_validate(form.fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ProblemError(422, "validation", f"{where}: {first['msg']}") from None
 
 
 async def _parts(parsed: FormData) -> tuple[dict[str, bytes], dict[str, str]]:

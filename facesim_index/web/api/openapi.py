@@ -7,23 +7,51 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from facesim_index.web.api.schemas import Problem
-from facesim_index.web.guard.problems import MEDIA_TYPE
+from facesim_index.web.guard.problems import MEDIA_TYPE, Problem
 
 VERSION = "3.0.3"
 _PROBLEM = {"schema": {"$ref": "#/components/schemas/Problem"}}
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return how the problems of a route are described."""
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return how the problems of a route are described.
+
+    Parameters
+    ----------
+    *statuses : int
+        HTTP statuses of the route's own problems; those that every route may have are added.
+
+    Returns
+    -------
+    dict of int to dict
+        As ``responses`` of a FastAPI route takes it.
+
+    Examples
+    --------
+    >>> list(problem_responses(404))
+    [400, 401, 403, 404, 421, 422, 500]
+    """
     return {
         status: {"model": Problem, "content": {MEDIA_TYPE: _PROBLEM}}
         for status in sorted({*statuses, 400, 401, 403, 421, 422, 500})
     }
 
 
-def form_of(fields: type[BaseModel], *files: str) -> dict[str, Any]:
-    """Return how a form with pictures and some fields is described."""
+def form_description(fields: type[BaseModel], *files: str) -> dict[str, Any]:
+    """Return how a form with pictures and some fields is described.
+
+    Parameters
+    ----------
+    fields : type
+        Model of the fields.
+    *files : str
+        Names of the pictures, all of which must be sent.
+
+    Returns
+    -------
+    dict of str to object
+        As ``openapi_extra`` of a FastAPI route takes it.
+    """
     schema = fields.model_json_schema()
     pictures = {name: {"type": "string", "format": "binary"} for name in files}
     schema["properties"] = {**pictures, **schema["properties"]}
@@ -33,9 +61,15 @@ def form_of(fields: type[BaseModel], *files: str) -> dict[str, Any]:
 
 
 def describe(app: FastAPI) -> None:
-    """Let an application describe itself in this version."""
+    """Let an application describe itself in this version of OpenAPI.
 
-    def openapi() -> dict[str, Any]:
+    Parameters
+    ----------
+    app : FastAPI
+        Its ``openapi`` method is replaced.
+    """
+
+    def description() -> dict[str, Any]:
         if not app.openapi_schema:
             schema = get_openapi(
                 title=app.title,
@@ -47,11 +81,11 @@ def describe(app: FastAPI) -> None:
             app.openapi_schema = _older(schema)
         return app.openapi_schema
 
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.openapi = description  # type: ignore[method-assign]
 
 
 def _older(part: Any) -> Any:
-    """Say in the words of OpenAPI 3.0 what is said in those of 3.1."""
+    """Convert a part of an OpenAPI 3.1 description to 3.0."""
     if isinstance(part, list):
         return [_older(item) for item in part]
     if not isinstance(part, dict):
@@ -65,6 +99,10 @@ def _older(part: Any) -> Any:
             older[limit], older[bound] = older[bound], True
     if "const" in older and not isinstance(older["const"], Mapping):
         older["enum"] = [older.pop("const")]
+    items = older.get("prefixItems")
+    if isinstance(items, list) and items and all(item == items[0] for item in items):
+        del older["prefixItems"]
+        older = {"items": items[0], **older}
     return older
 
 

@@ -1,9 +1,9 @@
-"""What may be asked: the parameters of requests, with their ranges."""
+"""The parameters and bodies of requests, with their ranges."""
 
 from typing import Annotated, Literal
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from facesim_index.search.queries import QueryOptions
 
@@ -31,86 +31,81 @@ class Asked(BaseModel):
     )
 
     def options(self, *, face: int | None = None, skip: int = 0) -> QueryOptions:
-        """Return them as the library takes them; `skip` more are needed to leave those out."""
+        """Return what is asked for as the library takes it.
+
+        Parameters
+        ----------
+        face : int, optional
+            Only this face of the picture, left to right, from 0.
+        skip : int, default=0
+            How many matches are left out afterwards; so many more are searched for.
+
+        Returns
+        -------
+        QueryOptions
+        """
         return QueryOptions(
             self.top + skip, face, self.min_degree, self.prior, self.exclude_same_image
         )
 
 
-class UploadAsked(Asked):
+class UploadAsked(Asked, extra="forbid"):
     """The fields beside an uploaded picture."""
-
-    model_config = ConfigDict(extra="forbid")
 
     face: int | None = Field(
         None, ge=0, le=10_000, description="Only this face, left to right, from 0."
     )
 
 
-class CompareAsked(BaseModel):
-    """The fields beside two uploaded pictures."""
+class _Strict(BaseModel, extra="forbid"):
+    """Fields among which an unknown one is an error."""
 
-    model_config = ConfigDict(extra="forbid")
+
+class CompareAsked(_Strict):
+    """The fields beside two uploaded pictures."""
 
     face_a: int | None = Field(None, ge=0, le=10_000, description="Else the largest.")
     face_b: int | None = Field(None, ge=0, le=10_000, description="Else the largest.")
     prior: Probability = 0.5
 
 
-class PersonChange(BaseModel):
+class PersonChange(_Strict):
     """What to change of a person; what is left out stays."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str | None = Field(None, max_length=200, description="null takes the name away.")
     ignored: bool | None = None
 
 
-class Merge(BaseModel):
+class Merge(_Strict):
     """People who are one; the first keeps its number and its name."""
-
-    model_config = ConfigDict(extra="forbid")
 
     people: list[BodyId] = Field(min_length=2, max_length=1000)
 
 
-class Faces(BaseModel):
+class Faces(_Strict):
     """Faces that are where they belong."""
 
-    model_config = ConfigDict(extra="forbid")
-
     faces: list[BodyId] = Field(min_length=1, max_length=100_000)
 
 
-class Split(BaseModel):
+class Split(Faces):
     """Faces that are somebody else's."""
 
-    model_config = ConfigDict(extra="forbid")
 
-    faces: list[BodyId] = Field(min_length=1, max_length=100_000)
-
-
-class Move(BaseModel):
+class Move(Faces):
     """Faces and whose they are; null makes a new person of them."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    faces: list[BodyId] = Field(min_length=1, max_length=100_000)
     person_id: BodyId | None
 
 
-class Apart(BaseModel):
+class Apart(_Strict):
     """Two people who are not one."""
-
-    model_config = ConfigDict(extra="forbid")
 
     one: BodyId
     other: BodyId
 
 
-class Cluster(BaseModel):
+class Cluster(_Strict):
     """How to group the faces."""
-
-    model_config = ConfigDict(extra="forbid")
 
     full: bool = Field(False, description="Group all anew but what a human said.")

@@ -1,4 +1,4 @@
-"""What one request may cost."""
+"""How much time and memory a request may take."""
 
 from dataclasses import dataclass
 
@@ -18,15 +18,16 @@ class Limits:
     upload_pixels : int, default=100 million
         A larger picture is not decoded.
     upload_s : float, default=60
-        What sending a request's body may take.
+        How many seconds it may take to send a request's body.
     picture_s : float, default=30
-        What decoding and embedding one picture may take; its worker is killed then.
+        How many seconds it may take to decode and embed one picture; after that its worker is
+        killed.
     wait_s : float, default=30
-        How long a picture waits for a worker before the client is told to come again.
+        How many seconds a picture waits for a worker before the client is told to try again.
     worker_bytes : int, default=2 GiB
-        What a worker may allocate beyond its engine; only kept on Linux.
+        How much memory a worker may allocate beyond its engine; enforced on Linux only.
     crops_bytes : int, default=64 million
-        Crops and reduced pictures that are kept in memory.
+        How many bytes of crops and reduced pictures are kept in memory.
 
     Raises
     ------

@@ -6,8 +6,10 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import ConfigDict, with_config
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on only
 
 from facesim_index import errors
 from facesim_index.records import FailureCode
@@ -36,6 +38,19 @@ _STATUSES: tuple[tuple[type[errors.FacesimError], int, str], ...] = (
 _TOO_LARGE = frozenset({FailureCode.TOO_LARGE, FailureCode.OUT_OF_MEMORY})
 
 
+@with_config(ConfigDict(use_attribute_docstrings=True))
+class Problem(TypedDict):
+    """Why a request failed (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    """What happened and what to do, for a person."""
+    code: str
+    """For programs; never renamed."""
+
+
 class ProblemError(Exception):
     """A request that is answered with a problem.
 
@@ -57,14 +72,37 @@ class ProblemError(Exception):
 
 
 class NotFoundError(ProblemError):
-    """There is nothing of that id."""
+    """Nothing in the index has the id that was asked for.
+
+    Parameters
+    ----------
+    detail : str
+        What is missing, for a person.
+    """
 
     def __init__(self, detail: str) -> None:
         super().__init__(404, "not_found", detail)
 
 
 def problem_of(error: Exception) -> ProblemError:
-    """Return the problem that tells of an error; of an unexpected one it tells nothing."""
+    """Return the problem with which an error is answered.
+
+    Parameters
+    ----------
+    error : Exception
+
+    Returns
+    -------
+    ProblemError
+        Status 500 and no details for an error that no request should cause: its message may tell
+        about the inside of the server.
+
+    Examples
+    --------
+    >>> problem = problem_of(errors.NoFaceError("the picture has no face"))
+    >>> problem.status, problem.code
+    (422, 'no_face')
+    """
     if isinstance(error, ProblemError):
         return error
     if isinstance(error, errors.PictureError):
@@ -76,8 +114,23 @@ def problem_of(error: Exception) -> ProblemError:
     return ProblemError(500, "internal", "something went wrong here; the server's log tells what")
 
 
-def problem_document(problem: ProblemError) -> dict[str, object]:
-    """Return a problem as its JSON document."""
+def problem_document(problem: ProblemError) -> Problem:
+    """Return a problem as its JSON document.
+
+    Parameters
+    ----------
+    problem : ProblemError
+
+    Returns
+    -------
+    Problem
+
+    Examples
+    --------
+    >>> document = problem_document(ProblemError(404, "not_found", "there is no face 7"))
+    >>> document["title"], document["status"], document["code"]
+    ('Not Found', 404, 'not_found')
+    """
     return {
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
@@ -98,16 +151,27 @@ def problem_response(
     Parameters
     ----------
     problem : ProblemError
-    headers : mapping, optional
-    more : mapping, optional
+    headers : mapping of str to str, optional
+        Header fields of the response.
+    more : mapping of str to object, optional
         More members of the document.
+
+    Returns
+    -------
+    Response
     """
     text = json_text({**problem_document(problem), **(more or {})})
     return Response(text, problem.status, dict(headers or {}), MEDIA_TYPE)
 
 
 def answer_errors(app: FastAPI) -> None:
-    """Let an application answer every error with a problem."""
+    """Let an application answer every error with a problem.
+
+    Parameters
+    ----------
+    app : FastAPI
+        It gets a handler for each kind of error.
+    """
 
     async def on_problem(_request: Request, error: Exception) -> Response:
         problem = problem_of(error)

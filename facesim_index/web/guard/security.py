@@ -1,14 +1,15 @@
-"""Who may talk to the server: asked of every request before anything else sees it.
+"""Who may talk to the server: checked for every request before anything else sees it.
 
 The page of another site must not reach an index through the browser of somebody who visits it:
 
-- the ``Host`` must be ours, or a name that an attacker points at this machine would do (DNS
-  rebinding);
-- whatever a browser says comes from another site or another port (``Origin``, ``Sec-Fetch-Site``)
-  is refused, unless it only opens a page (CSRF);
-- answers may be embedded nowhere and load nothing from elsewhere (Content-Security-Policy).
+- the ``Host`` must be one of this server's names; otherwise an attacker could let any name point
+  at this machine (DNS rebinding);
+- a request that comes from another site or another port, as the browser says in ``Origin`` and
+  ``Sec-Fetch-Site``, is refused unless it only opens a page (CSRF);
+- responses may not be embedded anywhere, and load nothing from elsewhere
+  (Content-Security-Policy).
 
-With a token, nothing but the login page is shown without it.
+Where there is a token, a client that does not give it sees nothing but the login page.
 """
 
 import hmac
@@ -38,14 +39,14 @@ _HEADERS = {
     "Content-Security-Policy": CSP,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # With "no-referrer" a browser says of our own forms, too, that they come from nowhere.
+    # With "no-referrer" a browser would send "Origin: null" for our own forms, too.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 UPLOAD_PATHS = frozenset({"/v1/query", "/v1/compare"})
 MOST_BODY_BYTES = 2_000_000
-"""Of every other request."""
+"""How many bytes the body of every other request may have."""
 
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _OURS = frozenset({"same-origin", "none"})
@@ -61,7 +62,7 @@ class Guarded:
     hosts : frozenset of str
         Names of this server, lower case, without ports.
     token : str or None
-        What a client must know; None lets everybody in who may talk at all.
+        The secret that a client must know; None asks for none.
     """
 
     hosts: frozenset[str]
@@ -69,11 +70,12 @@ class Guarded:
 
 
 class Guard:
-    """The outermost application: lets only those in who may come, and seals what goes out.
+    """The outermost application: refuses forbidden requests, and adds headers to every response.
 
     Parameters
     ----------
     app : ASGI application
+        Answers the requests that are let in.
     guarded : Guarded
     """
 
@@ -83,7 +85,15 @@ class Guard:
         self._session = secrets.token_urlsafe(32)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request.
+
+        Parameters
+        ----------
+        scope : Scope
+        receive : Receive
+        send : Send
+            As ASGI defines them.
+        """
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -110,7 +120,7 @@ class Guard:
 
     async def _refusal(self, scope: Scope, receive: Receive) -> Response | None:
         headers = Headers(scope=scope)
-        problem = self._stranger(scope, headers)
+        problem = self._foreign(scope, headers)
         if problem is not None:
             return problem_response(problem)
         if self._guarded.token is None:
@@ -126,8 +136,8 @@ class Guard:
         problem = ProblemError(401, "token", "give the server's token: Authorization: Bearer ...")
         return problem_response(problem, headers={"WWW-Authenticate": "Bearer"})
 
-    def _stranger(self, scope: Scope, headers: Headers) -> ProblemError | None:
-        """Return why a request may not come from where it comes, None when it may."""
+    def _foreign(self, scope: Scope, headers: Headers) -> ProblemError | None:
+        """Return why a request may not come from where it comes, or None when it may."""
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._is_ours(hosts[0], scope):
             detail = "this server does not go by that name; use the address that it printed"
@@ -159,7 +169,7 @@ class Guard:
         return COOKIE in cookies and _equal(cookies[COOKIE].value, self._session)
 
     async def _login(self, receive: Receive) -> Response:
-        """Give who knows the token a cookie, and send them to where they wanted."""
+        """Give a client that knows the token a cookie, and redirect it to the page it asked for."""
         form = parse_qs((await _body(receive)).decode("utf-8", "replace"))
         target = _safe_target(form.get("next", ["/"])[0])
         if not _equal(form.get("token", [""])[0], self._guarded.token or ""):
@@ -170,12 +180,27 @@ class Guard:
 
 
 def loopback_hosts(more: Iterable[str] = ()) -> frozenset[str]:
-    """Return the names that this machine has for itself, and some more."""
+    """Return the names that this machine has for itself, and some more.
+
+    Parameters
+    ----------
+    more : iterable of str, optional
+
+    Returns
+    -------
+    frozenset of str
+        Lower case.
+
+    Examples
+    --------
+    >>> sorted(loopback_hosts(["Photos.local"]))
+    ['127.0.0.1', '::1', 'localhost', 'photos.local']
+    """
     return frozenset({"127.0.0.1", "localhost", "::1", *(name.lower() for name in more)})
 
 
 def _host_name(host: str) -> str | None:
-    """Return the name in a ``Host`` without its port, lower case; None when it is none."""
+    """Return the name in a ``Host`` without its port, lower case; None where it is not valid."""
     try:
         parts = urlsplit(f"//{host}")
         _ = parts.port
@@ -187,7 +212,7 @@ def _host_name(host: str) -> str | None:
 
 
 def _own_address(scope: Scope) -> str | None:
-    """Return the address that a request came in on, as a number; an attacker has names only."""
+    """Return the IP address at which a request arrived: no attacker can let it point here."""
     server = scope.get("server")
     try:
         return None if server is None else str(ipaddress.ip_address(server[0]))
@@ -217,13 +242,13 @@ def _target(scope: Scope) -> str:
 
 
 def _safe_target(target: str) -> str:
-    """Return a path of this server; anything else becomes the first page."""
+    """Return a target where it is a path of this server, otherwise the first page."""
     inside = target.startswith("/") and not target.startswith(("//", "/\\"))
     return target if inside and target.isprintable() else "/"
 
 
 def _bounded(receive: Receive) -> Receive:
-    """Return what receives a body that is not too large for what it can be."""
+    """Return what receives a request, and refuses a body above `MOST_BODY_BYTES`."""
     n_bytes = 0
 
     async def bounded() -> Message:

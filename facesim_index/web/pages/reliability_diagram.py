@@ -1,4 +1,4 @@
-"""A diagram of how reliable a calibration is: what it claims of strangers, against what is seen."""
+"""A reliability diagram of a calibration: claimed against observed rates of impostor pairs."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from facesim_index.degrees.calibration_check import Level
 from facesim_index.web.pages.wording import frequency_text
 
 SIDE = 300.0
-"""Of the diagram's square, in its own units."""
+"""Side of the diagram's square, in the units of its points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +18,11 @@ class Point:
     Attributes
     ----------
     x, y : float
-        Where it is: by the claimed rate, and by the observed one.
+        Its place by the claimed rate and by the observed rate, in [0, `SIDE`].
     low, high : float
-        The ends of its 95 % interval, on the axis of y.
+        The ends of the observed rate's 95 % interval on the axis of y, in [0, `SIDE`].
     says : str
+        `Level.says`.
     """
 
     x: float
@@ -38,7 +39,7 @@ class Diagram:
     Attributes
     ----------
     ticks : tuple of (float, str)
-        Places from the left (and from the bottom), and their labels.
+        Places from the left (and from the bottom), in [0, `SIDE`], and their labels.
     points : tuple of Point
     """
 
@@ -47,12 +48,26 @@ class Diagram:
 
 
 def diagram_of(levels: Sequence[Level]) -> Diagram | None:
-    """Return a diagram of levels; None when there is nothing to draw.
+    """Return a diagram of levels.
 
     Parameters
     ----------
     levels : sequence of Level
-        Of pairs of strangers, as `check_index` counts them.
+        Of impostor pairs, as `check_index` counts them.
+
+    Returns
+    -------
+    Diagram or None
+        None without levels.
+
+    Examples
+    --------
+    >>> level = Level(0.1, 0.1, 0.3, 1000, 100, 0.1, 0.08, 0.12, "fits")
+    >>> diagram = diagram_of([level])
+    >>> diagram.points[0].x, diagram.points[0].y
+    (150.0, 150.0)
+    >>> [label for _, label in diagram.ticks]
+    ['all', '1 in 10', '1 in 100']
     """
     if not levels:
         return None

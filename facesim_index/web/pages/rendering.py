@@ -1,4 +1,4 @@
-"""The pages as HTML: templates, and the words that they put numbers into."""
+"""The pages as HTML: templates, and the filters that put numbers into words."""
 
 import functools
 import importlib.resources
@@ -27,8 +27,8 @@ def render(template: str, /, **shown: object) -> str:
     ----------
     template : str
         File name of a template.
-    **shown
-        What the template shows.
+    **shown : object
+        What the template shows, by the names that it uses.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def render(template: str, /, **shown: object) -> str:
     Raises
     ------
     jinja2.UndefinedError
-        The template shows something that was not given.
+        The template uses a name that was not given.
     """
     return _surroundings().get_template(template).render(version=__version__, **shown)
 
@@ -92,7 +92,7 @@ _FILTERS: dict[str, Callable[..., object]] = {
     "prior": wording.prior_text,
     "sentence": wording.sentence,
     "shell": _shell,
-    "strangers": wording.strangers_text,
+    "strangers": wording.impostors_text,
     "verdict": wording.verdict_text,
     "words": _words,
 }

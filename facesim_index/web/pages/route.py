@@ -1,4 +1,4 @@
-"""What all pages have in common: the frame around them, and errors that are pages, too."""
+"""What all pages have in common: the frame around them, and a page for each error."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 
 from facesim_index.errors import FacesimError
-from facesim_index.web.api.read_routes import service_of
+from facesim_index.web.api.dependencies import service_of
 from facesim_index.web.guard.problems import ProblemError, problem_of
 from facesim_index.web.pages import wording
 from facesim_index.web.pages.rendering import render
@@ -21,7 +21,13 @@ class PageRoute(APIRoute):
     """A route whose errors are pages."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return a handler that tells on a page what went wrong."""
+        """Return a handler that tells on a page what went wrong.
+
+        Returns
+        -------
+        callable
+            Takes a request and returns a coroutine of its response.
+        """
         handle = super().get_route_handler()
 
         async def handle_page(request: Request) -> Response:
@@ -44,12 +50,19 @@ def page(
     Parameters
     ----------
     template : str
+        File name of a template.
     service : Service
     section : str
-        Address of the part of the site that it belongs to.
+        Address of the part of the site that the page belongs to, such as "/people"; empty for
+        none.
     status : int, default=200
-    **shown
-        What the template shows.
+        HTTP status.
+    **shown : object
+        What the template shows beside the frame, by the names that it uses.
+
+    Returns
+    -------
+    HTMLResponse
     """
     frame = {"edit": service.edit, "section": section, "index_path": str(service.folder)}
     return HTMLResponse(render(template, **frame, **shown), status)

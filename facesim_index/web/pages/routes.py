@@ -6,9 +6,9 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from facesim_index.errors import CalibrationError
-from facesim_index.web.api.cursors import cursor_of, place_of
+from facesim_index.web.api.cursors import cursor_of, file_after, id_after, person_after
+from facesim_index.web.api.dependencies import Asks
 from facesim_index.web.api.parameters import Cursor, Id
-from facesim_index.web.api.read_routes import Asks
 from facesim_index.web.pages import search_routes, wording
 from facesim_index.web.pages.reliability_diagram import diagram_of
 from facesim_index.web.pages.route import PageRoute, page
@@ -29,13 +29,26 @@ router.include_router(search_routes.router)
 
 @router.get("/people")
 def people_page(service: Asks, show: Show = "", cursor: Cursor = None) -> HTMLResponse:
-    """Show who there is, those with most faces first."""
-    after = None if cursor is None else place_of(cursor, (int, int))
+    """Show the people, those with most faces first.
+
+    Parameters
+    ----------
+    service : Service
+    show : {"", "named", "unnamed", "ignored"}, default=""
+        Only the people with a name, without one, or who are ignored; by default all who are not
+        ignored.
+    cursor : str, optional
+        Where the page before ended; by default the first page is shown.
+
+    Returns
+    -------
+    HTMLResponse
+    """
     found = service.people(
         named={"named": True, "unnamed": False}.get(show),
         ignored=show == "ignored",
         limit=_PEOPLE_AT_ONCE,
-        after=None if after is None else (int(after[0]), int(after[1])),
+        after=person_after(cursor),
     )
     return page(
         "people.html",
@@ -51,7 +64,18 @@ def people_page(service: Asks, show: Show = "", cursor: Cursor = None) -> HTMLRe
 
 @router.get("/people/review")
 def review_page(service: Asks, ask: bool = False) -> HTMLResponse:
-    """Show the questions on people; the page first, as finding them takes time."""
+    """Show the questions on people, or a page that asks for them, because finding them takes time.
+
+    Parameters
+    ----------
+    service : Service
+    ask : bool, default=False
+        Look for the questions.
+
+    Returns
+    -------
+    HTMLResponse
+    """
     counts = service.status().people
     there = counts["people"] > 0
     found = []
@@ -69,8 +93,20 @@ def review_page(service: Asks, ask: bool = False) -> HTMLResponse:
 
 @router.get("/people/{person_id}")
 def person_page(service: Asks, person_id: Id, cursor: Cursor = None) -> HTMLResponse:
-    """Show the faces of a person, the doubtful ones first."""
-    after = None if cursor is None else int(place_of(cursor, (int,))[0])
+    """Show the faces of a person, the doubtful ones first.
+
+    Parameters
+    ----------
+    service : Service
+    person_id : int
+    cursor : str, optional
+        Where the page before ended; by default the first page is shown.
+
+    Returns
+    -------
+    HTMLResponse
+    """
+    after = id_after(cursor)
     found = service.person_faces(person_id, limit=_FACES_AT_ONCE, after=after)
     doubtful = service.doubtful_faces(person_id, below=_DOUBTFUL)[:_MOST_DOUBTFUL]
     apart = {card.face.face_id for card, _ in doubtful}
@@ -87,24 +123,53 @@ def person_page(service: Asks, person_id: Id, cursor: Cursor = None) -> HTMLResp
 
 @router.get("/faces/{face_id}")
 def face_page(service: Asks, face_id: Id) -> Response:
-    """Lead from a face to its photo."""
+    """Lead from a face to its photo.
+
+    Parameters
+    ----------
+    service : Service
+    face_id : int
+
+    Returns
+    -------
+    RedirectResponse
+    """
     image_id = service.face(face_id).face.image_id
     return RedirectResponse(f"/photos/{image_id}#face-{face_id}", 303)
 
 
 @router.get("/photos/{image_id}")
 def photo_page(service: Asks, image_id: Id) -> HTMLResponse:
-    """Show a photo, and who is in it."""
+    """Show a photo, and who is in it.
+
+    Parameters
+    ----------
+    service : Service
+    image_id : int
+
+    Returns
+    -------
+    HTMLResponse
+    """
     card = service.image(image_id)
     return page("photo.html", service, "/people", picture=card.picture, faces=card.faces)
 
 
 @router.get("/index")
 def index_page(service: Asks, cursor: Cursor = None) -> HTMLResponse:
-    """Show what is in the index, and what could not be used."""
-    after = None if cursor is None else place_of(cursor, (str, str))
-    place = None if after is None else (str(after[0]), str(after[1]))
-    failed = service.errors(limit=_FILES_AT_ONCE, after=place)
+    """Show what is in the index, and what could not be used.
+
+    Parameters
+    ----------
+    service : Service
+    cursor : str, optional
+        Where the page before ended; by default the first page is shown.
+
+    Returns
+    -------
+    HTMLResponse
+    """
+    failed = service.errors(limit=_FILES_AT_ONCE, after=file_after(cursor))
     status = service.status()
     return page(
         "index.html",
@@ -121,7 +186,16 @@ def index_page(service: Asks, cursor: Cursor = None) -> HTMLResponse:
 
 @router.get("/index/calibration")
 def calibration_page(service: Asks) -> HTMLResponse:
-    """Show whether the degrees fit the pictures of the index."""
+    """Show whether the degrees fit the pictures of the index.
+
+    Parameters
+    ----------
+    service : Service
+
+    Returns
+    -------
+    HTMLResponse
+    """
     shown: dict[str, object] = {"error": None, "check": None, "diagram": None, "confirmed": None}
     try:
         found = service.calibration()
@@ -135,7 +209,20 @@ def calibration_page(service: Asks) -> HTMLResponse:
 
 @router.get("/login")
 def login_page(service: Asks, next: str = "/", wrong: bool = False) -> HTMLResponse:
-    """Ask for the token."""
+    """Ask for the token.
+
+    Parameters
+    ----------
+    service : Service
+    next : str, default="/"
+        The page that is shown after the login.
+    wrong : bool, default=False
+        The token that was given before was wrong.
+
+    Returns
+    -------
+    HTMLResponse
+    """
     return page("login.html", service, "", next=next, wrong=wrong)
 
 

@@ -1,25 +1,23 @@
 """The pages that take pictures: searching and comparing."""
 
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from facesim_index.errors import FacesimError
+from facesim_index.web.api.dependencies import Asks
 from facesim_index.web.api.documents import data_url
-from facesim_index.web.api.forms import Form, read_form
+from facesim_index.web.api.forms import Form, checked_fields, read_form
 from facesim_index.web.api.parameters import MOST_IDS, MOST_MATCHES, CompareAsked, UploadAsked
-from facesim_index.web.api.read_routes import Asks
 from facesim_index.web.guard.problems import ProblemError, problem_of
 from facesim_index.web.pages import wording
 from facesim_index.web.pages.route import PageRoute, page
 from facesim_index.web.pages.view_models import boxed_picture
 from facesim_index.web.service.service import Service
-
-Fields = TypeVar("Fields", bound=BaseModel)
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -27,13 +25,13 @@ _TO_START_FROM = 18
 
 
 class SearchAsked(UploadAsked):
-    """What can be chosen on the page of searches; more matches fit on it than in a terminal."""
+    """The options of a search on its page, where more matches fit than in a terminal."""
 
     top: int = Field(12, ge=1, le=MOST_MATCHES)
 
     @property
     def chosen(self) -> bool:
-        """Something was chosen."""
+        """Whether an option differs from its default."""
         return self != _NOTHING_CHOSEN
 
 
@@ -41,7 +39,7 @@ _NOTHING_CHOSEN = SearchAsked.model_validate({})
 
 
 class PageAsked(SearchAsked):
-    """What an address of the page of searches asks for."""
+    """The parameters in the address of the page of searches."""
 
     face: int | None = Field(None, ge=1, le=MOST_IDS, description="A face of the index.")
     person: int | None = Field(None, ge=1, le=MOST_IDS)
@@ -49,7 +47,15 @@ class PageAsked(SearchAsked):
 
 @dataclass(frozen=True, slots=True)
 class AskedFor:
-    """The face of the index by which was searched, and where more of it is."""
+    """The face or person of the index that a search started from.
+
+    Attributes
+    ----------
+    face_id : int or None
+        The face that is shown; None for a person without faces.
+    address : str
+        The page of the face or the person.
+    """
 
     face_id: int | None
     address: str
@@ -57,7 +63,17 @@ class AskedFor:
 
 @router.get("/")
 def search_page(service: Asks, asked: Annotated[PageAsked, Query()]) -> HTMLResponse:
-    """Show where to choose a picture, or the answer to a search for a face or a person."""
+    """Show where to choose a picture, or the answer to a search for a face or a person.
+
+    Parameters
+    ----------
+    service : Service
+    asked : PageAsked
+
+    Returns
+    -------
+    HTMLResponse
+    """
     options = SearchAsked.model_validate(asked.model_dump(exclude={"face", "person"}))
     if asked.face is not None:
         return _face_answer(service, asked.face, options)
@@ -70,12 +86,23 @@ def search_page(service: Asks, asked: Annotated[PageAsked, Query()]) -> HTMLResp
 
 @router.post("/")
 async def search_picture(request: Request, service: Asks) -> HTMLResponse:
-    """Show the faces that are most like those of a picture."""
+    """Show the faces that are most like those of a picture.
+
+    Parameters
+    ----------
+    request : Request
+        With a form that has the picture.
+    service : Service
+
+    Returns
+    -------
+    HTMLResponse
+    """
     options = _NOTHING_CHOSEN
     try:
         async with request.app.state.uploads:
             form = await read_form(request, service.limits, ("picture",))
-            options = _checked(SearchAsked, form)
+            options = checked_fields(SearchAsked, form)
             return await run_in_threadpool(_picture_answer, service, form, options)
     except (ProblemError, FacesimError) as error:
         return await run_in_threadpool(_search_page, service, options, problem=problem_of(error))
@@ -83,18 +110,38 @@ async def search_picture(request: Request, service: Asks) -> HTMLResponse:
 
 @router.get("/compare")
 def compare_page(service: Asks) -> HTMLResponse:
-    """Show where to choose two pictures."""
+    """Show where to choose two pictures.
+
+    Parameters
+    ----------
+    service : Service
+
+    Returns
+    -------
+    HTMLResponse
+    """
     return _compare_page(service, 0.5)
 
 
 @router.post("/compare")
 async def compare_pictures(request: Request, service: Asks) -> HTMLResponse:
-    """Show how surely two pictures show one person."""
+    """Show how surely two pictures show one person.
+
+    Parameters
+    ----------
+    request : Request
+        With a form that has the pictures.
+    service : Service
+
+    Returns
+    -------
+    HTMLResponse
+    """
     asked = CompareAsked.model_validate({})
     try:
         async with request.app.state.uploads:
             form = await read_form(request, service.limits, ("a", "b"))
-            asked = _checked(CompareAsked, form)
+            asked = checked_fields(CompareAsked, form)
             return await run_in_threadpool(_comparison, service, form, asked)
     except (ProblemError, FacesimError) as error:
         return _compare_page(service, asked.prior, problem=problem_of(error))
@@ -156,15 +203,6 @@ def _comparison(service: Service, form: Form, asked: CompareAsked) -> HTMLRespon
     return _compare_page(service, asked.prior, answer=found.comparison, pictures=pictures)
 
 
-def _checked(kind: type[Fields], form: Form) -> Fields:
-    try:
-        return kind.model_validate(form.fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ProblemError(422, "validation", f"{where}: {first['msg']}") from None
-
-
 def _search_page(
     service: Service,
     options: SearchAsked,
@@ -176,8 +214,7 @@ def _search_page(
         **{"answer": None, "asked": None, "picture": None, "crops": {}, "heading": ""},
         **{"is_person": False, "people": (), "faces": ()},
     }
-    error = None if problem is None else wording.sentence(problem.detail)
-    status = 200 if problem is None else problem.status
+    error, status = _error_and_status(problem)
     common = {"options": options, "error": error, "n_faces": service.n_faces()}
     return page("search.html", service, "/", status, **{**nothing, **common, **shown})
 
@@ -189,7 +226,12 @@ def _compare_page(
     problem: ProblemError | None = None,
     **shown: object,
 ) -> HTMLResponse:
-    error = None if problem is None else wording.sentence(problem.detail)
-    status = 200 if problem is None else problem.status
+    error, status = _error_and_status(problem)
     common = {"prior": prior, "error": error, "answer": None}
     return page("compare.html", service, "/compare", status, **{**common, **shown})
+
+
+def _error_and_status(problem: ProblemError | None) -> tuple[str | None, int]:
+    if problem is None:
+        return None, 200
+    return wording.sentence(problem.detail), problem.status

@@ -1,4 +1,4 @@
-"""What the pages' templates show beyond the records that the service answers."""
+"""What the templates of the pages show beyond the records that the service returns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,8 +24,9 @@ class BoxedFace:
     face : int
         Its number, left to right, from 0.
     box : Box
+        In pixels of the reduced picture.
     landmarks : tuple of (x, y)
-        Both in pixels of the reduced picture.
+        Five points, in pixels of the reduced picture.
     """
 
     face: int
@@ -35,7 +36,17 @@ class BoxedFace:
 
 @dataclass(frozen=True, slots=True)
 class BoxedPicture:
-    """An uploaded picture, reduced, with its faces; `data` is a URL that holds it."""
+    """An uploaded picture, reduced, with its faces.
+
+    Attributes
+    ----------
+    data : str
+        A URL that holds the picture as a JPEG.
+    width, height : int
+        In pixels.
+    faces : tuple of BoxedFace
+        Left to right.
+    """
 
     data: str
     width: int
@@ -45,18 +56,18 @@ class BoxedPicture:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two that a question is about: a person, or a face.
+    """One of the two sides that a question is about: a person, or a face of nobody.
 
     Attributes
     ----------
     person_id, face_id : int or None
-        One of them is None.
+        Exactly one of them is None.
     cover : int
-        The face that is shown.
+        Id of the face that is shown.
     who, whose : str
-        What it is called: ``Anna``, ``Anna’s``.
+        The name, and its possessive: ``Anna``, ``Anna’s``.
     n_faces : int
-        0 when it is not told.
+        How many faces the side has; 0 where that is not shown.
     more : tuple of int
         Other faces of the person.
     """
@@ -72,14 +83,15 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Whether a face is a person's, or whether two are one.
+    """A question on people: whether a face is a person's, or whether two sides are one person.
 
     Attributes
     ----------
     kind : {"face", "merge"}
     degree : float
+        The probability that the answer is yes, in [0, 1].
     a : Side
-        The person, if there is one.
+        The person, where only one side is a person.
     b : Side
     """
 
@@ -90,11 +102,20 @@ class Question:
 
 
 FacesOf = Callable[[int, int], tuple[int, ...]]
-"""Some of the faces of a person: by the person's number, and how many."""
+"""Takes the id of a person and a number, and returns the ids of so many faces at most."""
 
 
 def boxed_picture(preview: Preview) -> BoxedPicture:
-    """Return an uploaded picture as pages show it."""
+    """Return an uploaded picture as pages show it.
+
+    Parameters
+    ----------
+    preview : Preview
+
+    Returns
+    -------
+    BoxedPicture
+    """
     faces = tuple(
         BoxedFace(number, Box(*box), landmarks)
         for number, (box, landmarks) in enumerate(
@@ -105,13 +126,17 @@ def boxed_picture(preview: Preview) -> BoxedPicture:
 
 
 def questions(page: ReviewPage, faces_of: FacesOf) -> list[Question]:
-    """Return what a human should look at, likely merges and doubtful faces by turns.
+    """Return what a human should look at: the likely merges, then the doubtful faces.
 
     Parameters
     ----------
     page : ReviewPage
     faces_of : callable
-        Gives faces of a person to show beside the cover.
+        Returns faces of a person to show beside the cover.
+
+    Returns
+    -------
+    list of Question
     """
     merges = [_merge_question(item, page.covers, faces_of) for item in page.review.merges]
     doubtful = [_face_question(item, page.covers, faces_of) for item in page.review.doubtful]

@@ -7,15 +7,17 @@ from facesim_index.calibration.degree import support_phrase
 from facesim_index.search.answers import Comparison
 from facesim_index.utils.text import last_part, printable
 
-_SURE, _NEVER = 0.99995, 0.00005  # Beyond these two decimals of a percentage say nothing.
+# Beyond these, two decimals of a percentage would read as 100 % or 0 %.
+_SURE, _NEVER = 0.99995, 0.00005
 
 
 def percent_text(degree: float | None) -> str:
-    """Return a probability as a percentage, closer to the ends with more digits.
+    """Return a probability as a percentage, with more digits where it is close to 0 or 1.
 
     Parameters
     ----------
     degree : float or None
+        In [0, 1].
 
     Returns
     -------
@@ -39,7 +41,23 @@ def percent_text(degree: float | None) -> str:
 
 
 def interval_text(low: float | None, high: float | None) -> str:
-    """Return the 95 % interval of a probability; an empty text when it is not known."""
+    """Return the 95 % interval of a probability in words.
+
+    Parameters
+    ----------
+    low, high : float or None
+        In [0, 1]; None where they are not known.
+
+    Returns
+    -------
+    str
+        Empty where the interval is not known.
+
+    Examples
+    --------
+    >>> interval_text(0.9, 0.99), interval_text(None, None)
+    ('95 % interval 90 to 99 %', '')
+    """
     if low is None or high is None:
         return ""
     ends = percent_text(low), percent_text(high)
@@ -80,8 +98,24 @@ def frequency_text(rate: float) -> str:
     return f"1 in {round(cases / 10**digits) * 10**digits:,}"
 
 
-def strangers_text(expected: float) -> str:
-    """Return how many faces of strangers are expected to be as much alike: never a plain zero."""
+def impostors_text(expected: float) -> str:
+    """Return how many faces of other people are expected to be as much alike.
+
+    Parameters
+    ----------
+    expected : float
+        At least 0.
+
+    Returns
+    -------
+    str
+        Never a plain zero.
+
+    Examples
+    --------
+    >>> impostors_text(0.0), impostors_text(1.0), impostors_text(1234.5)
+    ('< 0.01 strangers expected', '1 stranger expected', '1,234 strangers expected')
+    """
     if expected < 0.01:
         return "< 0.01 strangers expected"
     number = f"{expected:.2g}" if expected < 100 else f"{expected:,.0f}"
@@ -89,7 +123,22 @@ def strangers_text(expected: float) -> str:
 
 
 def prior_text(prior: float) -> str:
-    """Return a prior as one pair in so many: ``one pair in two``."""
+    """Return a prior in words, as one pair in so many where it is at most 0.5.
+
+    Parameters
+    ----------
+    prior : float
+        In (0, 1).
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> prior_text(0.5), prior_text(0.000123), prior_text(0.9)
+    ('one pair in two', 'one pair in 8,130', '90 % of pairs')
+    """
     cases = 1.0 / prior
     if abs(cases - 2.0) < 1e-9:
         return "one pair in two"
@@ -100,7 +149,22 @@ def prior_text(prior: float) -> str:
 
 
 def verdict_text(log10_lr: float | None) -> str:
-    """Return the evidence of a pair in words, free of any prior."""
+    """Return the evidence of a pair in words, free of any prior.
+
+    Parameters
+    ----------
+    log10_lr : float or None
+        None without a calibration.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> verdict_text(0.0), verdict_text(None)
+    ('No support either way', 'No degree without a calibration')
+    """
     if log10_lr is None:
         return "No degree without a calibration"
     phrase = support_phrase(log10_lr)
@@ -112,7 +176,17 @@ def verdict_text(log10_lr: float | None) -> str:
 
 
 def comparison_sentence(comparison: Comparison) -> str:
-    """Return what a comparison says, as one plain sentence; empty without a calibration."""
+    """Return what a comparison says, as one plain sentence.
+
+    Parameters
+    ----------
+    comparison : Comparison
+
+    Returns
+    -------
+    str
+        Empty without a calibration.
+    """
     if comparison.degree is None:
         return ""
     shows = "show" if comparison.prior > 0.5 else "shows"
@@ -131,29 +205,105 @@ def comparison_sentence(comparison: Comparison) -> str:
 
 
 def file_name(path: str) -> str:
-    """Return the last part of a path, safe to show."""
+    """Return the last part of a path, safe to show.
+
+    Parameters
+    ----------
+    path : str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> file_name("/photos/me.jpg")
+    'me.jpg'
+    """
     return printable(last_part(path))
 
 
 def person_text(name: str | None, person_id: int | None) -> str:
-    """Return what a person is called: the name, else the number, else nobody."""
+    """Return what a person is called.
+
+    Parameters
+    ----------
+    name : str or None
+    person_id : int or None
+
+    Returns
+    -------
+    str
+        The name, without one the number, and without both "nobody".
+
+    Examples
+    --------
+    >>> person_text("Anna", 7), person_text(None, 7), person_text(None, None)
+    ('Anna', 'Person 7', 'nobody')
+    """
     if name is not None:
         return name
     return "nobody" if person_id is None else f"Person {person_id}"
 
 
 def count_text(number: int, one: str, many: str | None = None) -> str:
-    """Return a number with its noun: ``1 face``, ``2,000 faces``."""
+    """Return a number with its noun.
+
+    Parameters
+    ----------
+    number : int
+    one : str
+        The noun in the singular.
+    many : str, optional
+        The noun in the plural; by default the singular with an s.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> count_text(1, "face"), count_text(2000, "face"), count_text(2, "match", "matches")
+    ('1 face', '2,000 faces', '2 matches')
+    """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def sentence(text: str) -> str:
-    """Return a message as a sentence: with a capital, and a full stop."""
+    """Return a message as a sentence: with a capital letter and a full stop.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> sentence("the picture has no face")
+    'The picture has no face.'
+    """
     return text[:1].upper() + text[1:].rstrip(".") + "." if text else ""
 
 
 def size_text(n_bytes: int) -> str:
-    """Return a size for people: ``1.5 MB``."""
+    """Return a size for people.
+
+    Parameters
+    ----------
+    n_bytes : int
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> size_text(999), size_text(1_500_000)
+    ('999 bytes', '1.5 MB')
+    """
     size = float(n_bytes)
     for unit in ("bytes", "kB", "MB"):
         if size < 1000:
@@ -163,7 +313,23 @@ def size_text(n_bytes: int) -> str:
 
 
 def moment_text(iso: str) -> str:
-    """Return a point in time for people; text that is none is shown as it is."""
+    """Return a point in time for people.
+
+    Parameters
+    ----------
+    iso : str
+        As ISO 8601 writes it.
+
+    Returns
+    -------
+    str
+        The text itself where it is no such time.
+
+    Examples
+    --------
+    >>> moment_text("2026-07-04T12:30:00+00:00"), moment_text("long ago")
+    ('4 July 2026, 12:30 UTC', 'long ago')
+    """
     try:
         moment = datetime.fromisoformat(iso)
     except ValueError:

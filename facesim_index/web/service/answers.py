@@ -22,12 +22,13 @@ class ServerStatus:
     edit : bool
         People may be changed.
     writer_active : bool
-        Somebody is writing to the index: an ingest, a grouping.
-    people : dict
-        How many ``people`` there are, ``named`` and ``ignored`` ones, and how many ``faces``
-        are somebody's, and ``confirmed`` by a human.
+        A process is writing to the index, such as an ingest or a grouping.
+    people : dict of str to int
+        How many ``people`` there are who are not ignored; how many people have a name
+        (``named``) or are ``ignored``; how many ``faces`` are assigned to a person, and how many
+        a human ``confirmed``.
     undo : str or None
-        What `undo` would take back.
+        The change that `Service.undo` would take back.
     """
 
     index: IndexStatus
@@ -46,7 +47,7 @@ class UploadAnswer:
     answer : QueryAnswer
     preview : Preview or None
     crops : dict of int to bytes
-        JPEG of a face of the picture, by its number.
+        The JPEG of each face of the picture by the face's number; empty without a preview.
     """
 
     answer: QueryAnswer
@@ -56,7 +57,13 @@ class UploadAnswer:
 
 @dataclass(frozen=True, slots=True)
 class UploadComparison:
-    """A comparison of two uploaded pictures."""
+    """A comparison of two uploaded pictures.
+
+    Attributes
+    ----------
+    comparison : Comparison
+    preview_a, preview_b : Preview or None
+    """
 
     comparison: Comparison
     preview_a: Preview | None
@@ -85,7 +92,14 @@ class FaceCard:
 
 @dataclass(frozen=True, slots=True)
 class PictureCard:
-    """A picture and whose its faces are."""
+    """A picture and whose its faces are.
+
+    Attributes
+    ----------
+    picture : IndexedPicture
+    faces : tuple of FaceCard
+        Left to right.
+    """
 
     picture: IndexedPicture
     faces: tuple[FaceCard, ...]
@@ -93,7 +107,14 @@ class PictureCard:
 
 @dataclass(frozen=True, slots=True)
 class PersonCard:
-    """A person, and the face by which one best knows them."""
+    """A person, and the face that is shown of them.
+
+    Attributes
+    ----------
+    row : PersonRow
+    cover_face_id : int or None
+        None for a person without faces.
+    """
 
     row: PersonRow
     cover_face_id: int | None
@@ -101,7 +122,14 @@ class PersonCard:
 
 @dataclass(frozen=True, slots=True)
 class PeoplePage:
-    """Some people; `next` is the place of the last one when there are more."""
+    """Some people.
+
+    Attributes
+    ----------
+    people : tuple of PersonCard
+    next : tuple of (int, int), or None
+        Number of faces and id of the last person; None when there are no more.
+    """
 
     people: tuple[PersonCard, ...]
     next: tuple[int, int] | None
@@ -109,7 +137,14 @@ class PeoplePage:
 
 @dataclass(frozen=True, slots=True)
 class PersonFacesPage:
-    """Some faces of a person; `next` is the id of the last one when there are more."""
+    """Some faces of a person.
+
+    Attributes
+    ----------
+    faces : tuple of FaceCard
+    next : int or None
+        Id of the last face; None when there are no more.
+    """
 
     faces: tuple[FaceCard, ...]
     next: int | None
@@ -117,7 +152,14 @@ class PersonFacesPage:
 
 @dataclass(frozen=True, slots=True)
 class ErrorsPage:
-    """Some files that could not be used; `next` is the place of the last when there are more."""
+    """Some files that could not be used.
+
+    Attributes
+    ----------
+    files : tuple of FailedFile
+    next : tuple of (str, str), or None
+        Folder and name of the last file; None when there are no more.
+    """
 
     files: tuple[FailedFile, ...]
     next: tuple[str, str] | None
@@ -125,7 +167,14 @@ class ErrorsPage:
 
 @dataclass(frozen=True, slots=True)
 class ReviewPage:
-    """What is most doubtful, and the cover faces of the people concerned."""
+    """The most doubtful faces and the most likely merges.
+
+    Attributes
+    ----------
+    review : Review
+    covers : dict of int to int
+        The face that is shown of each person concerned, by the person's id.
+    """
 
     review: Review
     covers: dict[int, int]

@@ -1,4 +1,4 @@
-"""How well the calibration in force fits the pictures of the index; looked at once a commit."""
+"""How well the calibration in force fits the pictures of the index; found once a commit."""
 
 import threading
 from dataclasses import dataclass
@@ -17,8 +17,7 @@ from facesim_index.errors import CalibrationError
 from facesim_index.evaluation import plots
 from facesim_index.metrics import curves
 from facesim_index.metrics.curves import Reliability
-from facesim_index.metrics.verification import BoolArray
-from facesim_index.records import Float64Array, Int64Array
+from facesim_index.records import BoolArray, Float64Array, Int64Array
 from facesim_index.store.catalog import people_rows
 from facesim_index.store.protocols import IndexStore, IndexView
 from facesim_index.web.guard.problems import ProblemError
@@ -31,14 +30,17 @@ _NAMES = ("one person", "two people")
 
 @dataclass(frozen=True, slots=True)
 class ConfirmedPairs:
-    """What the faces that a human confirmed say of the degrees.
+    """How the degrees compare with the faces that a human confirmed.
 
     Attributes
     ----------
-    n_people, n_genuine, n_impostor : int
+    n_people : int
+        People with a confirmed face.
+    n_genuine, n_impostor : int
+        Pairs of their confirmed faces that show one person, and two people.
     reliability : Reliability
     svg : bytes
-        The same as a plot.
+        `reliability` as a plot.
     """
 
     n_people: int
@@ -50,13 +52,13 @@ class ConfirmedPairs:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationPage:
-    """What is said of a calibration.
+    """How well a calibration fits an index.
 
     Attributes
     ----------
     check : CalibrationCheck
     prior, prior_low, prior_high : float
-        The share of genuine pairs in the index, and its 95 % interval.
+        The share of genuine pairs in the index, in (0, 1), and its 95 % interval.
     confirmed : ConfirmedPairs or None
         None when too few faces are confirmed.
     """
@@ -68,12 +70,17 @@ class CalibrationPage:
     confirmed: ConfirmedPairs | None
 
     def plot(self) -> bytes:
-        """Return the reliability diagram, SVG.
+        """Return the reliability diagram.
+
+        Returns
+        -------
+        bytes
+            SVG.
 
         Raises
         ------
         ProblemError
-            There are too few confirmed faces for one.
+            There are too few confirmed faces for one; status 404.
         """
         if self.confirmed is None:
             detail = (
@@ -85,19 +92,27 @@ class CalibrationPage:
 
 
 class CalibrationPages:
-    """Checks the calibration of an index, and remembers what was found until it changes."""
+    """Checks the calibration of an index, and keeps the result until something changes it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # of what is kept, and of matplotlib's settings
+        self._lock = threading.Lock()  # guards `_kept` and matplotlib's settings
         self._kept: tuple[str, CalibrationPage] | None = None
 
     def page(self, store: IndexStore) -> CalibrationPage:
         """Return how well the calibration fits.
 
+        Parameters
+        ----------
+        store : Store
+
+        Returns
+        -------
+        CalibrationPage
+
         Raises
         ------
         CalibrationError
-            There is none.
+            There is no calibration for the engine of the index.
         """
         with self._lock, store.view() as view:
             calibration = calibration_in_force(view)

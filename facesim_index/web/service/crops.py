@@ -27,7 +27,7 @@ class Jpeg:
     ----------
     data : bytes
     etag : str
-        The same for the same picture, always: what an id shows never changes.
+        Always the same for the same picture: what an id shows never changes.
     """
 
     data: bytes
@@ -37,8 +37,7 @@ class Jpeg:
 class Crops:
     """Makes crops, and keeps those that were asked for last.
 
-    Whether a face is still there is for the caller to look up each time, and to `drop` it here
-    when it is not.
+    The caller must look up each time whether a face is still there, and `drop` it when it is not.
 
     Parameters
     ----------
@@ -52,25 +51,24 @@ class Crops:
         self._kept: OrderedDict[Key, bytes] = OrderedDict()
         self._n_bytes = 0
 
-    @property
-    def n_bytes(self) -> int:
-        """Bytes that are kept."""
-        return self._n_bytes
-
     def get(self, kind: str, number: int, task: CropTask) -> Jpeg:
         """Return a crop, from memory or made anew.
 
         Parameters
         ----------
-        kind : str
+        kind : {"face", "image"}
         number : int
-            What is shown, as `drop` names it.
+            Id of the face or picture that is shown.
         task : CropTask
+
+        Returns
+        -------
+        Jpeg
 
         Raises
         ------
         ProblemError
-            No file shows the picture any more.
+            No file shows the picture any more; status 404.
         PictureError, PipelineError
             It cannot be decoded.
         """
@@ -91,13 +89,29 @@ class Crops:
         return Jpeg(made, etag)
 
     def drop(self, kind: str, number: int) -> None:
-        """Forget every crop of something that is gone."""
+        """Forget every crop of a face or a picture that is gone.
+
+        Parameters
+        ----------
+        kind : {"face", "image"}
+        number : int
+        """
         with self._lock:
             for key in [key for key in self._kept if key[:2] == (kind, number)]:
                 self._n_bytes -= len(self._kept.pop(key))
 
     def kept(self, kind: str) -> set[int]:
-        """Return the ids of one kind of which something is kept."""
+        """Return of which faces or pictures a crop is kept.
+
+        Parameters
+        ----------
+        kind : {"face", "image"}
+
+        Returns
+        -------
+        set of int
+            Their ids.
+        """
         with self._lock:
             return {number for known, number, _ in self._kept if known == kind}
 
@@ -115,7 +129,7 @@ class Crops:
 
 
 def _digest(task: CropTask) -> str:
-    """Return what tells all that is ever shown apart: ids of another index are no help."""
+    """Return a digest of what is shown: an id may name another face in another index."""
     landmarks = b"" if task.landmarks is None else task.landmarks.tobytes()
     whole = hashlib.sha256(task.content_hash + landmarks + str(task.side_px).encode("ascii"))
     return whole.hexdigest()[:32]

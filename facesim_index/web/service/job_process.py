@@ -1,7 +1,8 @@
 """Long work in a process of its own, so that pages stay quick: the child's side of `jobs`.
 
-The parent writes one line of JSON, the orders, to our standard input and keeps it open; its end
-is ours.  We write one line of JSON for each progress, and one for what came of it.
+The parent writes one line of JSON with the orders to our standard input and keeps it open; when it
+is closed, this process ends.  We write a line of JSON for each progress report, and one for the
+result.
 """
 
 import json
@@ -20,7 +21,7 @@ _NICENESS = 10
 
 
 def main() -> None:
-    """Do what the parent orders.  Never returns."""
+    """Do what the parent orders, and end the process."""
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
     orders = json.loads(sys.stdin.readline())

@@ -1,4 +1,4 @@
-"""Long work that a page starts and asks after: one at a time, each in a process of its own."""
+"""Long work that a page starts and then asks about: one job at a time, in its own process."""
 
 import contextlib
 import dataclasses
@@ -18,6 +18,7 @@ from typing import IO, Literal
 from facesim_index import errors
 from facesim_index.web.guard.problems import (
     NotFoundError,
+    Problem,
     ProblemError,
     problem_document,
     problem_of,
@@ -43,12 +44,13 @@ class Job:
     stage : str or None
         What is being done, for a person.
     done : int
+        How much of this stage is done, up to `total`.
     total : int or None
         None while it is not known.
-    result : dict or None
-        What came of it.
-    problem : dict or None
-        Why it failed, as a problem document.
+    result : dict of str to object, or None
+        The document of the result, as `grouping_document` makes it.
+    problem : Problem or None
+        Why it failed.
     """
 
     job_id: str
@@ -57,7 +59,7 @@ class Job:
     done: int = 0
     total: int | None = None
     result: dict[str, object] | None = None
-    problem: dict[str, object] | None = None
+    problem: Problem | None = None
 
 
 class Jobs:
@@ -79,10 +81,19 @@ class Jobs:
     def start_cluster(self, *, full: bool) -> Job:
         """Begin to group the faces into people.
 
+        Parameters
+        ----------
+        full : bool
+            Group all faces anew that no human has assigned; otherwise only those of nobody.
+
+        Returns
+        -------
+        Job
+
         Raises
         ------
         ProblemError
-            A job is running already.
+            A job is running already; status 409.
         PipelineError
             No process can be started.
         """
@@ -104,9 +115,18 @@ class Jobs:
     def get(self, job_id: str) -> Job:
         """Return how far a job is.
 
+        Parameters
+        ----------
+        job_id : str
+
+        Returns
+        -------
+        Job
+
         Raises
         ------
         NotFoundError
+            There is no such job, or it is not one of the newest.
         """
         with self._lock:
             job = self._jobs.get(job_id)
@@ -115,7 +135,7 @@ class Jobs:
         return job
 
     def close(self) -> None:
-        """End the job that runs; what it has not committed is as if it had never begun."""
+        """End the job that runs; what it has not committed is lost."""
         with self._lock:
             process, thread = self._process, self._thread
         if process is not None:
@@ -150,7 +170,7 @@ class Jobs:
 
 
 def _heard(job: Job, document: dict[str, object]) -> Job:
-    """Return a job after its process has told something."""
+    """Return a job after its process has reported something."""
     if "result" in document:
         result = document["result"]
         assert isinstance(result, dict)

@@ -1,4 +1,4 @@
-"""The index that a server answers from: opened once, and anew when another takes its place."""
+"""The index that a server answers from: opened once, and again when another replaces it."""
 
 import contextlib
 import threading
@@ -23,12 +23,13 @@ class _Handle:
 class OpenIndex:
     """The store of an index, for many threads at a time.
 
-    A folder that was replaced (`facesim restore --force`) is noticed at the next request; who
-    still reads the old one may finish.
+    A folder that was replaced (`facesim restore --force`) is noticed at the next request; requests
+    that still read the old one may finish.
 
     Parameters
     ----------
     folder : Path
+        The index.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,14 +39,19 @@ class OpenIndex:
 
     @contextlib.contextmanager
     def store(self) -> Iterator[IndexStore]:
-        """Give the index as it is there now for the length of the block.
+        """Open the index that is in the folder now, for the length of the block.
+
+        Yields
+        ------
+        IndexStore
+            Shared with other threads; it must not be closed.
 
         Raises
         ------
         IndexNotFoundError, IndexDamagedError, StorageError
-            It is gone, or cannot be read.
+            The index is gone, or cannot be read.
         IndexVersionError
-            A newer facesim has upgraded it meanwhile.
+            A newer facesim has upgraded the index meanwhile.
         """
         handle = self._take()
         try:
@@ -67,7 +73,7 @@ class OpenIndex:
             if self._handle is not None and self._handle.file != file:
                 self._retire()
             if self._handle is None:
-                # The file that was there before: if another has come since, the next one sees it.
+                # The file from before opening: the next request notices if another replaced it.
                 self._handle = _Handle(open_store(self.folder), file or (0, 0))
             self._handle.users += 1
             return self._handle
@@ -85,7 +91,7 @@ class OpenIndex:
 
 
 def _refuse_newer(store: IndexStore, error: Exception) -> None:
-    """Tell of a catalog that a newer facesim has upgraded: it looks damaged to us."""
+    """Raise an error of its own for a catalog of a newer facesim, which looks damaged to us."""
     with contextlib.suppress(IndexDamagedError, StorageError):
         newer = store.newer_schema()
         if newer is not None:

@@ -1,7 +1,7 @@
 """What worker processes do for a server: read uploaded pictures, and cut crops of indexed ones.
 
-Decoders are native code on bytes of strangers; here they can only harm a process that is
-replaced.  Bytes come in and small JPEGs without metadata go out, nothing is written to disk.
+Decoders are native code that runs on untrusted bytes; here they can only harm a process that is
+replaced then.  Bytes come in and small JPEGs without metadata go out; nothing is written to disk.
 """
 
 import functools
@@ -14,8 +14,7 @@ import numpy as np
 from PIL import Image
 
 from facesim_index.display.crops import crop_face, crop_reduction
-from facesim_index.engine.base import EngineSettings
-from facesim_index.engine.loading import load_engine
+from facesim_index.engine.base import EngineSource
 from facesim_index.engine.reading import read_content
 from facesim_index.errors import PictureError, UsageError
 from facesim_index.pictures.decoding import MAX_PIXELS, open_picture, use_one_thread
@@ -44,12 +43,12 @@ class UploadSettings:
 
     Attributes
     ----------
-    engine : EngineSettings
+    engine : EngineSource
     max_pixels : int
         A larger picture is not decoded.
     """
 
-    engine: EngineSettings
+    engine: EngineSource
     max_pixels: int
 
 
@@ -60,8 +59,9 @@ class UploadTask:
     Attributes
     ----------
     data : bytes
+        Of the picture's file.
     pictures : bool
-        Make something to look at of it, too.
+        Also make a reduced picture, and a crop of each face.
     """
 
     data: bytes
@@ -77,10 +77,11 @@ class Preview:
     jpeg : bytes
     width_px, height_px : int
     scale : float
-        Of its pixels to those of the whole picture, at most 1.
+        Its width divided by that of the whole picture, in (0, 1].
     boxes : tuple of (x, y, w, h)
-    landmarks : tuple of five (x, y)
-        Both in pixels of the preview, one for each face, left to right.
+        Box of each face, left to right, in pixels of the preview.
+    landmarks : tuple of tuple of (x, y)
+        Five points of each face, left to right, in pixels of the preview.
     """
 
     jpeg: bytes
@@ -93,14 +94,15 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class UploadReading:
-    """What came of an upload.
+    """An upload that was read.
 
     Attributes
     ----------
     reading : PictureReading
     preview : Preview or None
+        None unless pictures were asked for, or where the picture cannot be used.
     crops : tuple of bytes
-        A JPEG of each face, left to right; empty unless pictures were asked for.
+        A JPEG of each face, left to right; empty where there is no preview.
     """
 
     reading: PictureReading
@@ -117,10 +119,11 @@ class CropTask:
     paths : tuple of str
         Files that had the picture's bytes at the last ingest.
     content_hash : bytes
-        Of these bytes: nothing else is shown, whatever is in the files now.
+        SHA-256 of these bytes; a file that has other bytes now is not shown.
     side_px : int
+        Side of the crop, or the greatest length of the longer side of the whole picture.
     landmarks : ndarray of shape (5, 2), float32, or None
-        Of the face to cut out; None for the whole picture, its longer side reduced.
+        Of the face to cut out, in pixels of the whole picture; None for the whole picture.
     """
 
     paths: tuple[str, ...]
@@ -130,7 +133,7 @@ class CropTask:
 
 
 class _DecodedOnce:
-    """A picture that keeps what was decoded of it: many faces are cut out of the same pixels."""
+    """A picture that is decoded once for each size, however many faces are cut out of it."""
 
     def __init__(self, pixels: Pixels) -> None:
         self._pixels = pixels
@@ -146,8 +149,23 @@ class _DecodedOnce:
 
 
 def make_upload_reader(settings: UploadSettings) -> Callable[[UploadTask], UploadReading]:
-    """Load the engine and return what reads uploads with it."""
-    engine = load_engine(settings.engine)
+    """Load the engine and return what reads uploads with it.
+
+    Parameters
+    ----------
+    settings : UploadSettings
+
+    Returns
+    -------
+    callable
+        Takes an `UploadTask` and returns an `UploadReading`.
+
+    Raises
+    ------
+    ModelError, ProviderError
+        The engine cannot be loaded.
+    """
+    engine = settings.engine.load()
     use_one_thread()
 
     def read(task: UploadTask) -> UploadReading:
@@ -163,7 +181,18 @@ def make_upload_reader(settings: UploadSettings) -> Callable[[UploadTask], Uploa
 
 
 def make_cropper(max_pixels: int = MAX_PIXELS) -> Callable[[CropTask], bytes | Failure]:
-    """Return what cuts crops of indexed pictures."""
+    """Return what cuts crops of indexed pictures.
+
+    Parameters
+    ----------
+    max_pixels : int, default=`MAX_PIXELS`
+        A larger picture is not decoded.
+
+    Returns
+    -------
+    callable
+        Takes a `CropTask` and returns a JPEG, or why there is none.
+    """
     use_one_thread()
 
     def cut(task: CropTask) -> bytes | Failure:

@@ -2,9 +2,8 @@
 
 import threading
 
-from facesim_index.engine.base import EngineSettings
-from facesim_index.engine.loading import engine_identity
-from facesim_index.engine.local_reader import settings_for
+from facesim_index.engine.base import EngineSource
+from facesim_index.engine.loading import settings_for
 from facesim_index.errors import PictureError
 from facesim_index.records import EngineIdentity, FailureCode
 from facesim_index.store.protocols import IndexStore
@@ -21,17 +20,17 @@ from facesim_index.web.service.workers import Workers
 
 
 class Uploads:
-    """Reads pictures with the engine of the index; loads none into this process.
+    """Reads pictures with the engine of the index, which only worker processes load.
 
     Parameters
     ----------
     index : OpenIndex
-    engine : EngineSettings or None
-        None: the engine that the index was built with.
+    engine : EngineSource or None
+        None for the engine that the index was built with.
     limits : Limits
     """
 
-    def __init__(self, index: OpenIndex, engine: EngineSettings | None, limits: Limits) -> None:
+    def __init__(self, index: OpenIndex, engine: EngineSource | None, limits: Limits) -> None:
         self._index = index
         self._engine = engine
         self._limits = limits
@@ -39,18 +38,26 @@ class Uploads:
         self._workers: Workers[UploadTask, UploadReading] | None = None
         self._identity: EngineIdentity | None = None
 
-    @property
-    def worker_pids(self) -> tuple[int, ...]:
-        """Process ids of the workers there are now."""
-        return () if self._workers is None else self._workers.worker_pids
-
     def read(self, data: bytes, *, pictures: bool) -> UploadReading:
         """Decode and embed a picture in a worker.
+
+        Parameters
+        ----------
+        data : bytes
+            Of the picture's file.
+        pictures : bool
+            Also make a reduced picture, and a crop of each face.
+
+        Returns
+        -------
+        UploadReading
 
         Raises
         ------
         PictureError
-            It has too many bytes, takes too long, or its worker died of it.
+            The picture has too many bytes, takes too long, or its worker died of it.
+        ProblemError
+            No worker was free for a long time; status 503.
         EngineMismatchError, ModelError, ProviderError, PipelineError
             No engine that fits the index can be loaded.
         """
@@ -63,11 +70,17 @@ class Uploads:
         return self._started().run(UploadTask(data, pictures))
 
     def check(self, store: IndexStore) -> None:
-        """Refuse an index that was replaced by one of another engine meanwhile.
+        """Refuse an index that was replaced by one of another engine after a picture was read.
+
+        Parameters
+        ----------
+        store : IndexStore
+            The index that is to be searched.
 
         Raises
         ------
         EngineMismatchError
+            Its engine is not the one that reads pictures.
         """
         if self._identity is not None:
             store.check_engine(self._identity)
@@ -79,11 +92,11 @@ class Uploads:
                 self._workers.close()
 
     def _started(self) -> Workers[UploadTask, UploadReading]:
-        """Return the workers, after giving them the engine of the index as it is now."""
+        """Return the workers, started with the engine that the index has now."""
         with self._lock, self._index.store() as store:
             if self._identity is None or self._identity.key != store.identity.key:
                 settings = self._settings(store)
-                identity = engine_identity(settings)
+                identity = settings.identity
                 store.check_engine(identity)
                 if self._workers is not None:
                     self._workers.close()
@@ -93,7 +106,7 @@ class Uploads:
             assert self._workers is not None
             return self._workers
 
-    def _settings(self, store: IndexStore) -> EngineSettings:
+    def _settings(self, store: IndexStore) -> EngineSource:
         if self._engine is not None:
             return self._engine
         identity = store.identity

@@ -1,4 +1,4 @@
-"""Worker processes that many requests share: whatever a picture does, only its request fails."""
+"""Worker processes that requests share: when a picture kills one, only its request fails."""
 
 import contextlib
 import queue
@@ -34,9 +34,10 @@ class Workers(Generic[Task, Result]):
     Parameters
     ----------
     make_handler : callable
+        Takes `settings` in a worker, and returns what handles a task there.
     settings : object
-        As for `WorkerPool`.
     n_workers : int
+        At least 1.
     limits : Limits
     """
 
@@ -50,26 +51,31 @@ class Workers(Generic[Task, Result]):
         bounds = PoolSettings(1, limits.picture_s, memory_limit_bytes=limits.worker_bytes)
         self._wait_s = limits.wait_s
         self._pools = [WorkerPool(make_handler, settings, bounds) for _ in range(n_workers)]
-        # The last one given back comes first: it is warm, the others may never be started.
+        # The last one given back is lent first: it runs already, the others may never be started.
         self._idle: queue.LifoQueue[WorkerPool[Task, Result]] = queue.LifoQueue()
         for pool in self._pools:
             self._idle.put(pool)
         self._closed = threading.Event()
 
-    @property
-    def worker_pids(self) -> tuple[int, ...]:
-        """Process ids of the workers there are now."""
-        return tuple(pid for pool in self._pools for pid in pool.worker_pids)
-
     def run(self, task: Task) -> Result:
         """Return what a worker makes of a task.
+
+        Parameters
+        ----------
+        task : object
+            What a handler takes.
+
+        Returns
+        -------
+        object
+            What the handler returns.
 
         Raises
         ------
         PictureError
-            It took too long, or its worker died of it.
+            The task took too long, or its worker died of it.
         ProblemError
-            No worker was free for a long time.
+            No worker was free for a long time; status 503.
         PipelineError
             Workers cannot be started.
         """
@@ -95,7 +101,7 @@ class Workers(Generic[Task, Result]):
         raise PipelineError("the server is stopping")
 
     def close(self) -> None:
-        """Stop the workers at once, whatever they are at."""
+        """Stop the workers at once, also in the middle of a task."""
         self._closed.set()
         for pool in self._pools:
             pool.kill()

@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from facesim_index.calibration.document import from_json, to_json
 from facesim_index.calibration.fitting import fit as fitting
 from facesim_index.calibration.fitting.fit import LabelledScores, Method
+from facesim_index.calibration.fitting.monotone import Bounds, Histogram, smooth_curve
 from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.errors import CalibrationError
 from facesim_index.metrics import scoring
@@ -23,6 +25,24 @@ def gaussian_pairs(mean: float, n_pairs: int) -> Float64Array:
 
 def interpolated(cosine: Float64Array, knots: tuple[tuple[float, float], ...]) -> Float64Array:
     return np.asarray(np.interp(cosine, *np.array(knots).T), dtype=np.float64)
+
+
+def test_a_fit_keeps_blas_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy's and SciPy's: two threads wait for each other longer than they compute."""
+
+    def blas_threads() -> list[int]:
+        return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+
+    def curve(histogram: Histogram, bounds: Bounds) -> tuple[Float64Array, Float64Array]:
+        seen.append(blas_threads())
+        return smooth_curve(histogram, bounds)
+
+    seen: list[list[int]] = []
+    monkeypatch.setitem(fitting.METHODS, "isotonic", curve)
+    with threadpool_limits(2, "blas"):
+        fitting.fit_monotone(gaussian_pairs(0.5, 100), gaussian_pairs(0.0, 100))
+        assert set(blas_threads()) == {2}
+    assert [set(threads) for threads in seen] == [{1}]
 
 
 def test_the_ratio_of_two_gaussians_is_recovered() -> None:

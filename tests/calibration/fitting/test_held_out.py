@@ -16,8 +16,10 @@ def test_check_curve_by_hand() -> None:
     genuine_bits = (math.log2(1 + 1 / 10) + 2 * math.log2(1 + 1)) / 3
     assert found.cllr == pytest.approx((genuine_bits + math.log2(1.1)) / 2, abs=1e-5)
     assert found.min_cllr == 0.0
-    # Degrees 10/11, twice 1/2, and 1/11, of which 1, 1 and 0 are genuine.
-    assert found.ece == pytest.approx((1 / 11 + 2 * 0.5) / 6 + 1 / 22, abs=1e-5)
+    # Degrees 1/11, 1/2 and 10/11, of masses 1/2, 1/3 and 1/6, of which 0, 1 and 1 are genuine.
+    # The bin in the middle holds 1/30 of each of the first two, whose errors cancel out in part.
+    apart = (1 / 2 - 1 / 30) / 11 + (1 / 3 - 1 / 30) / 2 + 1 / 6 / 11
+    assert found.ece == pytest.approx(apart + (1 / 2 - 1 / 11) / 30, abs=1e-5)
     assert found.eer == 0.0
     assert found.true_match_rates == ((0.001, 1.0),)  # 1e-4 would be only two pairs
     assert (found.data, found.n_people, found.n_genuine, found.n_impostor) == (

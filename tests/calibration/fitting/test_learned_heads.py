@@ -132,8 +132,8 @@ def test_the_slopes_are_those_of_the_losses() -> None:
     random = np.random.default_rng(0)
     alike = faces[pairs.left] * faces[pairs.right]
     at = random.normal(size=DIMENSION + 1)
-    numeric = approx_fprime(at, lambda x: learned_heads._logistic(x, alike, pairs)[0], 1e-7)
-    assert learned_heads._logistic(at, alike, pairs)[1] == pytest.approx(numeric, abs=1e-6)
+    numeric = approx_fprime(at, lambda x: learned_heads._logistic_loss(x, alike, pairs)[0], 1e-7)
+    assert learned_heads._logistic_loss(at, alike, pairs)[1] == pytest.approx(numeric, abs=1e-6)
     shape = (3, DIMENSION)
     ends = pairs.left, pairs.right
     at = random.normal(size=3 * DIMENSION)

@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import norm
 
 from facesim_index.calibration.fitting import resampling
+from facesim_index.calibration.fitting.folds import FoldCounts
 from facesim_index.calibration.fitting.monotone import BINS
 from facesim_index.calibration.fitting.resampling import (
-    FoldCounts,
     LabelledScores,
     PeopleResampler,
     bandwidth,

@@ -14,19 +14,19 @@ from click.testing import CliRunner
 from facesim_index import FaceIndex, compare, doctor
 from facesim_index.calibration.shipped import shipped_calibration
 from facesim_index.cli.main import main
-from facesim_index.engine.base import EngineSettings, FaceEngine
-from facesim_index.engine.face_engine import MAX_BATCH
+from facesim_index.engine.arcface import MAX_BATCH
+from facesim_index.engine.base import FaceEngine
 from facesim_index.engine.fake import fake_identity
-from facesim_index.engine.loading import engine_identity, load_engine, load_networks
-from facesim_index.engine.local_reader import running_provider
+from facesim_index.engine.loading import EngineSettings, load_networks
 from facesim_index.engine.runtimes import openvino_network
 from facesim_index.engine.runtimes.openvino_network import openvino_obstacle
 from facesim_index.engine.runtimes.probe import probe_provider
 from facesim_index.errors import EngineMismatchError, ModelError, ProviderError
-from facesim_index.models.resolution import ModelFiles, resolve
+from facesim_index.models.pack import ModelFiles
+from facesim_index.models.resolution import resolve
 from facesim_index.records import EmbeddedFace, Float64Array
 from facesim_index.store.folder.store import FolderStore
-from tests.example_pictures import DEMO_PICTURES, demo_picture, demo_pixels
+from tests.example_pictures import DEMO_PICTURES, demo_picture, demo_pixels, embed_faces
 
 has_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
 has_bf16 = pytest.mark.skipif(
@@ -42,7 +42,7 @@ def model() -> ModelFiles:
 
 @pytest.fixture(scope="session")
 def engine(model: ModelFiles) -> FaceEngine:
-    return load_engine(EngineSettings(model, provider="cpu"))
+    return EngineSettings(model, provider="cpu").load()
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def cosines(first: FaceEngine, second: FaceEngine, pictures: list[str]) -> Float
     found = []
     for name in pictures:
         rgb = demo_pixels(name)
-        faces, others = first.embed_faces(rgb), second.embed_faces(rgb)
+        faces, others = embed_faces(first, rgb), embed_faces(second, rgb)
         assert [place(face) for face in faces] == [place(face) for face in others]
         found += [float(a.embedding @ b.embedding) for a, b in zip(faces, others, strict=True)]
     assert len(found) > MAX_BATCH
@@ -81,8 +81,8 @@ def place(face: EmbeddedFace) -> tuple[object, ...]:
 @pytest.mark.parametrize("augment", ["none", "flip"])
 def test_single_precision_is_the_same_engine(model: ModelFiles, augment: str) -> None:
     settings = EngineSettings(model, provider="cpu", augment=augment)  # type: ignore[arg-type]
-    plain = load_engine(settings)
-    quick = load_engine(dataclasses.replace(settings, provider="openvino"))
+    plain = settings.load()
+    quick = dataclasses.replace(settings, provider="openvino").load()
     assert (plain.provider, quick.provider) == ("cpu", "openvino")
     assert plain.identity == quick.identity
     found = cosines(plain, quick, list(DEMO_PICTURES))
@@ -94,7 +94,7 @@ def test_single_precision_is_the_same_engine(model: ModelFiles, augment: str) ->
 def test_bfloat16_passes_its_gate_on_faces_and_is_another_engine(
     engine: FaceEngine, model: ModelFiles
 ) -> None:
-    coarse = load_engine(EngineSettings(model, numerics="bf16"))
+    coarse = EngineSettings(model, numerics="bf16").load()
     assert coarse.provider == "openvino"
     assert coarse.identity.key == f"{engine.identity.key};numerics=bf16"
     found = cosines(engine, coarse, list(DEMO_PICTURES))
@@ -106,8 +106,8 @@ def test_bfloat16_passes_its_gate_on_faces_and_is_another_engine(
 def test_an_embedding_does_not_depend_on_its_batch(model: ModelFiles) -> None:
     _, recogniser, running = load_networks(EngineSettings(model, provider="openvino"))
     crops = list(np.random.default_rng(1).integers(0, 256, (5, 112, 112, 3), dtype=np.uint8))
-    together = recogniser.get_feat(crops)
-    alone = [recogniser.get_feat([crop]) for crop in crops]
+    together = recogniser.embed(crops)
+    alone = [recogniser.embed([crop]) for crop in crops]
     assert running == "openvino"
     assert np.array_equal(together, np.vstack(alone))
 
@@ -119,13 +119,13 @@ def test_what_is_no_recogniser_is_named(model: ModelFiles, tmp_path: Path) -> No
     for path in (model.detector, broken):
         wrong = dataclasses.replace(model, recogniser=path)
         with pytest.raises(ModelError, match=path.name):
-            load_engine(EngineSettings(wrong, provider="openvino"))
+            EngineSettings(wrong, provider="openvino").load()
 
 
 @has_openvino
 def test_openvino_prints_nothing(model: ModelFiles, capfd: pytest.CaptureFixture[str]) -> None:
-    engine = load_engine(EngineSettings(model, provider="openvino"))
-    assert engine.embed_faces(demo_pixels("yaoming.jpg"))
+    engine = EngineSettings(model, provider="openvino").load()
+    assert embed_faces(engine, demo_pixels("yaoming.jpg"))
     assert capfd.readouterr() == ("", "")
 
 
@@ -165,7 +165,7 @@ def test_nothing_is_sent_and_nothing_left_in_the_home_folder(tmp_path: Path) -> 
 @has_openvino
 def test_openvino_runs_where_it_is_asked_for(model: ModelFiles) -> None:
     assert probe_provider("openvino") == "openvino"
-    assert running_provider(EngineSettings(model, provider="openvino")) == "openvino"
+    assert EngineSettings(model, provider="openvino").running_provider() == "openvino"
 
 
 @pytest.mark.parametrize("provider", ["cpu", "cuda"])
@@ -181,14 +181,14 @@ def test_without_openvino_the_message_says_what_to_install(model: ModelFiles) ->
         EngineSettings(model, numerics="bf16"),
     ):
         with pytest.raises(ProviderError, match=r'pip install "facesim-index\[openvino\]"'):
-            load_engine(settings)
-    assert load_engine(EngineSettings(model, provider="cpu")).provider == "cpu"
+            settings.load()
+    assert EngineSettings(model, provider="cpu").load().provider == "cpu"
 
 
 @pytest.mark.usefixtures("emulating")
 def test_bfloat16_is_never_emulated(model: ModelFiles) -> None:
     with pytest.raises(ProviderError, match=r"AVX512_BF16 .* use fp32, in an index of its own"):
-        load_engine(EngineSettings(model, numerics="bf16"))
+        EngineSettings(model, numerics="bf16").load()
     assert probe_provider("openvino") == "openvino"
 
 
@@ -248,7 +248,7 @@ def test_two_pictures_compared_in_bfloat16() -> None:
 @pytest.mark.parametrize("augment", ["none", "flip"])
 def test_a_calibration_comes_with_each_engine(model: ModelFiles, augment: str) -> None:
     settings = EngineSettings(model, augment=augment, numerics="bf16")  # type: ignore[arg-type]
-    calibration = shipped_calibration(engine_identity(settings).key)
+    calibration = shipped_calibration(settings.identity.key)
     assert calibration is not None
     assert calibration.name == ("lfw-dev-bf16" if augment == "none" else "lfw-dev-flip-bf16")
     assert calibration.evidence.checks
@@ -258,7 +258,7 @@ def test_a_calibration_comes_with_each_engine(model: ModelFiles, augment: str) -
 def test_a_query_of_such_an_index_without_openvino_says_what_to_do(
     tmp_path: Path, model: ModelFiles
 ) -> None:
-    identity = engine_identity(EngineSettings(model, numerics="bf16"))
+    identity = EngineSettings(model, numerics="bf16").identity
     FolderStore.open_or_create(tmp_path / "i", identity, model.name).close()
     words = ("--index", str(tmp_path / "i"), "query", str(demo_picture("yaoming.jpg")))
     said = CliRunner().invoke(main, words)

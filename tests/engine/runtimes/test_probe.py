@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from facesim_index.engine.base import EngineSettings, FaceEngine
-from facesim_index.engine.loading import load_engine
+from facesim_index.engine.base import FaceEngine
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.engine.runtimes import probe
 from facesim_index.engine.runtimes.probe import probe_provider
 from facesim_index.errors import ProviderError, UsageError
@@ -50,7 +50,7 @@ def test_cuda_is_never_replaced_silently(
 ) -> None:
     monkeypatch.setattr(probe, "_cuda_devices", lambda: 0)
     with pytest.raises(ProviderError, match="CUDA cannot run here"):
-        load_engine(dataclasses.replace(settings, provider="cuda"))
+        dataclasses.replace(settings, provider="cuda").load()
 
 
 def test_an_unknown_provider_is_refused() -> None:

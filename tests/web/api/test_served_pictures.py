@@ -74,24 +74,24 @@ def test_what_is_known_is_not_sent_again(client: TestClient) -> None:
 def test_crops_are_kept_within_their_bound(client: TestClient) -> None:
     service = service_of(client)
     sizes = [len(client.get(f"/v1/faces/1/crop?side_px={side}").content) for side in (64, 65, 66)]
-    assert service._crops.n_bytes == sum(sizes)
+    assert service._crops._n_bytes == sum(sizes)
     service._crops._limit_bytes = sizes[1] + sizes[2]
     last = client.get("/v1/faces/1/crop?side_px=67")
     assert last.status_code == 200
-    assert 0 < service._crops.n_bytes <= sizes[1] + sizes[2]
+    assert 0 < service._crops._n_bytes <= sizes[1] + sizes[2]
 
 
 def test_a_forgotten_face_is_gone_at_once(index: Path, client: TestClient) -> None:
     [face_id] = face_ids(client, "blue.png")
     path = f"/v1/faces/{face_id}/crop"
     etag = client.get(path).headers["etag"]
-    kept = service_of(client)._crops.n_bytes
+    kept = service_of(client)._crops._n_bytes
     with FolderStore(index, writable=True) as store:
         forget(store, [], [FaceId(face_id)])
     for headers in ({}, {"If-None-Match": etag}):
         response = client.get(path, headers=headers)
         assert (response.status_code, response.json()["code"]) == (404, "not_found")
-    assert service_of(client)._crops.n_bytes < kept
+    assert service_of(client)._crops._n_bytes < kept
     for gone in (f"/v1/faces/{face_id}", f"/v1/faces/{face_id}/matches"):
         assert get(client, gone, 404)["code"] == "not_found"
 

@@ -77,10 +77,10 @@ def test_rates_as_cases(rate: float, text: str) -> None:
 
 
 def test_strangers_are_never_none() -> None:
-    assert wording.strangers_text(1e-9) == "< 0.01 strangers expected"
-    assert wording.strangers_text(0.17) == "0.17 strangers expected"
-    assert wording.strangers_text(1.0) == "1 stranger expected"
-    assert wording.strangers_text(12345.6) == "12,346 strangers expected"
+    assert wording.impostors_text(1e-9) == "< 0.01 strangers expected"
+    assert wording.impostors_text(0.17) == "0.17 strangers expected"
+    assert wording.impostors_text(1.0) == "1 stranger expected"
+    assert wording.impostors_text(12345.6) == "12,346 strangers expected"
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,9 @@ def test_stopping_the_server_does_not_wait_for_a_picture(
     with client_of(app_of(index, limits=Limits(picture_s=500.0))) as client:
         service = service_of(client)
         assert query(client, GOOD) == (200, "")
-        pids = service._uploads.worker_pids
+        workers = service._uploads._workers
+        assert workers is not None
+        pids = [pid for pool in workers._pools for pid in pool.worker_pids]
         hanging = threading.Thread(target=lambda: outcomes.append(query(client, HANG)))
         hanging.start()
         time.sleep(0.5)
@@ -285,7 +287,7 @@ def test_nothing_of_an_upload_is_stored(
             assert response.headers["cache-control"] == "no-store"
             both = {"a": (name, data), "b": (name, data)}
             assert client.post("/v1/compare?pictures=true", files=both).status_code == expected
-        assert service_of(client)._crops.n_bytes == 0
+        assert service_of(client)._crops._n_bytes == 0
     assert list(temporary.iterdir()) == []
     after = {path: path.stat().st_size for path in index.rglob("*")}
     assert {path: size for path, size in after.items() if "-shm" not in path.name} == {

@@ -1,4 +1,4 @@
-"""Taking turns in the order of coming: a semaphore may let those who come later pass."""
+"""Turns in the order of arrival; a semaphore may let threads pass that came later."""
 
 import contextlib
 import threading
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 
 class Turns:
-    """Lets so many threads in at a time, first come, first served.
+    """Lets a limited number of threads in at a time, in the order in which they came.
 
     Parameters
     ----------
     n_turns : int
-        At least 1.
+        How many threads at a time, at least 1.
     """
 
     def __init__(self, n_turns: int) -> None:
@@ -22,7 +22,12 @@ class Turns:
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for a turn, and keep it for the length of the block."""
+        """Wait for a turn, and keep it for the length of the block.
+
+        Yields
+        ------
+        None
+        """
         gate = None
         with self._lock:
             if self._free:
@@ -32,7 +37,7 @@ class Turns:
                 gate.acquire()
                 self._waiting.append(gate)
         if gate is not None:
-            gate.acquire()  # until whoever leaves opens it: the turn is handed over
+            gate.acquire()  # until a thread that leaves opens it, and so hands its turn over
         try:
             yield
         finally:
