@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.visits import (
     ARGUMENTS,
@@ -16,6 +16,8 @@ from tests.browser.visits import (
     make_album,
     server,
 )
+
+expect.set_options(timeout=15_000)  # other tests run meanwhile
 
 
 @pytest.fixture(scope="module")
