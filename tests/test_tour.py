@@ -61,6 +61,7 @@ def n_faces(page: str) -> int:
     return page.count("data:image/jpeg;base64,")
 
 
+@pytest.mark.slow
 def test_the_tour_runs_and_nothing_goes_wrong(executed: NotebookNode) -> None:
     code = [cell for cell in executed.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
@@ -69,6 +70,7 @@ def test_the_tour_runs_and_nothing_goes_wrong(executed: NotebookNode) -> None:
     assert not any("error" in output.output_type or "stderr" in str(output) for output in every)
 
 
+@pytest.mark.slow
 def test_the_tour_shows_what_it_tells_of(executed: NotebookNode) -> None:
     assert "29 added, 29 in the index" in shown(executed, "index.ingest(photos)", "FaceIndex.open")
     status = shown(executed, "index.status()")
@@ -83,12 +85,14 @@ def test_the_tour_shows_what_it_tells_of(executed: NotebookNode) -> None:
     assert n_faces(shown(executed, "compare(portrait")) == 2
 
 
+@pytest.mark.slow
 def test_the_tour_draws_the_matrix_and_the_curve(executed: NotebookNode) -> None:
     for words in ("imshow", "fill_between"):
         [figure] = outputs(executed, words)
         assert len(figure["data"]["image/png"]) > 5_000
 
 
+@pytest.mark.slow
 def test_the_tour_finds_people(executed: NotebookNode) -> None:
     people = shown(executed, "index.people.everyone()")
     assert len(re.findall(r"<tr>", people)) == 1 + 7, "the six of the group, and Yao Ming"

@@ -20,6 +20,8 @@ from tests.browser.visits import (
     shown_names,
 )
 
+pytestmark = pytest.mark.slow  # a browser and a server
+
 PAGES = (
     *("/", "/?face=1", "/?person=1", "/compare", "/people", "/people/1", "/people/review"),
     *("/faces/1", "/index", "/index/calibration", "/people/404", "/photos/1"),

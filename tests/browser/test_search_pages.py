@@ -20,6 +20,8 @@ from tests.browser.visits import (
 )
 from tests.web.pages.test_routes import make_index, photos
 
+pytestmark = pytest.mark.slow  # a browser and a server
+
 
 def test_search_by_a_picture_then_by_a_face_of_it(reading: str, visit: Open) -> None:
     page = visit(reading).go("/")

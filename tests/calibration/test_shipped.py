@@ -139,6 +139,7 @@ def test_strangers_in_everyday_photographs_have_low_degrees(
     assert strangers < 0.1
 
 
+@pytest.mark.slow
 def test_degrees_tell_people_apart(test_data: Path) -> None:
     from facesim_index.engine.loading import EngineSettings
     from facesim_index.engine.reading import read_picture

@@ -130,6 +130,7 @@ def test_wrong_usage_is_refused(people: Path, pairs: Path, tmp_path: Path) -> No
     assert not (tmp_path / "cache.facesim").exists()
 
 
+@pytest.mark.slow
 def test_the_listed_pairs_of_real_people(test_data: Path, tmp_path: Path) -> None:
     lines = (test_data / "lfw_dev" / "pairsDevTest.txt").read_text().splitlines()
     few = tmp_path / "pairs.txt"

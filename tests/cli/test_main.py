@@ -431,6 +431,7 @@ def start_ingest(index: Path, photos: Path) -> "subprocess.Popen[str]":
     return process
 
 
+@pytest.mark.slow
 def test_interrupted_once_it_commits_what_is_finished(tmp_path: Path, much_work: Path) -> None:
     process = start_ingest(tmp_path / "i", much_work)
     process.send_signal(signal.SIGINT)
@@ -461,6 +462,7 @@ def test_an_error_that_the_second_interrupt_made_is_an_interrupt() -> None:
         damaged_by(2)
 
 
+@pytest.mark.slow
 def test_interrupted_twice_it_stops_at_once(tmp_path: Path, much_work: Path) -> None:
     process = start_ingest(tmp_path / "i", much_work)
     process.send_signal(signal.SIGINT)

@@ -306,6 +306,7 @@ def test_the_same_photograph_at_four_sizes(engine: FaceEngine, test_data: Path) 
     assert (found @ found.T).min() > 0.9
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_odd_sizes(settings: EngineSettings) -> None:
     """In a process of its own, after every input size and batch has occurred once."""
     script = """

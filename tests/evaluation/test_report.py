@@ -331,6 +331,7 @@ def test_names_leave_out_the_folders_that_lead_to_the_pictures() -> None:
     assert shown_name(Path("/1.jpg"), None) == "1.jpg"
 
 
+@pytest.mark.slow
 def test_the_report_of_real_people_shows_their_faces(test_data: Path, tmp_path: Path) -> None:
     lines = (test_data / "lfw_dev" / "pairsDevTest.txt").read_text().splitlines()
     few = tmp_path / "pairs.txt"

@@ -10,6 +10,7 @@ from tests.reliability.children import done
 from tests.reliability.concurrency import N_READERS, Told, run
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads its memory from /proc")
 def test_a_writer_and_eight_readers_do_not_disturb_each_other(tmp_path: Path) -> None:
     # In a child of its own: the pool's helper process would stay with this one for good.

@@ -24,6 +24,8 @@ from tests.reliability.damage import (
     whole_file_cases,
 )
 
+pytestmark = pytest.mark.slow  # each test damages two indexes of their own
+
 N_FLIPS = 100
 
 

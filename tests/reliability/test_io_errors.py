@@ -19,6 +19,7 @@ from tests.builders import commit_pictures, new_store, picture, unit_vectors
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and mounts")
 
 
+@pytest.mark.slow
 def test_every_step_survives_a_refusal() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "tests.reliability.io_errors", "--seed", "1"],

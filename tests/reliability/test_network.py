@@ -95,6 +95,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     return watch(folder / "watched", str(script), str(folder))
 
 
+@pytest.mark.slow
 def test_the_whole_job_needs_no_network(job: Watched) -> None:
     if without_network() is None:
         pytest.skip("no network namespace can be made here")
@@ -107,6 +108,7 @@ def test_the_whole_job_needs_no_network(job: Watched) -> None:
         assert re.search(rf"^0 .*{word}", job.output, re.MULTILINE), word
 
 
+@pytest.mark.slow
 def test_the_whole_job_opens_no_socket(job: Watched) -> None:
     assert job.code == 0, job.output
     hooked = {line.split()[0] for line in job.hooks if line.endswith(" hooked")}
@@ -114,6 +116,7 @@ def test_the_whole_job_opens_no_socket(job: Watched) -> None:
     assert [line for line in job.hooks if not line.endswith(" hooked")] == []
 
 
+@pytest.mark.slow
 def test_no_library_of_the_whole_job_opens_a_socket_behind_our_back(job: Watched) -> None:
     if job.calls is None:
         pytest.skip("system calls cannot be traced here: no strace, or it is not allowed")

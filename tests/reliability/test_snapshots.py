@@ -144,6 +144,7 @@ def writer(folder: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.mark.slow
 def test_snapshots_taken_while_a_writer_runs_are_each_of_one_moment(
     index: Path, tmp_path: Path
 ) -> None:

@@ -136,6 +136,7 @@ def stop() -> Iterator[Stop]:
     event.remove(Engine, "before_cursor_execute", stop)
 
 
+@pytest.mark.slow
 def test_an_upgrade_that_fails_at_any_statement_changes_nothing(old: Path, stop: Stop) -> None:
     twin = old.with_name("twin")
     shutil.copytree(old, twin)
@@ -181,6 +182,7 @@ def upgrade_and_die(folder: Path, at: int) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_an_upgrade_that_is_killed_changes_nothing(tmp_path: Path) -> None:
     for name in ("old", "twin"):
         shutil.copytree(FOLDER / "0001", tmp_path / name)

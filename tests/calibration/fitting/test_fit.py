@@ -174,6 +174,7 @@ def test_a_known_ratio_is_recovered(method: Method) -> None:
     assert fit.band == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", fitting.METHODS)
 def test_the_interval_covers_the_truth_at_about_the_stated_rate(method: Method) -> None:
     cosine = np.array([0.142, 0.2, 0.258, 0.315])  # log10 LR -1, 0, 1 and 2
@@ -190,6 +191,7 @@ def test_the_interval_covers_the_truth_at_about_the_stated_rate(method: Method) 
     assert np.mean(held) >= 0.86
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_where_the_classes_hardly_overlap() -> None:
     """Genuine N(0.6, 0.1): less than one of the 450 genuine pairs is below the ratio of 1.
 
