@@ -86,6 +86,15 @@ class MatrixOptions:
         Leave out pairs whose degree is lower, before rounding; for `write_long` only.
     decimals : int, default=5
         Of the text, from 1 to 6.  False match rates always have three digits and an exponent.
+
+    Examples
+    --------
+    >>> from facesim_index import MatrixOptions
+    >>> index.matrix([1, 2], MatrixOptions(value="log10_lr")).round(2)
+    face_id     1     2
+    face_id
+    1        3.00  2.78
+    2        2.78  3.00
     """
 
     value: ScoreKind = "degree"
@@ -105,6 +114,15 @@ class MatrixBlock:
     values : ndarray of shape (n_rows, n_columns), float64
         The cosine and the degree of a face with itself are exactly 1.  Its other values are
         those of a score of 1.
+
+    Examples
+    --------
+    >>> from facesim_index import MatrixOptions
+    >>> [block] = index.matrix_blocks([1, 2, 6], MatrixOptions(value="cosine"))
+    >>> block.values.round(2)
+    array([[1.  , 0.95, 0.04],
+           [0.95, 1.  , 0.03],
+           [0.04, 0.03, 1.  ]])
     """
 
     row_ids: Int64Array

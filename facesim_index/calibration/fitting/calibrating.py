@@ -64,6 +64,14 @@ class CalibrationFit:
         Which labels were left out, and why.
     trials : tuple of HeadTrial
         Of the learned heads that were tried.
+
+    Examples
+    --------
+    >>> from facesim_index import fit_calibration, people_data
+    >>> data = people_data(index, Path("people"))
+    >>> fit = fit_calibration(data, index.identity, name="mine", in_force=index.calibration())
+    >>> fit.method, fit.in_force, fit.calibration.name
+    ('logistic', 'example', 'mine')
     """
 
     calibration: Calibration
