@@ -31,6 +31,15 @@ class HeldOutCheck:
     true_match_rates : tuple of (float, float)
         False match rates, each with the true match rate at it; only false match rates of at least
         ten impostor pairs.
+
+    Examples
+    --------
+    >>> check = HeldOutCheck(
+    ...     "every pair", 9, 99, 9999, cllr=0.031, min_cllr=0.026, ece=0.003, eer=0.006,
+    ...     true_match_rates=((0.001, 0.99),),
+    ... )
+    >>> round(check.cllr - check.min_cllr, 3)  # the cost of the calibration
+    0.005
     """
 
     data: str
@@ -64,6 +73,11 @@ class Evidence:
     ------
     CalibrationError
         A number is not positive, or the date is not an ISO 8601 date.
+
+    Examples
+    --------
+    >>> Evidence("holiday", n_people=9, n_genuine=99, n_impostor=999, fitted_on="2026-01-01").checks
+    ()
     """
 
     data: str
@@ -118,6 +132,12 @@ class Calibration:
     ------
     CalibrationError
         A field is not as described above.
+
+    Examples
+    --------
+    >>> evidence = Evidence("holiday", 9, 99, 999, "2026-01-01")
+    >>> Calibration("mine", "engine", "by hand", ((0.0, -2.0), (0.4, 4.0)), evidence).head.kind
+    'cosine'
     """
 
     name: str

@@ -54,6 +54,17 @@ class LabelledPictures:
         Places in `paths` of the two pictures of each pair.
     face_ids : ndarray of shape (n_pictures,), int64
         Ids of the faces in the index that has the embeddings; -1 where there is no face.
+
+    Examples
+    --------
+    >>> pairs = ScoredPairs(
+    ...     np.array([0.8, np.nan]), np.array([True, False]), np.array([[0, 0], [0, 1]])
+    ... )
+    >>> paths = Path("anna_1.jpg"), Path("anna_2.jpg"), Path("sea.jpg")
+    >>> rows, face_ids = np.array([[0, 1], [0, 2]]), np.array([1, 2, -1])
+    >>> labelled = LabelledPictures("holiday", pairs, paths, rows, face_ids)
+    >>> [path.name for path in labelled.without_face]
+    ['sea.jpg']
     """
 
     name: str
@@ -121,6 +132,21 @@ class Evaluation:
     intervals : dict of str to (float, float)
         95 % intervals of the figures above by name, from drawing people anew; empty when there
         are too few people.
+
+    Examples
+    --------
+    >>> cosine, person = np.array([0.8, 0.7, 0.6, 0.1, 0.2, 0.5]), np.array([0, 1, 2, 0, 1, 2])
+    >>> same = np.array([True] * 3 + [False] * 3)
+    >>> people = np.stack((person, np.where(same, person, 9)), axis=1)
+    >>> paths = tuple(Path(f"{number}.jpg") for number in range(12))
+    >>> labelled = LabelledPictures(
+    ...     "made up", ScoredPairs(cosine, same, people), paths, np.arange(12).reshape(6, 2),
+    ...     np.arange(12),
+    ... )
+    >>> engine = EngineIdentity("mine", "a" * 64, "b" * 64, 3, 512)
+    >>> result = evaluate_pairs(labelled, None, engine)
+    >>> result.pairs, result.auc, result.eer, result.n_folds
+    (6, 1.0, 0.0, 3)
     """
 
     name: str
@@ -223,6 +249,17 @@ def evaluate_pairs(
     ------
     CalibrationError
         There are too few pairs for folds.
+
+    Examples
+    --------
+    >>> same, people = np.array([True, False] * 2), np.array([[0, 0], [0, 1], [1, 1], [1, 0]])
+    >>> pairs = ScoredPairs(np.array([0.8, 0.1, 0.7, 0.2]), same, people)
+    >>> paths = tuple(Path(name) for name in ("anna_1.jpg", "anna_2.jpg", "ben_1.jpg", "ben_2.jpg"))
+    >>> rows = np.array([[0, 1], [0, 2], [2, 3], [3, 1]])
+    >>> labelled = LabelledPictures("holiday", pairs, paths, rows, face_ids=np.arange(4))
+    >>> engine = EngineIdentity("mine", "a" * 64, "b" * 64, 3, 512)
+    >>> evaluate_pairs(labelled, None, engine).accuracy
+    1.0
     """
     pairs = labelled.pairs
     if folds or calibration is None:

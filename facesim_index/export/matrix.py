@@ -46,17 +46,6 @@ from facesim_index.records import Float64Array, Int64Array
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "EmbeddingSource",
-    "MatrixBlock",
-    "MatrixOptions",
-    "ScoreKind",
-    "matrix_blocks",
-    "matrix_frame",
-    "write_long",
-    "write_wide",
-]
-
 ScoreKind = Literal["cosine", "degree", "log10_lr", "fmr"]
 
 _UnitsOfScores = Callable[[Float64Array], Int32Array]
@@ -86,6 +75,11 @@ class MatrixOptions:
         Leave out pairs whose degree is lower, before rounding; for `write_long` only.
     decimals : int, default=5
         Of the text, from 1 to 6.  False match rates always have three digits and an exponent.
+
+    Examples
+    --------
+    >>> MatrixOptions(value="cosine").decimals
+    5
     """
 
     value: ScoreKind = "degree"
@@ -105,6 +99,11 @@ class MatrixBlock:
     values : ndarray of shape (n_rows, n_columns), float64
         The cosine and the degree of a face with itself are exactly 1.  Its other values are
         those of a score of 1.
+
+    Examples
+    --------
+    >>> MatrixBlock(np.array([5]), np.array([5, 7]), np.array([[1.0, 0.2]])).values.shape
+    (1, 2)
     """
 
     row_ids: Int64Array

@@ -42,6 +42,12 @@ def people_data(index: EmbeddingIndex, folder: Path) -> LabelledData:
     ------
     UsageError
         There is no such folder, or no picture of a person in it.
+
+    Examples
+    --------
+    >>> data = people_data(index, Path("people"))
+    >>> data.scores.genuine.size, data.scores.impostor.size
+    (24, 252)
     """
     people = people_folder(folder)
     found = embeddings_of(index, list(people))
@@ -75,6 +81,16 @@ def picture_pairs_data(index: EmbeddingIndex, file: Path, images: Path | None) -
         As `read_pairs`.
     CalibrationError
         As `listed_people`.
+
+    Examples
+    --------
+    >>> import csv
+    >>> header, anna = ("path_a", "path_b", "same"), ("anna_1.png", "anna_2.png", 1)
+    >>> with open("pairs.csv", "w", newline="") as file:
+    ...     csv.writer(file).writerows([header, anna, ("ben.png", "carla.png", 0)])
+    >>> data = picture_pairs_data(index, Path("pairs.csv"), photos)
+    >>> data.scores.genuine.size, data.scores.impostor.size
+    (1, 1)
     """
     listed = read_pairs(file, images)
     people = listed_people(listed, file)

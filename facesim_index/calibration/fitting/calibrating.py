@@ -14,7 +14,6 @@ import numpy as np
 from facesim_index.calibration.curve import log10_lr
 from facesim_index.calibration.fitting.fit import (
     MIN_PEOPLE_TO_CHOOSE,
-    LabelledScores,
     Method,
     choose_method,
     cross_validated_cllr,
@@ -25,6 +24,7 @@ from facesim_index.calibration.fitting.head_trials import HeadTrial, try_heads
 from facesim_index.calibration.fitting.held_out import held_out_figures
 from facesim_index.calibration.fitting.labelled_data import LabelledData, LabelledFaces
 from facesim_index.calibration.fitting.learned_heads import fit_head
+from facesim_index.calibration.fitting.resampling import LabelledScores
 from facesim_index.calibration.heads import COSINE, LEARNED, Head, HeadKind, LearnedKind
 from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
 from facesim_index.errors import CalibrationError
@@ -64,6 +64,14 @@ class CalibrationFit:
         Which labels were left out, and why.
     trials : tuple of HeadTrial
         Of the learned heads that were tried.
+
+    Examples
+    --------
+    >>> from facesim_index import people_data
+    >>> identity = EngineIdentity("mine", "a" * 64, "b" * 64, 3, 512)
+    >>> fit = fit_calibration(people_data(index, Path("people")), identity, name="mine")
+    >>> fit.method, fit.calibration.evidence.n_people
+    ('logistic', 8)
     """
 
     calibration: Calibration

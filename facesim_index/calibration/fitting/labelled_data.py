@@ -28,6 +28,12 @@ class LabelledFaces:
         The person of each face.
     pairs : ndarray of shape (n_pairs, 2), int64, or None
         The pairs that are labelled, as rows of the two faces; None stands for every pair.
+
+    Examples
+    --------
+    >>> vectors = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], np.float32)
+    >>> LabelledFaces(vectors, np.array([1, 1, 2])).scores(COSINE).genuine.round(3)
+    array([0.6])
     """
 
     embeddings: Float32Array
@@ -89,6 +95,13 @@ class LabelledData:
         Which labels were left out, and why.
     faces : LabelledFaces or None
         The faces of the pairs.  Without them a head can neither be learned nor judged.
+
+    Examples
+    --------
+    >>> from facesim_index import people_data
+    >>> data = people_data(index, Path("people"))
+    >>> data.name, data.n_pictures, data.scores.genuine.size
+    ('people', 24, 24)
     """
 
     name: str
