@@ -46,17 +46,6 @@ from facesim_index.records import Float64Array, Int64Array
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "EmbeddingSource",
-    "MatrixBlock",
-    "MatrixOptions",
-    "ScoreKind",
-    "matrix_blocks",
-    "matrix_frame",
-    "write_long",
-    "write_wide",
-]
-
 ScoreKind = Literal["cosine", "degree", "log10_lr", "fmr"]
 
 _UnitsOfScores = Callable[[Float64Array], Int32Array]
