@@ -1,16 +1,31 @@
-"""Where the tests find real pictures.
+"""How the tests are run: on one thread each, on which pictures, with how many examples.
 
-FACESIM_TEST_DATA names the folder; without it the tests that need it are skipped.  With
-FACESIM_REQUIRE_DATA=1 a run that skipped one of them, or in which nothing passed, fails.
+FACESIM_TEST_DATA names the folder of real pictures; without it the tests that need it are
+skipped.  With FACESIM_REQUIRE_DATA=1 a run that skipped one of them, or the examples of a module
+that could not be imported, or in which nothing passed, fails.
 """
 
 import os
+
+# Several tests run at the same time, and threads beside them only cost time.  Before NumPy.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 DATA = "FACESIM_TEST_DATA"
 REQUIRE_DATA = "FACESIM_REQUIRE_DATA"
+
+# Chosen with pytest's option --hypothesis-profile.  How long an example takes says nothing on
+# a machine that does other things too.
+settings.register_profile("ci", settings.get_profile("default"), deadline=None)
+settings.register_profile("dev", settings.get_profile("ci"), max_examples=10)
+settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")
@@ -25,19 +40,33 @@ def test_data() -> Path:
     return folder
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Look for examples in the documentation of the package, and not in that of its tests."""
+    found = yield
+    return [collector for collector in found if type(collector).__name__ != "DoctestModule"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow tests, so that no worker is left with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if os.environ.get(REQUIRE_DATA) != "1" or session.config.option.collectonly:
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:  # in a worker, whose results the main process counts
+        return
     assert isinstance(reporter, pytest.TerminalReporter)
     skipped = [str(report.longrepr) for report in reporter.stats.get("skipped", [])]
-    without_data = [reason for reason in skipped if DATA in reason]
-    if without_data or not reporter.stats.get("passed"):
+    wanting = [reason for reason in skipped if DATA in reason or "unable to import" in reason]
+    if wanting or not reporter.stats.get("passed"):
         reporter.write_line("")
         reporter.write_line(
-            f"{REQUIRE_DATA}=1: {len(without_data)} tests were skipped for want of {DATA}, "
-            f"{len(reporter.stats.get('passed', []))} passed",
+            f"{REQUIRE_DATA}=1: {len(wanting)} tests were skipped for want of {DATA} or of a "
+            f"package, {len(reporter.stats.get('passed', []))} passed",
             red=True,
         )
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

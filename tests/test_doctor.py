@@ -266,7 +266,7 @@ def test_importing_the_doctor_imports_nothing_heavy() -> None:
     code = (
         "import sys; import facesim_index.doctor; "
         "heavy = {'faiss', 'onnxruntime', 'insightface', 'cv2', 'PIL'};"
-        "heavy.add('facesim_index.engine.loading');"
+        "heavy.add('facesim_index.engine.runtimes.probe');"
         "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -56,6 +56,7 @@ WHY = {
     "playwright": "drives Chromium over the pages, in tests",
     "pre-commit": "runs the checks before a commit",
     "pytest": "runs the tests",
+    "pytest-xdist": "runs them on all cores",
     "python-multipart": "reads uploaded pictures; the extra `serve`",
     "requests": "its errors, while insightface downloads a model pack",
     "rich": "tables in the terminal",

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -181,6 +181,25 @@ class Visit:
         parts = urlsplit(request.url)
         if parts.scheme not in ("data", "blob") and not request.url.startswith(self.address):
             self.strangers.append(request.url)
+
+
+Open = Callable[..., Visit]
+
+
+def choose(page: Page, field: str, name: str) -> None:
+    """Choose an example picture in a field."""
+    file = {"name": name, "mimeType": "image/jpeg", "buffer": picture_bytes(name)}
+    page.locator(f"input[name={field}]").set_input_files(file)  # type: ignore[arg-type]
+
+
+def follow(page: Page, name: str) -> None:
+    """Follow a link, and wait until the scripts of the page behind it have run."""
+    with page.expect_event("load"):
+        page.get_by_role("link", name=name).click()
+
+
+def shown_names(page: Page) -> list[str]:
+    return [field.input_value() for field in page.locator("input.name").all()]
 
 
 def overflowing(page: Page) -> list[str]:

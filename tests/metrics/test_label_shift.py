@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from facesim_index.calibration.degree import degree_from_log10_lr
@@ -13,6 +13,7 @@ from facesim_index.metrics.label_shift import (
     most_likely_shares,
 )
 from facesim_index.records import Float64Array
+from tests.property_tests import examples
 
 MEAN = 3.0  # of genuine scores; impostor scores are around 0, both with a spread of 1
 
@@ -37,7 +38,7 @@ def test_a_known_share_is_recovered(share: float) -> None:
     assert most_likely_share(evidence) == pytest.approx(share, rel=0.1)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(
     evidence=st.lists(st.floats(-7.0, 7.0), min_size=1, max_size=30),
     genuine=st.floats(0.01, 10.0),

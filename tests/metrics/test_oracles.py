@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lir.algorithms.bayeserror import elub
 from lir.algorithms.isotonic_regression import IsotonicCalibrator
@@ -38,8 +38,6 @@ from facesim_index.records import Float64Array, Int64Array
 from tools.elub_bounds import elub_of_counts, line, staircase
 
 LN_10 = math.log(10.0)
-
-unhurried = settings(deadline=None)  # The first example of each loads what it compares with.
 
 # Few different values make many ties; steps of 1/64 are exact, so that nobody's rounding merges
 # or parts two of them.
@@ -100,7 +98,6 @@ def balanced(same: Int64Array) -> Float64Array:
     genuine=st.lists(st.floats(-12.0, 12.0), min_size=1),
     impostor=st.lists(st.floats(-12.0, 12.0), min_size=1),
 )
-@unhurried
 def test_cllr(genuine: list[float], impostor: list[float]) -> None:
     log10_lr, same = labelled(np.array(genuine), np.array(impostor))
     expected = lir_cllr(LLRData(features=log10_lr, labels=same))
@@ -115,7 +112,6 @@ def check_min_cllr(genuine: Float64Array, impostor: Float64Array) -> None:
 
 
 @given(classes)
-@unhurried
 def test_min_cllr(both: tuple[list[float], list[float]]) -> None:
     check_min_cllr(np.array(both[0]), np.array(both[1]))
 
@@ -149,7 +145,6 @@ def check_pav(genuine: Float64Array, impostor: Float64Array) -> None:
 
 
 @given(classes)
-@unhurried
 def test_pav(both: tuple[list[float], list[float]]) -> None:
     check_pav(np.array(both[0]), np.array(both[1]))
 
@@ -210,7 +205,6 @@ def test_logistic_coefficients_of_classes_that_never_mix(number: int) -> None:
 )
 @example(genuine=[0.0] * 5, impostor=[0.0] * 4 + [1 / 64, -1 / 64])
 @example(genuine=[0.0] * 5, impostor=[0.0] * 6)
-@unhurried
 def test_logistic_loss(genuine: list[float], impostor: list[float]) -> None:
     """Whatever the data, the two minima cost the same."""
     score, same = labelled(np.array(genuine), np.array(impostor))
@@ -285,7 +279,6 @@ def check_roc(genuine: Float64Array, impostor: Float64Array) -> None:
 
 
 @given(classes)
-@unhurried
 def test_roc(both: tuple[list[float], list[float]]) -> None:
     check_roc(np.array(both[0]), np.array(both[1]))
 
@@ -296,7 +289,6 @@ def test_roc_of_seeded_scores(number: int) -> None:
 
 
 @given(classes, st.sampled_from([0.5, 0.1, 0.05]))
-@unhurried
 def test_true_match_rate(both: tuple[list[float], list[float]], fmr: float) -> None:
     """scikit-learn has no such figure: it is the highest point of its ROC left of the rate."""
     genuine, impostor = np.array(both[0]), np.array(both[1])
@@ -308,7 +300,6 @@ def test_true_match_rate(both: tuple[list[float], list[float]], fmr: float) -> N
 
 
 @given(classes)
-@unhurried
 def test_equal_error_rate(both: tuple[list[float], list[float]]) -> None:
     """Ours is the mean of the two rates where they differ least.
 
@@ -336,7 +327,6 @@ def test_equal_error_rate_of_many_pairs(number: int) -> None:
 
 
 @given(classes, st.integers(-40, 40).map(lambda n: n / 64.0))
-@unhurried
 def test_accuracy(both: tuple[list[float], list[float]], threshold: float) -> None:
     pairs = as_pairs(np.array(both[0]), np.array(both[1]))
     expected = accuracy_score(pairs.same, pairs.cosine >= threshold)
@@ -354,7 +344,6 @@ def test_accuracy(both: tuple[list[float], list[float]], threshold: float) -> No
     genuine=st.lists(st.floats(0.0, 1.0), min_size=1),
     impostor=st.lists(st.floats(0.0, 1.0), min_size=1),
 )
-@unhurried
 def test_brier(genuine: list[float], impostor: list[float]) -> None:
     """scikit-learn's with balanced weights: ours gives both classes the same weight."""
     degree, same = labelled(np.array(genuine), np.array(impostor))
@@ -363,7 +352,6 @@ def test_brier(genuine: list[float], impostor: list[float]) -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1), per_bin=st.integers(1, 20))
-@unhurried
 def test_expected_calibration_error(seed: int, per_bin: int) -> None:
     """From scikit-learn's reliability diagram in quantiles, which knows no weights.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 
@@ -36,6 +36,7 @@ from facesim_index.store.folder.store import FolderStore
 from facesim_index.upkeep.forgetting import forget
 from tests.asking import doubtful_faces, list_people, person_faces, review_people
 from tests.builders import FAKE, commit_pictures, new_store, picture, unit_vectors
+from tests.property_tests import examples
 
 CURVE = Calibration(
     "made up",
@@ -446,7 +447,7 @@ def same_partition(one: Int64Array, other: Int64Array) -> bool:
     return bool(np.array_equal(one[:, None] == one[None], other[:, None] == other[None]))
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(st.integers(2, 40), st.integers(0, 10_000), st.floats(0.05, 0.9))
 def test_without_facts_it_is_average_linkage(n: int, seed: int, least: float) -> None:
     rng = np.random.default_rng(seed)
@@ -462,7 +463,7 @@ def test_without_facts_it_is_average_linkage(n: int, seed: int, least: float) ->
         assert same_partition(ours, fcluster(tree, 10.0 - least, "distance"))
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(st.integers(2, 30), st.integers(0, 10_000))
 def test_facts_are_respected_whatever_the_scores(n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -5,6 +5,7 @@ import pickle
 import signal
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,10 +29,17 @@ class Ended:
     trace: str
 
 
+def fork() -> int:
+    """Fork, although a worker of pytest-xdist has a thread more, which the child can do without."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 def in_child(work: Callable[[], object], *, kill_after_s: float | None = None) -> Ended:
     """Do something in a forked child, and perhaps kill it at a moment of its life."""
     source, sink = os.pipe()
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         os.close(source)
         _run(work, sink)

@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,9 +49,10 @@ class Stage:
         self.index, self.photos = folder / "i.facesim", folder / "photos"
         self._start = folder / "start.facesim"
         folder.mkdir()
-        done(lambda: self.scenario.prepare(self.index, self.photos))
+        self.scenario.prepare(self.index, self.photos)
         copy_folder(self.index, self._start)
         self.reached = Reached()
+        self.run()  # so that no child has to import and to compile what this process can give it
 
     def reset(self) -> None:
         """Put the index back to where the scenario starts."""
@@ -117,23 +119,29 @@ class Stage:
         """Check the index as a fault left it, and that the next run completes it.
 
         A disk that refuses coarse codes costs nothing but speed: with `codes_may_lack` their
-        absence is not counted.
+        absence is not counted.  All of it is done in this process: a child would have to build
+        anew what this one has at hand, and that takes longer than the checks themselves.
         """
-
-        def look() -> None:
+        try:
             found = content(self.index)
             assert found in allowed, "what was reported is lost, or half of a batch is there"
             if found is not None:
-                self.check_whole(codes_may_lack)
+                self.check_whole(found, codes_may_lack)
             self.run()
-            assert content(self.index) == final, "the next run ended otherwise"
-            self.check_whole(codes_may_lack)
-            assert self.leftovers() == set(), "leftovers remain"
+            found = content(self.index)
+            assert found == final, "the next run ended otherwise"
+            leftovers = self.check_whole(found, codes_may_lack)
+            assert leftovers == set(), "leftovers remain"
+        except AssertionError:
+            raise
+        except Exception:
+            raise AssertionError(traceback.format_exc()) from None
 
-        done(look)
+    def check_whole(self, found: Content | None, codes_may_lack: bool) -> set[str]:
+        """Check that the index opens without repair, is sound and has no face twice.
 
-    def check_whole(self, codes_may_lack: bool) -> None:
-        """Check that the index opens without repair, is sound and has no face twice."""
+        Return the files of the index that nothing names.
+        """
         with FolderStore(self.index) as store:
             problems = [
                 problem
@@ -141,15 +149,11 @@ class Stage:
                 if not (codes_may_lack and problem.what.endswith(".coarse"))
             ]
             assert not problems, problems
-        found = content(self.index)
+            with store.view() as view:
+                named = {f"{Path(str(segment._path)).stem}" for segment in view.segments}
         assert found is not None
         keys = [face[:2] for face in found["faces"]]
         assert len(set(keys)) == len(keys), "a face is there twice"
-
-    def leftovers(self) -> set[str]:
-        """Return the files of the index that nothing names."""
-        with FolderStore(self.index) as store, store.view() as view:
-            named = {f"{Path(str(segment._path)).stem}" for segment in view.segments}
         return {
             path.name for path in (self.index / "segments").iterdir() if path.stem not in named
         } | {path.name for path in self.index.glob("*.new*")}

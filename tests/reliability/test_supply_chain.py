@@ -286,7 +286,7 @@ RUN_WHAT_THEY_READ = {
     *("torch", "tensorflow", "keras", "yaml", "code", "codeop"),
 }
 #: Pickles pass between a worker and its parent over pipes of their own, and nowhere else.
-PIPES = {"worker.py", "worker_process.py", "pipeline.py"}
+PIPES = {"child.py", "process.py", "pool.py"}
 NETWORK = {
     *("socket", "ssl", "urllib", "urllib3", "http", "ftplib", "smtplib", "requests", "httpx"),
     *("aiohttp", "asyncio", "xmlrpc", "socketserver", "webbrowser", "telnetlib"),
@@ -368,9 +368,7 @@ def test_only_the_download_of_models_knows_the_network() -> None:
 
 def test_the_server_listens_and_never_connects() -> None:
     web = {
-        path.name: path.read_text()
-        for path, _ in sources("facesim_index")
-        if path.parent.name == "web"
+        path.name: path.read_text() for path, _ in sources("facesim_index") if "web" in path.parts
     }
     assert "server.py" in web
     for name, text in web.items():
@@ -389,7 +387,7 @@ def test_programs_are_started_without_a_shell_and_only_our_own_worker() -> None:
         if "subprocess" in imported(tree)
     }
     assert using == {
-        "worker_process.py": ["subprocess.Popen", "subprocess.Popen"],
+        "process.py": ["subprocess.Popen", "subprocess.Popen"],
         "jobs.py": [],  # it has the worker's process started for it
     }
 

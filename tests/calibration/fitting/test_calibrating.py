@@ -25,7 +25,7 @@ from tests import asking
 from tests.asking import calibration_of
 from tests.builders import new_store
 from tests.calibration.fitting.test_learned_heads import people
-from tests.calibration.test_curve import CHECK
+from tests.calibration.made_up_curves import CHECK
 
 N_PEOPLE = 40
 SHIPPED = Calibration(

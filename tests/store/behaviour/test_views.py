@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -14,6 +14,7 @@ from facesim_index.store.catalog import face_rows
 from facesim_index.store.opening import open_or_create_store, open_store
 from facesim_index.store.protocols import IndexStore, IndexView
 from tests.builders import commit_pictures, picture, unit_vectors
+from tests.property_tests import examples
 from tests.store.behaviour.implementations import IMPLEMENTATIONS
 
 VECTORS = unit_vectors(40, 5)
@@ -138,7 +139,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.parametrize("implementation", sorted(IMPLEMENTATIONS))
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(steps=STEPS, data=st.data())
 def test_whatever_was_done_a_search_finds_what_comparing_every_face_finds(
     implementation: str, steps: list[tuple[str, int]], data: st.DataObject

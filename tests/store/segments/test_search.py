@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from facesim_index.errors import DamagedSegmentError, IndexDamagedError, StorageError
-from facesim_index.records import FaceId, Float32Array, Int64Array
+from facesim_index.records import FaceId, Float32Array, Float64Array, Int64Array
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.records import Neighbours, SegmentId
 from facesim_index.store.segments import coarse
@@ -63,10 +63,10 @@ def segments_of(folder: Path, vectors: Float32Array, sizes: list[int]) -> list[S
 
 
 def brute_force(
-    vectors: Float32Array, query: Float32Array, k: int, excluded: Int64Array
-) -> tuple[Int64Array, Float32Array]:
-    ids = 3 * np.arange(len(vectors))
-    cosines = vectors.astype(np.float16).astype(np.float64) @ query.astype(np.float64)
+    stored: Float64Array, query: Float32Array, k: int, excluded: Int64Array
+) -> tuple[Int64Array, Float64Array]:
+    ids = 3 * np.arange(len(stored))
+    cosines = stored @ query.astype(np.float64)
     living = ~np.isin(ids, excluded)
     order = np.lexsort((ids[living], -cosines[living]))[:k]
     return ids[living][order], np.clip(cosines[living][order], -1.0, 1.0)
@@ -79,8 +79,9 @@ def assert_is_brute_force(
     k: int,
     excluded: Int64Array = NOBODY,
 ) -> None:
+    stored = vectors.astype(np.float16).astype(np.float64)
     for query, neighbours in zip(queries, found, strict=True):
-        ids, cosines = brute_force(vectors, query, k, excluded)
+        ids, cosines = brute_force(stored, query, k, excluded)
         assert_array_equal(neighbours.face_ids, ids)
         np.testing.assert_allclose(neighbours.cosines, cosines, rtol=0.0, atol=1e-12)
 

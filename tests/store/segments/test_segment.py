@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -17,6 +17,7 @@ from facesim_index.store.segments.search import search_segments
 from facesim_index.store.segments.segment import Segment, file_sha256, gather
 from facesim_index.store.segments.writer import check_embeddings, merged_rows, write_segment
 from tests.builders import DIMENSION, unit_vectors
+from tests.property_tests import examples
 
 NOBODY = np.empty(0, dtype=np.int64)
 
@@ -55,7 +56,7 @@ def test_a_segment_can_be_read_after_its_file_was_removed(tmp_path: Path) -> Non
     assert_array_equal(gather([segment], np.array([9, 0])), vectors[[9, 0]].astype(np.float16))
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4),
     k=st.integers(1, 30),

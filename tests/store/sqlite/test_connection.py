@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sqlalchemy import event
 
@@ -36,6 +36,7 @@ from facesim_index.store.sqlite.connection import (
     open_catalog,
 )
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
+from tests.property_tests import examples
 from tests.reliability.old_indexes import old_schema
 
 
@@ -210,7 +211,7 @@ names = st.one_of(
 ).filter(lambda name: name not in (".", ".."))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(folder=names, name=names)
 def test_any_file_name_survives_the_round_trip(
     tmp_path_factory: pytest.TempPathFactory, folder: str, name: str

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from facesim_index.web.api.openapi import VERSION, _older
 from tests.coloured_people import BLUE, GREEN, RED
 from tests.example_pictures import fake_photo
+from tests.property_tests import examples
 from tests.web.serving import ADDRESS, TestClient, app_of, client_of, make_index, make_photos
 
 with warnings.catch_warnings():  # it imports what its own dependencies call old
@@ -40,10 +41,8 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = 12
 BOUNDED = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
+    examples(12),
     derandomize=True,
     database=None,
     phases=[Phase.explicit, Phase.generate],
