@@ -13,12 +13,7 @@ from facesim_index.calibration.heads import COSINE
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.labels.embeddings import EmbeddingIndex, PictureEmbeddings, embeddings_of
 from facesim_index.labels.face_pairs import read_face_pairs
-from facesim_index.labels.pair_lists import (
-    contradicted,
-    listed_people,
-    people_folder,
-    read_pairs,
-)
+from facesim_index.labels.pair_lists import contradicted, listed_people, people_folder, read_pairs
 from facesim_index.metrics.linking import linked_people
 from facesim_index.records import Int64Array
 from facesim_index.store.protocols import IndexView

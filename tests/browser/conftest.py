@@ -7,15 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.visits import (
-    ARGUMENTS,
-    DESKTOP,
-    Open,
-    Visit,
-    chromium_path,
-    make_album,
-    server,
-)
+from tests.browser.visits import ARGUMENTS, DESKTOP, Open, Visit, chromium_path, make_album, server
 
 
 @pytest.fixture(scope="module")
