@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.visits import ARGUMENTS, DESKTOP, Open, Visit, chromium_path, make_album, server
+
+expect.set_options(timeout=15_000)  # other tests run meanwhile
 
 
 @pytest.fixture(scope="module")

@@ -126,7 +126,9 @@ def test_faces_of_a_person_are_split_off_and_moved(editing: str, visit: Open) ->
     cards.first.locator(".pick").click()
     page.get_by_role("button", name="Move to …").click()
     page.get_by_label("Name or number").fill("2")
-    page.locator("[data-choices] button").first.click()
+    choices = page.locator("[data-choices] button")
+    expect(choices).to_have_count(2)  # the dialogue has shrunk, and stands still
+    choices.first.click()
     expect(page.locator("#toast")).to_contain_text("1 face went to Person 2.")
     expect(cards).to_have_count(1)
     page.goto(f"{editing}/people/2")
