@@ -17,7 +17,8 @@ from benchmarks.vectors import all_vectors, open_segments
 from facesim_index.calibration.degree import calibrated_degree, cosine_at_degree
 from facesim_index.calibration.document import from_json
 from facesim_index.calibration.record import Calibration
-from facesim_index.export.matrix import MatrixOptions, matrix_frame, write_long, write_wide
+from facesim_index.export.matrix import matrix_frame, write_long, write_wide
+from facesim_index.export.matrix_options import MatrixOptions
 from facesim_index.records import Float32Array, Int64Array
 from facesim_index.store.segments.segment import Segment, gather
 

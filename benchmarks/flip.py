@@ -18,7 +18,8 @@ import numpy as np
 
 from facesim_index.calibration.curve import log10_lr
 from facesim_index.calibration.degree import degree_from_log10_lr
-from facesim_index.calibration.fitting.fit import LabelledScores, fit_scores
+from facesim_index.calibration.fitting.fit import fit_scores
+from facesim_index.calibration.fitting.resampling import LabelledScores
 from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.engine.loading import EngineSettings
 from facesim_index.metrics.bootstrap import people_drawn_anew, percentile_intervals

@@ -80,7 +80,7 @@ def matrix(
     wide: face ids are the header and the first column.  long: face_a,face_b,value for
     a < b, largest first within face_a.  Any number of faces fits into memory.
     """
-    from facesim_index.export.matrix import MatrixOptions
+    from facesim_index.export.matrix_options import MatrixOptions
     from facesim_index.utils.progress import ProgressUpdate
 
     with state.open() as index, index.moment() as now:

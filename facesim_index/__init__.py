@@ -54,7 +54,8 @@ if TYPE_CHECKING:
         UsageError,
     )
     from facesim_index.evaluation.verification import Evaluation, LabelledPictures, evaluate_pairs
-    from facesim_index.export.matrix import MatrixBlock, MatrixOptions
+    from facesim_index.export.matrix import MatrixBlock
+    from facesim_index.export.matrix_options import MatrixOptions
     from facesim_index.index import FaceIndex
     from facesim_index.ingest.run import IngestSummary
     from facesim_index.ingest.scanning import Scan
@@ -216,7 +217,7 @@ _HOMES = {
     "LabelledPictures": "facesim_index.evaluation.verification",
     "evaluate_pairs": "facesim_index.evaluation.verification",
     "MatrixBlock": "facesim_index.export.matrix",
-    "MatrixOptions": "facesim_index.export.matrix",
+    "MatrixOptions": "facesim_index.export.matrix_options",
     "FaceIndex": "facesim_index.index",
     "IngestSummary": "facesim_index.ingest.run",
     "Scan": "facesim_index.ingest.scanning",

@@ -16,9 +16,7 @@ import os
 import sys
 from pathlib import Path
 
-from facesim_index.errors import (
-    UsageError,
-)
+from facesim_index.errors import UsageError
 
 DEFAULT_INDEX = "faces.facesim"
 

@@ -23,7 +23,6 @@ from typing import Literal
 from facesim_index.config import CATALOG_NAME, default_index, models_folder
 from facesim_index.errors import FacesimError
 from facesim_index.models.resolution import list_packs, verify
-from facesim_index.records import EngineIdentity
 from facesim_index.utils.permissions import open_to_others
 from facesim_index.utils.threads import usable_cores
 
@@ -402,11 +401,12 @@ def check_engine(index: Path) -> Check:
     Check
     """
     from facesim_index.engine.runtimes.openvino_network import openvino_obstacle
+    from facesim_index.store.inspection import engine_of_index
 
     if not _holds_index(index):
         return _without_index("engine", index)
     try:
-        identity = _engine_of_index(index)
+        identity = engine_of_index(index)
     except FacesimError as error:
         mend = "Give another index with --index, or see what it says."
         return Check("engine", "warning", str(error), mend)
@@ -471,24 +471,8 @@ def _without_index(name: str, folder: Path) -> Check:
     return Check(name, "ok", f"there is no index at {folder}")
 
 
-# What follows knows that an index is a folder with a SQLite database in it.
-
-
 def _holds_index(folder: Path) -> bool:
     return (folder / CATALOG_NAME).is_file()
-
-
-def _engine_of_index(folder: Path) -> EngineIdentity | None:
-    """Return the engine of an index; None when an older facesim wrote it."""
-    from facesim_index.store.catalog import index_state
-    from facesim_index.store.sqlite.connection import needs_upgrade, open_catalog
-
-    path = folder / CATALOG_NAME
-    if needs_upgrade(path):
-        return None
-    with closing(open_catalog(path, writable=False)) as catalog, catalog.read() as transaction:
-        identity, _ = index_state.stored_engine(transaction)
-    return identity
 
 
 def _journal_mode(database: Path) -> str:

@@ -15,11 +15,7 @@ from facesim_index.errors import IndexNotFoundError
 from facesim_index.ingest.run import Ingest, IngestSummary
 from facesim_index.ingest.scanning import Scan, scan
 from facesim_index.ingest.targets import IngestOptions, resolve_targets
-from facesim_index.records import (
-    AnyPath,
-    Augment,
-    Numerics,
-)
+from facesim_index.records import AnyPath, Augment, Numerics
 from facesim_index.session.calibration_book import CalibrationBook
 from facesim_index.session.exports import ExportMethods
 from facesim_index.session.people_book import PeopleBook

@@ -2,10 +2,7 @@
 
 import sys
 
-from tests.example_pictures import (
-    DEMO_PICTURES,
-    demo_picture,
-)
+from tests.example_pictures import DEMO_PICTURES, demo_picture
 
 
 def test_the_demo_pictures_are_found_without_importing_their_packages() -> None:

@@ -13,7 +13,7 @@ import pytest
 from facesim_index import FaceIndex, compare
 from facesim_index.engine.loading import EngineSettings
 from facesim_index.errors import IndexNotFoundError, UsageError
-from facesim_index.export.matrix import MatrixOptions
+from facesim_index.export.matrix_options import MatrixOptions
 from facesim_index.ingest.targets import IngestOptions
 from tests.builders import FAKE
 from tests.example_pictures import demo_picture, fake_photo

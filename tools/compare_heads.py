@@ -18,11 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from facesim_index.calibration.fitting.fit import LabelledScores, Method, fit_scores
+from facesim_index.calibration.fitting.fit import Method, fit_scores
 from facesim_index.calibration.fitting.head_trials import HeadTrial, try_heads
 from facesim_index.calibration.fitting.held_out import check_curve
 from facesim_index.calibration.fitting.labelled_data import LabelledData, LabelledFaces
 from facesim_index.calibration.fitting.learned_heads import fit_head
+from facesim_index.calibration.fitting.resampling import LabelledScores
 from facesim_index.calibration.heads import COSINE, LEARNED, Head, LearnedKind
 from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
 from facesim_index.evaluation.verification import score_pairs

@@ -22,8 +22,9 @@ import numpy as np
 
 from facesim_index.calibration.degree import calibrated_degree
 from facesim_index.calibration.document import to_json
-from facesim_index.calibration.fitting.fit import LabelledScores, Method, choose_method, fit_scores
+from facesim_index.calibration.fitting.fit import Method, choose_method, fit_scores
 from facesim_index.calibration.fitting.held_out import check_curve
+from facesim_index.calibration.fitting.resampling import LabelledScores
 from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
 from facesim_index.engine.loading import EngineSettings
 from facesim_index.engine.reading import make_reader

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from facesim_index.calibration.fitting import resampling
-from facesim_index.calibration.fitting.fit import METHODS, LabelledScores, Method, fit_scores
+from facesim_index.calibration.fitting.fit import METHODS, Method, fit_scores
+from facesim_index.calibration.fitting.resampling import LabelledScores
 from facesim_index.records import Float64Array
 
 SPREAD = 0.1

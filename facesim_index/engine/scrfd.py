@@ -15,11 +15,7 @@ import numpy as np
 
 from facesim_index.engine.detection import CanvasFaces, CanvasGeometry
 from facesim_index.engine.runtimes.network import Network
-from facesim_index.engine.runtimes.onnx_graph import (
-    GraphShapes,
-    UnfitGraphError,
-    with_free_outputs,
-)
+from facesim_index.engine.runtimes.onnx_graph import GraphShapes, UnfitGraphError, with_free_outputs
 from facesim_index.records import Float32Array, UInt8Array
 
 if TYPE_CHECKING:

@@ -4,11 +4,10 @@ Scores are exact (see `pairs.blocks`), and the text of a number is that of the e
 file is symmetric to the last digit and the same on every machine.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, BinaryIO, Literal, get_args
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,8 @@ from facesim_index.calibration.curve import false_match_rate, log10_lr
 from facesim_index.calibration.degree import calibrated_degree, cosine_at_degree
 from facesim_index.calibration.heads import COSINE, Head, single_error
 from facesim_index.calibration.record import Calibration
-from facesim_index.errors import CalibrationError, UsageError
+from facesim_index.errors import UsageError
 from facesim_index.export.csv_cells import (
-    MAX_DECIMALS,
     MISSING,
     CellText,
     Int32Array,
@@ -32,6 +30,7 @@ from facesim_index.export.csv_cells import (
     rate_units,
     rounded_units,
 )
+from facesim_index.export.matrix_options import MatrixOptions, check_options, furthest_evidence
 from facesim_index.pairs.blocks import (
     EmbeddingSource,
     Faces,
@@ -46,23 +45,9 @@ from facesim_index.records import Float64Array, Int64Array
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "EmbeddingSource",
-    "MatrixBlock",
-    "MatrixOptions",
-    "ScoreKind",
-    "matrix_blocks",
-    "matrix_frame",
-    "write_long",
-    "write_wide",
-]
-
-ScoreKind = Literal["cosine", "degree", "log10_lr", "fmr"]
 
 _UnitsOfScores = Callable[[Float64Array], Int32Array]
 
-_NAMES = {"degree": "a degree", "log10_lr": "a likelihood ratio", "fmr": "a false match rate"}
-_MOST_UNITS = 20_000_000
 # Below this many cells the lookup costs more than it saves.
 _LOOKUP_MIN_CELLS = 4_000_000
 _ROWS_AT_ONCE = 128
@@ -70,28 +55,6 @@ _ROWS_AT_ONCE = 128
 _FEW_PAIRS_FROM = 0.2
 # The score of a degree is found by bisection to 1e-12; the degree itself decides.
 _BISECTION = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class MatrixOptions:
-    """Which number is given for each pair of faces, and how it is written.
-
-    Attributes
-    ----------
-    value : {"degree", "cosine", "log10_lr", "fmr"}
-        `fmr` is the false match rate at the score of the pair.
-    prior : float, default=0.5
-        Probability of a genuine pair before looking, in (0, 1); degrees depend on it.
-    min_degree : float, optional
-        Leave out pairs whose degree is lower, before rounding; for `write_long` only.
-    decimals : int, default=5
-        Of the text, from 1 to 6.  False match rates always have three digits and an exponent.
-    """
-
-    value: ScoreKind = "degree"
-    prior: float = 0.5
-    min_degree: float | None = None
-    decimals: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +68,15 @@ class MatrixBlock:
     values : ndarray of shape (n_rows, n_columns), float64
         The cosine and the degree of a face with itself are exactly 1.  Its other values are
         those of a score of 1.
+
+    Examples
+    --------
+    >>> from facesim_index import MatrixOptions
+    >>> [block] = index.matrix_blocks([1, 2, 6], MatrixOptions(value="cosine"))
+    >>> block.values.round(2)
+    array([[1.  , 0.95, 0.04],
+           [0.95, 1.  , 0.03],
+           [0.04, 0.03, 1.  ]])
     """
 
     row_ids: Int64Array
@@ -288,7 +260,7 @@ def write_long(
     UsageError, CalibrationError, IndexDamagedError
         As `matrix_blocks`, but `min_degree` may be given.
     """
-    _check_options(options, calibration)
+    check_options(options, calibration)
     faces = load(np.sort(face_ids), source, _head_of_value(options, calibration))
     lines = PairLines(faces.ids, _number_text(options, calibration))
     out.write(b"face_a,face_b,value\n")
@@ -331,41 +303,11 @@ def _write_close(
             on_rows(pairs.stop)
 
 
-def _check_options(options: MatrixOptions, calibration: Calibration | None) -> None:
-    if options.value not in get_args(ScoreKind):
-        raise UsageError(
-            f"value must be one of {', '.join(get_args(ScoreKind))}, not {options.value}"
-        )
-    if not 1 <= options.decimals <= MAX_DECIMALS:
-        raise UsageError(f"decimals must be from 1 to {MAX_DECIMALS}, not {options.decimals}")
-    if not 0.0 < options.prior < 1.0:
-        raise UsageError(f"a prior is a probability between 0 and 1, not {options.prior}")
-    if options.min_degree is not None and not 0.0 <= options.min_degree <= 1.0:
-        raise UsageError(f"min_degree must be from 0 to 1, not {options.min_degree}")
-    if calibration is None and (options.value != "cosine" or options.min_degree is not None):
-        what = "a degree" if options.value == "cosine" else _NAMES[options.value]
-        raise CalibrationError(
-            f"{what} needs a calibration for the index's engine, and there is none; make one "
-            "with `facesim calibrate`, or export cosines with `--value cosine`"
-        )
-    if calibration is None:
-        return
-    if options.value == "fmr" and not calibration.false_matches:
-        raise CalibrationError(f"the calibration {calibration.name} has no false match rates")
-    if options.value == "log10_lr" and _reach(calibration) * 10**options.decimals > _MOST_UNITS:
-        raise UsageError(f"log10_lr has at most 5 decimals, not {options.decimals}")
-
-
-def _reach(calibration: Calibration) -> int:
-    """Return the whole number that no log10 likelihood ratio of a curve passes."""
-    return math.ceil(max(1.0, *(abs(value) for _, value in calibration.knots)))
-
-
 def _number_text(options: MatrixOptions, calibration: Calibration | None) -> NumberText:
     if options.value == "fmr":
         return RateText()
     if options.value == "log10_lr" and calibration is not None:
-        return WideText(options.decimals, _reach(calibration))
+        return WideText(options.decimals, furthest_evidence(calibration))
     return CellText(options.decimals)
 
 
@@ -376,7 +318,7 @@ def _faces_of_matrix(
     calibration: Calibration | None,
 ) -> Faces:
     """Check the options of a matrix with a cell for every pair, and load its faces."""
-    _check_options(options, calibration)
+    check_options(options, calibration)
     if options.min_degree is not None:
         raise UsageError(
             "a matrix has a cell for every pair, so min_degree cannot leave any out; "

@@ -13,12 +13,7 @@ from facesim_index.calibration.heads import COSINE
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.labels.embeddings import EmbeddingIndex, PictureEmbeddings, embeddings_of
 from facesim_index.labels.face_pairs import read_face_pairs
-from facesim_index.labels.pair_lists import (
-    contradicted,
-    listed_people,
-    people_folder,
-    read_pairs,
-)
+from facesim_index.labels.pair_lists import contradicted, listed_people, people_folder, read_pairs
 from facesim_index.metrics.linking import linked_people
 from facesim_index.records import Int64Array
 from facesim_index.store.protocols import IndexView
@@ -42,6 +37,13 @@ def people_data(index: EmbeddingIndex, folder: Path) -> LabelledData:
     ------
     UsageError
         There is no such folder, or no picture of a person in it.
+
+    Examples
+    --------
+    >>> from facesim_index import people_data
+    >>> data = people_data(index, Path("people"))
+    >>> data.n_pictures, data.n_without_face, data.scores.genuine.size
+    (24, 0, 24)
     """
     people = people_folder(folder)
     found = embeddings_of(index, list(people))
@@ -75,6 +77,13 @@ def picture_pairs_data(index: EmbeddingIndex, file: Path, images: Path | None) -
         As `read_pairs`.
     CalibrationError
         As `listed_people`.
+
+    Examples
+    --------
+    >>> from facesim_index import picture_pairs_data
+    >>> data = picture_pairs_data(index, Path("picture_pairs.csv"), Path("people"))
+    >>> data.name, data.n_pictures
+    ('picture_pairs.csv', 9)
     """
     listed = read_pairs(file, images)
     people = listed_people(listed, file)

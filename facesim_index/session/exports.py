@@ -13,14 +13,9 @@ from facesim_index.display import notebook as notebook  # draws what a notebook 
 from facesim_index.errors import UsageError
 from facesim_index.export import matches
 from facesim_index.export import matrix as matrices
-from facesim_index.export.matrix import MatrixBlock, MatrixOptions
-from facesim_index.records import (
-    AnyPath,
-    FaceRecord,
-    Float32Array,
-    Int64Array,
-    PictureFaces,
-)
+from facesim_index.export.matrix import MatrixBlock
+from facesim_index.export.matrix_options import MatrixOptions
+from facesim_index.records import AnyPath, FaceRecord, Float32Array, Int64Array, PictureFaces
 from facesim_index.store.catalog import face_rows
 from facesim_index.store.protocols import CatalogView, IndexView
 

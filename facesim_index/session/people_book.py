@@ -23,8 +23,6 @@ class PeopleBook:
     something can be undone with `undo`.  It holds the writer's lock while it runs, and raises
     `IndexLockedError` when another process holds it.
 
-    Make one with `FaceIndex.people`.
-
     Parameters
     ----------
     opened : callable

@@ -8,10 +8,7 @@ from facesim_index.degrees.prior import Prior, resolve_prior
 from facesim_index.display import notebook as notebook  # draws what a notebook shows
 from facesim_index.errors import UsageError
 from facesim_index.people.edits import Who, find_person
-from facesim_index.records import (
-    AnyPath,
-    FaceId,
-)
+from facesim_index.records import AnyPath, FaceId
 from facesim_index.search.answers import QueryAnswer
 from facesim_index.search.appearances import (
     Appearances,

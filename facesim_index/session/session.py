@@ -131,7 +131,8 @@ class IndexSession:
 
         Each single question is answered from one moment anyway.  Ask several questions of the
         object that this gives, and all of them are answered from the same moment, whatever another
-        process commits, forgets or compacts meanwhile.
+        process commits, forgets or compacts meanwhile.  Its `people` and `calibrations` answer from
+        the present all the same.
 
         Parameters
         ----------

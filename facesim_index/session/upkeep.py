@@ -8,10 +8,7 @@ from facesim_index.config import default_index
 from facesim_index.degrees.gallery import refresh_gallery_prior
 from facesim_index.display import notebook as notebook  # draws what a notebook shows
 from facesim_index.engine.local_reader import LocalReader
-from facesim_index.records import (
-    AnyPath,
-    FaceId,
-)
+from facesim_index.records import AnyPath, FaceId
 from facesim_index.session.session import IndexSession
 from facesim_index.store.catalog import audit_log, picture_rows
 from facesim_index.store.catalog.audit_log import AuditLine

@@ -74,6 +74,8 @@ def json_text(document: object, *, indent: int | None = None, allow_nan: bool = 
     {"name": "Rosé \udce9"}
     """
     text = json.dumps(document, ensure_ascii=False, indent=indent, allow_nan=allow_nan)
+    if text.isascii() and "\x7f" not in text:  # quick, also where pictures are in it
+        return text
     return _PERHAPS_NOT_PRINTABLE.sub(_json_escape, text)
 
 

@@ -7,15 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.browser.visits import (
-    ARGUMENTS,
-    DESKTOP,
-    Open,
-    Visit,
-    chromium_path,
-    make_album,
-    server,
-)
+from tests.browser.visits import ARGUMENTS, DESKTOP, Open, Visit, chromium_path, make_album, server
 
 expect.set_options(timeout=15_000)  # other tests run meanwhile
 

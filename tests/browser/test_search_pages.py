@@ -10,14 +10,7 @@ from playwright.sync_api import Browser, expect
 from facesim_index.index import FaceIndex
 from facesim_index.people.grouping import PeopleOptions
 from facesim_index.store.folder.store import FolderStore
-from tests.browser.visits import (
-    STRANGE_NAME,
-    Open,
-    choose,
-    fake_server,
-    picture_bytes,
-    server,
-)
+from tests.browser.visits import STRANGE_NAME, Open, choose, fake_server, picture_bytes, server
 from tests.web.pages.test_routes import make_index, photos
 
 pytestmark = pytest.mark.slow  # a browser and a server

@@ -14,9 +14,7 @@ from facesim_index.calibration.curve import (
     log10_lr,
     log10_lr_interval,
 )
-from facesim_index.calibration.degree import (
-    calibrated_degree,
-)
+from facesim_index.calibration.degree import calibrated_degree
 from facesim_index.calibration.record import Calibration
 from facesim_index.errors import CalibrationError
 from facesim_index.records import Float32Array, Float64Array

@@ -8,12 +8,7 @@ from hypothesis import given
 from facesim_index.calibration.document import from_json, to_json
 from facesim_index.calibration.record import Calibration
 from facesim_index.errors import CalibrationError
-from tests.calibration.made_up_curves import (
-    CURVE,
-    EVIDENCE,
-    curves,
-    full_curves,
-)
+from tests.calibration.made_up_curves import CURVE, EVIDENCE, curves, full_curves
 
 
 @given(calibration=curves() | full_curves())

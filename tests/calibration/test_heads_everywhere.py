@@ -22,7 +22,8 @@ from facesim_index.evaluation.identification import evaluate_people, search_peop
 from facesim_index.evaluation.verification import evaluate_pairs, score_pairs
 from facesim_index.export import matrix
 from facesim_index.export.matches import write_matches
-from facesim_index.export.matrix import MatrixOptions, matrix_frame, write_long, write_wide
+from facesim_index.export.matrix import matrix_frame, write_long, write_wide
+from facesim_index.export.matrix_options import MatrixOptions
 from facesim_index.labels.pair_lists import LabelledPair, PairList
 from facesim_index.labels.sources import face_pairs_data
 from facesim_index.records import FaceId, Float32Array, Float64Array, Int64Array

@@ -8,13 +8,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from facesim_index.calibration.curve import (
-    false_match_rate,
-    log10_lr_interval,
-)
-from facesim_index.calibration.degree import (
-    calibrated_degree,
-)
+from facesim_index.calibration.curve import false_match_rate, log10_lr_interval
+from facesim_index.calibration.degree import calibrated_degree
 from facesim_index.calibration.document import from_json, to_json
 from facesim_index.calibration.shipped import shipped_calibration
 

@@ -24,13 +24,7 @@ from facesim_index.models.pack import ModelFiles
 from facesim_index.pictures.views import WholePicture
 from facesim_index.records import Float32Array, UInt8Array
 from tests.engine.faces import embeddings, largest, overlap
-from tests.example_pictures import (
-    DEMO_PICTURES,
-    demo_pixels,
-    embed_faces,
-    pixels,
-    resized,
-)
+from tests.example_pictures import DEMO_PICTURES, demo_pixels, embed_faces, pixels, resized
 
 # What is found
 

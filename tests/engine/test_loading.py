@@ -14,9 +14,7 @@ from facesim_index.engine.fake import FakeEngineSettings
 from facesim_index.engine.loading import EngineSettings
 from facesim_index.errors import ModelError, UsageError
 from facesim_index.models.pack import ModelFiles
-from tests.example_pictures import (
-    package_folder,
-)
+from tests.example_pictures import package_folder
 
 # Identity and settings
 

@@ -12,12 +12,8 @@ from numpy.typing import NDArray
 from facesim_index.calibration.curve import false_match_rate, log10_lr
 from facesim_index.calibration.degree import calibrated_degree
 from facesim_index.calibration.record import Calibration, Evidence
-from facesim_index.export.matrix import (
-    MatrixOptions,
-    ScoreKind,
-    write_long,
-    write_wide,
-)
+from facesim_index.export.matrix import write_long, write_wide
+from facesim_index.export.matrix_options import MatrixOptions, ScoreKind
 from facesim_index.records import Float32Array, Int64Array
 
 EVIDENCE = Evidence("a test", 50, 200, 9000, "2024-02-29")

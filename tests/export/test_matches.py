@@ -11,7 +11,8 @@ from facesim_index.calibration.degree import calibrated_degree
 from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.export.matches import COLUMNS, write_matches
-from facesim_index.export.matrix import MatrixOptions, write_long
+from facesim_index.export.matrix import write_long
+from facesim_index.export.matrix_options import MatrixOptions
 from facesim_index.pairs import blocks, close
 from facesim_index.pairs.blocks import Faces, load
 from facesim_index.pairs.close import close_pairs

@@ -19,18 +19,9 @@ from facesim_index.calibration.heads import Head
 from facesim_index.calibration.record import Calibration
 from facesim_index.errors import CalibrationError, IndexDamagedError, UsageError
 from facesim_index.export import csv_cells, matrix
-from facesim_index.export.csv_cells import (
-    Int32Array,
-    SingleStepLookup,
-)
-from facesim_index.export.matrix import (
-    MatrixOptions,
-    ScoreKind,
-    matrix_blocks,
-    matrix_frame,
-    write_long,
-    write_wide,
-)
+from facesim_index.export.csv_cells import Int32Array, SingleStepLookup
+from facesim_index.export.matrix import matrix_blocks, matrix_frame, write_long, write_wide
+from facesim_index.export.matrix_options import MatrixOptions, ScoreKind
 from facesim_index.pairs import blocks as exact_cosines
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 from tests.export.oracle import (

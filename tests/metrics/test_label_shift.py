@@ -7,11 +7,7 @@ from hypothesis import strategies as st
 
 from facesim_index.calibration.degree import degree_from_log10_lr
 from facesim_index.errors import CalibrationError
-from facesim_index.metrics.label_shift import (
-    KnownBefore,
-    credible_interval,
-    most_likely_shares,
-)
+from facesim_index.metrics.label_shift import KnownBefore, credible_interval, most_likely_shares
 from facesim_index.records import Float64Array
 from tests.property_tests import examples
 

@@ -15,14 +15,7 @@ from facesim_index.errors import ModelError
 from facesim_index.models import registry, resolution
 from facesim_index.models.installation import install
 from facesim_index.models.resolution import list_packs, resolve, verify
-from tests.models.small_packs import (
-    DETECTOR,
-    PAIR,
-    RECOGNISER,
-    fetching,
-    make_folder,
-    sha256,
-)
+from tests.models.small_packs import DETECTOR, PAIR, RECOGNISER, fetching, make_folder, sha256
 
 # The built-in pack
 

@@ -31,7 +31,7 @@ from facesim_index.calibration.document import to_json
 from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.degrees.gallery import refresh_gallery_prior
 from facesim_index.errors import FacesimError, IndexDamagedError
-from facesim_index.export.matrix import MatrixOptions
+from facesim_index.export.matrix_options import MatrixOptions
 from facesim_index.index import FaceIndex
 from facesim_index.people.edits import move_faces, name_person, set_people_apart
 from facesim_index.people.grouping import PeopleOptions, cluster_people

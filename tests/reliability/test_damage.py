@@ -12,9 +12,7 @@ import pytest
 from facesim_index.index import FaceIndex
 from facesim_index.store.catalog import index_state
 from facesim_index.store.folder.store import FolderStore
-from tests.builders import (
-    FAKE,
-)
+from tests.builders import FAKE
 from tests.reliability.damage import (
     ASKED,
     Case,

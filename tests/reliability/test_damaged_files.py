@@ -20,14 +20,7 @@ from facesim_index.store.segments.row_checksums import row_sums
 from facesim_index.store.sqlite.wal import check_log
 from facesim_index.upkeep.repairs import repair
 from tests.asking import verify
-from tests.builders import (
-    FAKE,
-    commit_pictures,
-    new_store,
-    picture,
-    read_here,
-    unit_vectors,
-)
+from tests.builders import FAKE, commit_pictures, new_store, picture, read_here, unit_vectors
 from tests.reliability.children import fork
 from tests.reliability.spoiling import flip, spoil
 

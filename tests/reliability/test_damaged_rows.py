@@ -18,13 +18,7 @@ from facesim_index.store.sqlite import row_checks
 from facesim_index.upkeep.forgetting import forget
 from facesim_index.upkeep.repairs import repair
 from tests.asking import list_people, person_faces, verify
-from tests.builders import (
-    commit_pictures,
-    ingest,
-    picture,
-    read_here,
-    unit_vectors,
-)
+from tests.builders import commit_pictures, ingest, picture, read_here, unit_vectors
 from tests.reliability.scenarios import CURVE
 from tests.reliability.spoiling import flip, paths_and_vectors, spoil
 

@@ -16,18 +16,8 @@ from facesim_index.cli.main import main
 from facesim_index.cli.state import State
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.errors import CalibrationError, UsageError
-from facesim_index.records import (
-    Box,
-    EmbeddedFace,
-    FaceId,
-    FileStamp,
-    PictureReading,
-    Quality,
-)
-from facesim_index.store.catalog import (
-    calibration_rows,
-    face_rows,
-)
+from facesim_index.records import Box, EmbeddedFace, FaceId, FileStamp, PictureReading, Quality
+from facesim_index.store.catalog import calibration_rows, face_rows
 from facesim_index.store.folder.store import FolderStore
 from tests.asking import find_person
 from tests.builders import FAKE, commit_pictures, ingest, new_store, unit_vectors

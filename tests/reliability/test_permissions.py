@@ -10,9 +10,7 @@ import pytest
 
 from facesim_index.doctor import check_privacy
 from facesim_index.index import FaceIndex
-from facesim_index.records import (
-    FaceId,
-)
+from facesim_index.records import FaceId
 from facesim_index.store.folder.store import FolderStore
 from tests.asking import verify
 from tests.builders import commit_pictures, ingest, new_store

@@ -21,17 +21,8 @@ from facesim_index.people.edits import (
     split_person,
     undo,
 )
-from facesim_index.records import (
-    FaceId,
-    Float32Array,
-)
-from facesim_index.store.catalog import (
-    audit_log,
-    face_rows,
-    index_state,
-    people_rows,
-    writing,
-)
+from facesim_index.records import FaceId, Float32Array
+from facesim_index.store.catalog import audit_log, face_rows, index_state, people_rows, writing
 from facesim_index.store.folder.snapshots import take_snapshot
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.segments.coarse import write_coarse

@@ -7,14 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facesim_index.records import (
-    Box,
-    EmbeddedFace,
-    FileStamp,
-    PictureInfo,
-    PictureReading,
-    Quality,
-)
+from facesim_index.records import Box, EmbeddedFace, FileStamp, PictureInfo, PictureReading, Quality
 from tests.builders import unit_vectors
 
 

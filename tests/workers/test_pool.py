@@ -17,13 +17,7 @@ import pytest
 from facesim_index.workers.pool import ItemFailed
 from tests.workers import handlers as pool_handlers
 from tests.workers.handlers import Task
-from tests.workers.pools import (
-    announced_pid,
-    children,
-    make_pool,
-    posix_only,
-    wait_until_gone,
-)
+from tests.workers.pools import announced_pid, children, make_pool, posix_only, wait_until_gone
 
 # Order, bounds and laziness
 

@@ -11,13 +11,7 @@ from facesim_index.errors import ModelError, PipelineError, UsageError
 from facesim_index.workers.pool import ItemFailed, PoolSettings, WorkerPool
 from tests.workers import handlers as pool_handlers
 from tests.workers.handlers import HandlerSettings, Task
-from tests.workers.pools import (
-    announced_pid,
-    children,
-    is_running,
-    make_pool,
-    posix_only,
-)
+from tests.workers.pools import announced_pid, children, is_running, make_pool, posix_only
 
 # The pool's own failure
 

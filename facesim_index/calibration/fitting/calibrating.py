@@ -14,7 +14,6 @@ import numpy as np
 from facesim_index.calibration.curve import log10_lr
 from facesim_index.calibration.fitting.fit import (
     MIN_PEOPLE_TO_CHOOSE,
-    LabelledScores,
     Method,
     choose_method,
     cross_validated_cllr,
@@ -25,6 +24,7 @@ from facesim_index.calibration.fitting.head_trials import HeadTrial, try_heads
 from facesim_index.calibration.fitting.held_out import held_out_figures
 from facesim_index.calibration.fitting.labelled_data import LabelledData, LabelledFaces
 from facesim_index.calibration.fitting.learned_heads import fit_head
+from facesim_index.calibration.fitting.resampling import LabelledScores
 from facesim_index.calibration.heads import COSINE, LEARNED, Head, HeadKind, LearnedKind
 from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
 from facesim_index.errors import CalibrationError
@@ -64,6 +64,14 @@ class CalibrationFit:
         Which labels were left out, and why.
     trials : tuple of HeadTrial
         Of the learned heads that were tried.
+
+    Examples
+    --------
+    >>> from facesim_index import fit_calibration, people_data
+    >>> data = people_data(index, Path("people"))
+    >>> fit = fit_calibration(data, index.identity, name="mine", in_force=index.calibration())
+    >>> fit.method, fit.in_force, fit.calibration.name
+    ('logistic', 'example', 'mine')
     """
 
     calibration: Calibration

@@ -26,21 +26,6 @@ from facesim_index.metrics.odds import LN_2, LN_10
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 from facesim_index.utils.threads import one_blas_thread
 
-__all__ = [
-    "BINS",
-    "METHODS",
-    "Fit",
-    "LabelledScores",
-    "Method",
-    "choose_method",
-    "count_cosines",
-    "cross_validated_cllr",
-    "false_match_knots",
-    "fit_counts",
-    "fit_monotone",
-    "fit_scores",
-]
-
 Method = Literal["logistic", "isotonic", "beta"]
 Knots = tuple[tuple[float, float], ...]
 _Curve = tuple[Float64Array, Float64Array]

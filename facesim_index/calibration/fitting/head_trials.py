@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facesim_index.calibration.fitting.fit import LabelledScores, Method, fit_scores
+from facesim_index.calibration.fitting.fit import Method, fit_scores
 from facesim_index.calibration.fitting.folds import folds_of_people, usable_folds
 from facesim_index.calibration.fitting.held_out import held_out_figures
 from facesim_index.calibration.fitting.labelled_data import LabelledFaces
 from facesim_index.calibration.fitting.learned_heads import fit_head
+from facesim_index.calibration.fitting.resampling import LabelledScores
 from facesim_index.calibration.heads import COSINE, HeadKind, LearnedKind
 from facesim_index.calibration.record import HeldOutCheck
 from facesim_index.metrics.odds import LN_2, LN_10

@@ -28,6 +28,14 @@ class LabelledFaces:
         The person of each face.
     pairs : ndarray of shape (n_pairs, 2), int64, or None
         The pairs that are labelled, as rows of the two faces; None stands for every pair.
+
+    Examples
+    --------
+    >>> from facesim_index import LabelledFaces
+    >>> faces = LabelledFaces(index.embeddings(index.face_ids()), np.array([0, 0, 0, 1, 1, 2]))
+    >>> scores = faces.scores(COSINE)
+    >>> scores.genuine.round(2), scores.impostor.size
+    (array([0.95, 0.95, 0.94, 0.94]), 11)
     """
 
     embeddings: Float32Array
@@ -89,6 +97,13 @@ class LabelledData:
         Which labels were left out, and why.
     faces : LabelledFaces or None
         The faces of the pairs.  Without them a head can neither be learned nor judged.
+
+    Examples
+    --------
+    >>> from facesim_index import people_data
+    >>> data = people_data(index, Path("people"))
+    >>> data.name, data.n_pictures, data.scores.genuine.size, data.scores.impostor.size
+    ('people', 24, 24, 252)
     """
 
     name: str

@@ -9,12 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from facesim_index.calibration.fitting.monotone import (
-    KNOT_GAP,
-    SLOPE_COST,
-    Bounds,
-    Histogram,
-)
+from facesim_index.calibration.fitting.monotone import KNOT_GAP, SLOPE_COST, Bounds, Histogram
 from facesim_index.errors import CalibrationError
 from facesim_index.metrics.odds import LN_10, logistic
 from facesim_index.records import Float64Array

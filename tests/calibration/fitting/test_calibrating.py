@@ -12,9 +12,10 @@ from facesim_index.calibration.fitting.calibrating import (
     HeadChoice,
     fit_calibration,
 )
-from facesim_index.calibration.fitting.fit import METHODS, LabelledScores, Method, fit_scores
+from facesim_index.calibration.fitting.fit import METHODS, Method, fit_scores
 from facesim_index.calibration.fitting.head_trials import HeadTrial
 from facesim_index.calibration.fitting.labelled_data import LabelledData, LabelledFaces
+from facesim_index.calibration.fitting.resampling import LabelledScores
 from facesim_index.calibration.heads import COSINE, LEARNED
 from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.engine.fake import FAKE_IDENTITY

@@ -9,8 +9,9 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from facesim_index.calibration.document import from_json, to_json
 from facesim_index.calibration.fitting import fit as fitting
-from facesim_index.calibration.fitting.fit import LabelledScores, Method
+from facesim_index.calibration.fitting.fit import Method
 from facesim_index.calibration.fitting.monotone import Bounds, Histogram, smooth_curve
+from facesim_index.calibration.fitting.resampling import LabelledScores
 from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.errors import CalibrationError
 from facesim_index.metrics import scoring
