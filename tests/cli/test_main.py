@@ -24,13 +24,12 @@ from facesim_index.errors import IndexDamagedError
 from facesim_index.store.folder.store import FolderStore
 from tests.builders import FAKE
 from tests.example_pictures import demo_picture, fake_photo
+from tests.kept_folder import KeptFolder
 
 RED, DARK_RED, GREEN, BLUE = (200, 20, 20), (203, 22, 25), (20, 200, 20), (20, 20, 200)
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
+def make_photos(folder: Path) -> Path:
     folder.mkdir()
     (folder / "couple.png").write_bytes(fake_photo([RED, GREEN]))
     (folder / "red.png").write_bytes(fake_photo([DARK_RED]))
@@ -39,11 +38,25 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def kept_index(tmp_path_factory: pytest.TempPathFactory) -> KeptFolder:
+    """Photos and their index, made once."""
+
+    def make(folder: Path) -> None:
+        photos = make_photos(folder / "photos")
+        assert facesim(folder / "i.facesim", "ingest", photos, "--workers", "1").exit_code == 0
+
+    return KeptFolder(tmp_path_factory.mktemp("kept"), make)
+
+
 @pytest.fixture
-def index(tmp_path: Path, photos: Path) -> Path:
-    folder = tmp_path / "i.facesim"
-    assert facesim(folder, "ingest", photos, "--workers", "1").exit_code == 0
-    return folder
+def photos(kept_index: KeptFolder) -> Path:
+    return kept_index.restored() / "photos"
+
+
+@pytest.fixture
+def index(photos: Path) -> Path:
+    return photos.parent / "i.facesim"
 
 
 def facesim(index: Path, *words: object) -> Result:
@@ -205,7 +218,8 @@ def test_compare_needs_no_index(tmp_path: Path, photos: Path) -> None:
     assert comparison["b"]["faces"] == 2
     text = facesim(tmp_path / "none", "compare", photos / "red.png", photos / "red.png").stdout
     assert re.search(r"cosine +1\.000", text)
-    assert list(tmp_path.iterdir()) == [photos]
+    assert list(tmp_path.iterdir()) == []
+    assert sorted(path.name for path in photos.parent.iterdir()) == ["i.facesim", "photos"]
 
 
 def test_export_matrix(index: Path, tmp_path: Path) -> None:
@@ -224,7 +238,8 @@ def test_export_matrix(index: Path, tmp_path: Path) -> None:
     refused = facesim(index, "export", "matrix", tmp_path / "no.csv")
     assert refused.exit_code == 1
     assert "--value cosine" in refused.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["i.facesim", "photos", "sim.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["sim.csv"]
+    assert sorted(path.name for path in index.parent.iterdir()) == ["i.facesim", "photos"]
 
 
 def test_export_matches_needs_a_calibration(index: Path, tmp_path: Path) -> None:

@@ -8,22 +8,32 @@ import pytest
 from facesim_index.store.folder.store import FolderStore
 from tests.coloured_people import BLUE, DARK_GREEN, DARK_RED, GREEN, RED, facesim, put_curve
 from tests.example_pictures import fake_photo
+from tests.kept_folder import KeptFolder
 
 
-@pytest.fixture
-def index(tmp_path: Path) -> Path:
-    """An index of a red and a green person with two faces each, and a blue one with one."""
-    photos = tmp_path / "photos"
+def make_index(folder: Path) -> None:
+    photos = folder / "photos"
     photos.mkdir()
     (photos / "couple.png").write_bytes(fake_photo([RED, GREEN]))
     (photos / "red.png").write_bytes(fake_photo([DARK_RED]))
     (photos / "green.png").write_bytes(fake_photo([DARK_GREEN]))
     (photos / "blue.png").write_bytes(fake_photo([BLUE]))
-    folder = tmp_path / "i.facesim"
-    assert facesim(folder, "ingest", photos, "--workers", "1").exit_code == 0
-    with FolderStore(folder, writable=True) as store:
+    index = folder / "i.facesim"
+    assert facesim(index, "ingest", photos, "--workers", "1").exit_code == 0
+    with FolderStore(index, writable=True) as store:
         put_curve(store)
-    return folder
+
+
+@pytest.fixture(scope="module")
+def kept_index(tmp_path_factory: pytest.TempPathFactory) -> KeptFolder:
+    """Photos and their index, made once."""
+    return KeptFolder(tmp_path_factory.mktemp("kept"), make_index)
+
+
+@pytest.fixture
+def index(kept_index: KeptFolder) -> Path:
+    """An index of a red and a green person with two faces each, and a blue one with one."""
+    return kept_index.restored() / "i.facesim"
 
 
 @pytest.fixture

@@ -32,10 +32,12 @@ from facesim_index.utils.permissions import open_to_others
 from tests.asking import verify
 from tests.builders import FunctionReader, commit_pictures, new_store
 from tests.coloured_people import facesim
+from tests.kept_folder import KeptFolder
 from tests.reliability.traces import absent_forms, person, traces
 
 ROOT = Path(__file__).resolve().parents[2]
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has other rights than modes")
+COARSE_MIN_ROWS = "facesim_index.store.segments.coarse.COARSE_MIN_ROWS"
 FORGOTTEN = person(1, 2)
 OTHERS = [person(seed, 3) for seed in range(2, 8)]
 
@@ -58,10 +60,22 @@ def remember(folder: Path) -> FolderStore:
     return store
 
 
+@pytest.fixture(scope="module")
+def kept_index(tmp_path_factory: pytest.TempPathFactory) -> KeptFolder:
+    """`remember`, done once."""
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(COARSE_MIN_ROWS, 10)
+            remember(folder / "i.facesim").close()
+
+    return KeptFolder(tmp_path_factory.mktemp("kept"), make)
+
+
 @pytest.fixture
-def told(tmp_path: Path, small_coarse: None) -> Iterator[FolderStore]:
+def told(kept_index: KeptFolder, small_coarse: None) -> Iterator[FolderStore]:
     """`remember`, open for writing."""
-    with remember(tmp_path / "i.facesim") as store:
+    with FolderStore(kept_index.restored() / "i.facesim", writable=True) as store:
         yield store
 
 

@@ -5,19 +5,30 @@ from pathlib import Path
 
 import pytest
 
+from tests.kept_folder import KeptFolder
 from tests.web.serving import TestClient, app_of, client_of, make_index, make_photos
 
 
+@pytest.fixture(scope="session")
+def kept_index(tmp_path_factory: pytest.TempPathFactory) -> KeptFolder:
+    """Photos and their index, made once."""
+
+    def make(folder: Path) -> None:
+        make_index(folder / "i.facesim", make_photos(folder / "photos"))
+
+    return KeptFolder(tmp_path_factory.mktemp("kept"), make)
+
+
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def photos(kept_index: KeptFolder) -> Path:
     """Photos of a red and a green person with two faces each, of a blue one, and broken ones."""
-    return make_photos(tmp_path / "photos")
+    return kept_index.restored() / "photos"
 
 
 @pytest.fixture
-def index(tmp_path: Path, photos: Path) -> Path:
+def index(photos: Path) -> Path:
     """Their index: red is person 1, green person 2, blue nobody."""
-    return make_index(tmp_path / "i.facesim", photos)
+    return photos.parent / "i.facesim"
 
 
 @pytest.fixture(scope="session")
