@@ -47,8 +47,26 @@ def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest
     return [collector for collector in found if type(collector).__name__ != "DoctestModule"]
 
 
+# Files whose tests take many seconds together, though few of them take long alone.
+SLOW_PLACES = (
+    "tests/reliability/",
+    "tests/calibration/fitting/test_calibrating.py",
+    "tests/cli/test_calibrate.py",
+    "tests/cli/test_evaluate.py",
+    "tests/engine/runtimes/test_openvino_network.py",
+    "tests/evaluation/test_report.py",
+    "tests/pictures/test_views.py",
+    "tests/web/test_server.py",
+)
+
+
+# First of all, so that `-m "not slow"` knows what is slow here.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slow tests, so that no worker is left with one at the end."""
+    for item in items:
+        if item.nodeid.startswith(SLOW_PLACES):
+            item.add_marker("slow")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

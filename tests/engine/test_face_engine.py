@@ -354,7 +354,7 @@ def test_the_engine_survives_a_lack_of_memory(settings: EngineSettings) -> None:
     """Under a limit on the address space, and once that limit is lifted."""
     script = """
 import pickle, resource, sys
-from tests.example_pictures import demo_pixels
+from tests.example_pictures import demo_pixels, embed_faces
 
 engine = pickle.loads(bytes.fromhex(sys.argv[1])).load()
 players = demo_pixels("players.jpg")
