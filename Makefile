@@ -55,6 +55,7 @@ torture: setup  ## kill, starve, damage, fuzz and crowd an index for long (KILLS
 	$(BIN)/python -m tests.reliability.log_states --states 4000 --seed $$seed && \
 	$(BIN)/python -m tests.reliability.io_errors --every-point --seed $$seed && \
 	$(BIN)/python -m tests.reliability.restores --every-point --seed $$seed && \
+	$(BIN)/python -m pytest -q tests/reliability/test_hostile_indexes.py && \
 	$(BIN)/python -m tests.reliability.damage --cases 1500 --seed $$seed && \
 	$(BIN)/python -m tests.reliability.fuzz --inputs 10000 --seed $$seed && \
 	$(BIN)/python -m tests.reliability.concurrency --seconds 60 && \
