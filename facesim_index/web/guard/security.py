@@ -13,7 +13,6 @@ Where there is a token, a client that does not give it sees nothing but the logi
 """
 
 import hmac
-import http.cookies
 import ipaddress
 import secrets
 from collections.abc import Iterable
@@ -32,6 +31,7 @@ CSP = (
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 LOGIN_PATH = "/login"
+LOGIN_METHODS = frozenset({"GET", "POST"})
 STATIC_PATH = "/static/"
 COOKIE = "facesim_session"
 
@@ -124,7 +124,8 @@ class Guard:
         if problem is not None:
             return problem_response(problem)
         if self._guarded.token is None:
-            return RedirectResponse("/", 303) if scope["path"] == LOGIN_PATH else None
+            logs_in = scope["path"] == LOGIN_PATH and scope["method"] in LOGIN_METHODS
+            return RedirectResponse("/", 303) if logs_in else None
         if scope["path"] == LOGIN_PATH and scope["method"] == "POST":
             return await self._login(receive)
         if scope["path"] == LOGIN_PATH or scope["path"].startswith(STATIC_PATH):
@@ -161,12 +162,8 @@ class Guard:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and _equal(given.strip(), self._guarded.token or ""):
             return True
-        cookies: http.cookies.SimpleCookie = http.cookies.SimpleCookie()
-        try:
-            cookies.load(headers.get("cookie", ""))
-        except http.cookies.CookieError:
-            return False
-        return COOKIE in cookies and _equal(cookies[COOKIE].value, self._session)
+        sessions = (value for field in headers.getlist("cookie") for value in _sessions(field))
+        return any(_equal(session, self._session) for session in sessions)
 
     async def _login(self, receive: Receive) -> Response:
         """Give a client that knows the token a cookie, and redirect it to the page it asked for."""
@@ -230,6 +227,16 @@ def _only_opens(scope: Scope, headers: Headers) -> bool:
 def _same(origin: str, host: str) -> bool:
     scheme, separator, rest = origin.partition("://")
     return bool(separator) and scheme in ("http", "https") and rest.lower() == host.lower()
+
+
+def _sessions(field: str) -> list[str]:
+    """Return what a ``Cookie`` field gives as our cookie.
+
+    Cookies have no ports: other programs on this host set theirs, with any text in them, and the
+    library's own parser gives up at the first that does not please it.
+    """
+    parts = (part.partition("=") for part in field.split(";"))
+    return [value.strip() for name, _, value in parts if name.strip() == COOKIE]
 
 
 def _equal(given: str, expected: str) -> bool:
