@@ -16,8 +16,9 @@ from facesim_index.version import __version__
 from facesim_index.web.api import docs_page, edit_routes, read_routes
 from facesim_index.web.api.openapi import describe
 from facesim_index.web.guard.limits import Limits
+from facesim_index.web.guard.methods import MethodCheck
 from facesim_index.web.guard.problems import answer_errors
-from facesim_index.web.guard.security import Guard, Guarded
+from facesim_index.web.guard.security import LOGIN_METHODS, LOGIN_PATH, Guard, Guarded
 from facesim_index.web.pages import routes
 from facesim_index.web.service.service import Service
 
@@ -43,7 +44,8 @@ class FacesimApp(FastAPI):
         -------
         ASGI application
         """
-        return Guard(super().build_middleware_stack(), self.guarded)
+        app = super().build_middleware_stack()
+        return Guard(MethodCheck(app, self.routes, {LOGIN_PATH: LOGIN_METHODS}), self.guarded)
 
 
 def create_app(
