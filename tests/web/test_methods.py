@@ -23,6 +23,8 @@ def paths_of(app: FastAPI) -> dict[str, set[str]]:
             found.setdefault(re.sub(r"{\w+}", "1", route.path), set()).update(route.methods or ())
         elif isinstance(route, Mount):
             found[f"{route.path}/nothing"] = {"GET", "HEAD"}
+        else:
+            raise AssertionError(route)
     return found
 
 
@@ -37,6 +39,7 @@ def test_every_path_tells_which_methods_it_has(editor: TestClient) -> None:
     assert isinstance(editor.app, FastAPI)
     paths = paths_of(editor.app)
     assert len(paths) > 30
+    assert paths["/"] == {"GET", "POST"}
     paths["/login"] |= {"POST"}
     wrong = []
     for path, allowed in paths.items():

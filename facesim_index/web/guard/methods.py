@@ -25,6 +25,11 @@ class MethodCheck:
         All routes of the application.
     more : mapping of str to frozenset of str, optional
         Methods of paths that are answered elsewhere.
+
+    Raises
+    ------
+    TypeError
+        A route is neither a path nor a mount.
     """
 
     def __init__(
@@ -47,6 +52,8 @@ class MethodCheck:
                 else:
                     known = self._fixed.get(route.path, frozenset())
                     self._fixed[route.path] = known | methods
+            else:  # such as a router in a router, whose paths would not be checked
+                raise TypeError(f"a route of a kind whose methods are not known: {route}")
 
     def allowed(self, path: str) -> frozenset[str]:
         """Return the methods of a path.
