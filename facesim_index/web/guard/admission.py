@@ -57,8 +57,8 @@ class Lanes:
     def __init__(self, limits: Limits, n_cores: int) -> None:
         bounds = {
             Kind.STUDY: LaneBounds(1, 4),
-            # Twice as many as there are cores: the next ones are ready when one ends.
-            Kind.SEARCH: LaneBounds(2 * n_cores, 64),
+            # More than there are cores: the next ones are ready when one ends.
+            Kind.SEARCH: LaneBounds(n_cores + 8, 64),
             Kind.UPLOAD: LaneBounds(8, 16, in_work_of_one=4, wait_s=limits.wait_s),
             Kind.EDIT: LaneBounds(2, 16),
             Kind.PICTURE: LaneBounds(n_cores + 8, 64),
