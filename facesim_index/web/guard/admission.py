@@ -4,15 +4,16 @@ Cheap requests never wait behind dear ones.  A request takes no place before its
 the beginning of an upload: a body that trickles in keeps nobody waiting.
 """
 
+import contextlib
 import enum
 import functools
 import re
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from facesim_index.web.guard.lanes import RETRY_S, GoneError, Lane, LaneBounds, Place, client_name
+from facesim_index.web.guard.lanes import RETRY_S, Lane, LaneBounds, Place, client_name
 from facesim_index.web.guard.limits import Limits
-from facesim_index.web.guard.problems import ProblemError, problem_response
+from facesim_index.web.guard.problems import GoneError, ProblemError, problem_response
 from facesim_index.web.guard.receiving import (
     FIRST_BYTES,
     Arrived,
@@ -20,6 +21,7 @@ from facesim_index.web.guard.receiving import (
     paced,
     received,
     wait_until_gone,
+    watched,
     whole,
 )
 
@@ -117,8 +119,10 @@ class Admission:
             place.leave()
             await send(message)
 
+        is_long = kind_of(scope) is Kind.STUDY
         try:
-            await self._app(scope, receive, send_and_leave)
+            async with watched(receive) if is_long else contextlib.nullcontext():
+                await self._app(scope, receive, send_and_leave)
         finally:
             place.leave()
 
@@ -126,16 +130,16 @@ class Admission:
         """Return a place for a request, and what receives its body in it."""
         lane, client = self._lanes[kind_of(scope)], client_of(scope)
         begun: Arrived | None = Arrived(b"", more=False)
+        coming = paced(receive, self._limits)
         if scope["method"] not in _WITHOUT_BODY:
-            receive = paced(receive, self._limits)
-            begun = await beginning(receive, self._limits)
+            begun = await beginning(coming, self._limits)
             if begun is not None and lane is not self._lanes[Kind.UPLOAD]:
-                begun = await self._rest(begun, client, receive)
+                begun = await self._rest(begun, client, coming)
         if begun is None:
             raise GoneError
-        # Of a body that is still coming nobody can tell whether its client is there.
-        gone = None if begun.more else functools.partial(wait_until_gone, receive)
-        place = await lane.enter(client, gone)
+        if begun.more:  # of a body that is still coming nobody can tell whether its client is there
+            return await lane.enter(client), received(begun, coming)
+        place = await lane.enter(client, functools.partial(wait_until_gone, receive))
         return place, received(begun, receive)
 
     async def _rest(self, begun: Arrived, client: str, receive: Receive) -> Arrived | None:

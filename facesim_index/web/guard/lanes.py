@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from facesim_index.web.guard.problems import ProblemError
+from facesim_index.web.guard.problems import GoneError, ProblemError
 
 RETRY_S = 5
 
@@ -41,10 +41,6 @@ class LaneBounds:
     def of_one(self) -> int:
         """How many places one client may take, in work and waiting: three in four."""
         return max(1, (self.in_work + self.waiting) * 3 // 4)
-
-
-class GoneError(Exception):
-    """The client of a request that waited has hung up."""
 
 
 class Place:

@@ -85,6 +85,10 @@ class NotFoundError(ProblemError):
         super().__init__(404, "not_found", detail)
 
 
+class GoneError(Exception):
+    """The client has hung up: nobody waits for the answer to its request."""
+
+
 def problem_of(error: Exception) -> ProblemError:
     """Return the problem with which an error is answered.
 
@@ -196,7 +200,7 @@ def answer_errors(app: FastAPI) -> None:
         return problem_response(problem, headers=error.headers)
 
     async def on_gone(_request: Request, _error: Exception) -> Response:
-        return Response(None, 400)  # to nobody: the client hung up before its request was whole
+        return Response(None, 400)  # to nobody
 
     async def on_unexpected(_request: Request, error: Exception) -> Response:
         return problem_response(problem_of(error))
@@ -206,4 +210,5 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(ClientDisconnect, on_gone)
+    app.add_exception_handler(GoneError, on_gone)
     app.add_exception_handler(Exception, on_unexpected)

@@ -1,13 +1,17 @@
-"""The bodies of requests: how large they may be, and how slowly they may come."""
+"""What comes from a client: how large a body may be, how slowly it may come, and who hung up."""
 
 import asyncio
+import contextlib
+import contextvars
+import threading
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from starlette.types import Message, Receive
 
 from facesim_index.web.guard.limits import Limits
-from facesim_index.web.guard.problems import ProblemError
+from facesim_index.web.guard.problems import GoneError, ProblemError
 
 MOST_BODY_BYTES = 2_000_000
 """How many bytes the body of a request may have that is no upload."""
@@ -55,6 +59,9 @@ def paced(receive: Receive, limits: Limits) -> Receive:
         return message
 
     return receive_paced
+
+
+_gone: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("gone", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +168,46 @@ def received(arrived: Arrived, receive: Receive) -> Receive:
         return {"type": "http.request", "body": arrived.data, "more_body": arrived.more}
 
     return receive_again
+
+
+def require_client() -> None:
+    """End long work whose client has hung up; to be called from time to time in it.
+
+    Raises
+    ------
+    GoneError
+        Nobody waits for the answer any more.
+    """
+    gone = _gone.get()
+    if gone is not None and gone.is_set():
+        raise GoneError
+
+
+@contextlib.asynccontextmanager
+async def watched(receive: Receive) -> AsyncGenerator[None, None]:
+    """Let `require_client` know of a client whose whole request is there, in this context.
+
+    Parameters
+    ----------
+    receive : Receive
+
+    Yields
+    ------
+    None
+    """
+    gone = threading.Event()
+
+    async def watch() -> None:
+        await wait_until_gone(receive)
+        gone.set()
+
+    before = _gone.set(gone)
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        _gone.reset(before)
 
 
 async def wait_until_gone(receive: Receive) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from fastapi import FastAPI
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from facesim_index.people.review import review_people
+from facesim_index.store.folder.store import FolderStore
 from facesim_index.web.guard.admission import Admission, Kind, Lanes, kind_of
 from facesim_index.web.guard.lanes import Lane, LaneBounds, client_name
 from facesim_index.web.guard.limits import Limits
@@ -216,7 +219,100 @@ def test_work_of_clients_that_have_gone_is_not_begun() -> None:
     asyncio.run(play())
 
 
+async def hung_up() -> Message:
+    return {"type": "http.disconnect"}
+
+
+def test_who_waits_long_with_a_whole_body_is_not_slow() -> None:
+    """Not the client makes the server wait."""
+
+    async def play() -> None:
+        limits = Limits(pace_s=0.05)
+        held, lanes, statuses = Held(), Lanes(limits, 2), []
+        gate = Admission(held, lanes, limits)
+        places = [await lanes[Kind.EDIT].enter("others") for _ in range(2)]
+        bodies = [{"type": "http.request", "body": b"{}", "more_body": False}]
+
+        async def receive() -> Message:
+            if bodies:
+                return bodies.pop()
+            await asyncio.sleep(3600)
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            statuses.append(message.get("status"))
+
+        asking = asyncio.create_task(gate(scope_of("POST", "/v1/people/undo"), receive, send))
+        await asyncio.sleep(0.3)
+        for place in places:
+            place.leave()
+        held.goes_on.set()
+        await asking
+        assert statuses[0] == 200
+
+    asyncio.run(play())
+
+
 # The server
+
+
+def test_a_review_ends_when_its_client_hangs_up(
+    shared_index: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rounds: list[int] = []
+
+    def endless(*_: object, between: Callable[[], None], **__: object) -> None:
+        while len(rounds) < 1000:
+            rounds.append(1)
+            time.sleep(0.01)
+            between()
+
+    monkeypatch.setattr("facesim_index.web.service.service.review_people", endless)
+    app = app_of(shared_index)
+    for path in ("/people/review", "/v1/people/review"):
+        rounds.clear()
+        asyncio.run(hung_up_after(app, path, 0.2))
+        assert 3 < len(rounds) < 500, path
+    app.state.service.close()
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def hung_up_after(app: FastAPI, path: str, seconds: float) -> None:
+    """Ask an application for something, and hang up while it works."""
+
+    async def receive() -> Message:
+        await asyncio.sleep(seconds)
+        return await hung_up()
+
+    async def send(message: Message) -> None:
+        assert message.get("status", 400) == 400
+
+    await app(whole_scope("GET", path, b"ask=true"), receive, send)
+
+
+def test_the_work_of_a_review_can_be_ended(shared_index: Path) -> None:
+    """By what is called between its parts."""
+
+    class EnoughError(Exception):
+        pass
+
+    n_calls = 0
+
+    def count() -> None:
+        nonlocal n_calls
+        n_calls += 1
+
+    def end() -> None:
+        if next(left) == 0:
+            raise EnoughError
+
+    with FolderStore(shared_index) as store, store.view() as view:
+        review_people(view, between=count)
+        assert n_calls >= 4
+        for n_before in range(n_calls):
+            left = iter(range(n_before, -1, -1))
+            with pytest.raises(EnoughError):
+                review_people(view, between=end)
 
 
 @pytest.fixture
@@ -293,10 +389,14 @@ async def trickled(app: FastAPI, path: str) -> int:
     async def send(message: Message) -> None:
         statuses.append(message.get("status"))
 
-    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"multipart/form-data; boundary=x")]
-    asgi = {"asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "root_path": ""}
-    scope = {**scope_of("POST", path), **asgi, "raw_path": path.encode(), "headers": headers}
-    await app({**scope, "server": ("127.0.0.1", 8321)}, receive, send)
+    await app(whole_scope("POST", path), receive, send)
     status = statuses[0]
     assert isinstance(status, int)
     return status
+
+
+def whole_scope(method: str, path: str, query: bytes = b"") -> Scope:
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"multipart/form-data; boundary=x")]
+    asgi = {"asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "root_path": ""}
+    more = {"raw_path": path.encode(), "headers": headers, "server": ("127.0.0.1", 8321)}
+    return {**scope_of(method, path, query), **asgi, **more}
