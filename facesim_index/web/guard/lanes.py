@@ -162,12 +162,15 @@ def client_name(address: str) -> str:
     >>> client_name("192.0.2.7"), client_name("2001:db8::7:1")
     ('192.0.2.7', '2001:db8::/64')
     """
-    if ":" not in address:
-        return address
     try:
-        return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
+        found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    if found.ipv4_mapped is not None:  # as a socket for both kinds tells IPv4 addresses
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found, 64), strict=False))
 
 
 async def _take(

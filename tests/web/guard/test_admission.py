@@ -156,6 +156,7 @@ def test_a_wait_that_is_too_long_ends() -> None:
 def test_who_has_an_address_of_a_network_has_them_all() -> None:
     assert client_name("2001:db8:1:2::7") == client_name("2001:db8:1:2:ffff::8")
     assert client_name("2001:db8:1:2::7") != client_name("2001:db8:1:3::7")
+    assert client_name("::ffff:192.0.2.7") == client_name("192.0.2.7")
     assert client_name("fe80::1%eth0") == client_name("fe80::2%eth0")
     assert client_name("no address: at all") == "no address: at all"
 
