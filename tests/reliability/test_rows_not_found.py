@@ -189,6 +189,17 @@ def test_no_embedding_of_a_living_face_goes_by_a_damaged_tombstone(store: Folder
         assert view.living_faces().tolist() == [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
 
 
+def test_no_ingest_is_numbered_after_a_damaged_one(store: FolderStore, photos: Path) -> None:
+    spoil(store, "UPDATE ingest_run SET id = 64 + id WHERE id = 1")
+    with pytest.raises(IndexDamagedError, match="ingest_run"):
+        ingest(store, photos)
+    repair(store, verify(store), read_here)
+    ingest(store, photos)
+    with store.read() as rows:
+        ids = rows.transaction.exec_driver_sql("SELECT id FROM ingest_run").scalars().all()
+    assert ids == [1, 2]
+
+
 def test_a_secure_forget_does_not_promise_anything_while_a_row_is_damaged(
     store: FolderStore, photos: Path
 ) -> None:

@@ -244,6 +244,7 @@ def remove_roots(connection: Connection, path: Path) -> None:
 
 def start_run(connection: Connection, version: str, options: str) -> int:
     """Record that an ingest begins; return the run's id."""
+    require_whole(connection, "ingest_run")  # or the next number may follow from a damaged one
     statement = (
         insert(IngestRun)
         .values(started_at=now(), version=version, options=options)
