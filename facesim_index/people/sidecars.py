@@ -22,7 +22,8 @@ from xml.etree import ElementTree
 
 from PIL import Image
 
-from facesim_index.errors import StorageError
+from facesim_index.errors import PictureError, StorageError
+from facesim_index.pictures.files import read_small
 from facesim_index.records import Box, FaceRecord, ImageId
 from facesim_index.store.catalog import face_rows, people_rows
 from facesim_index.store.protocols import CatalogView, IndexStore
@@ -37,6 +38,7 @@ _AREA = "http://ns.adobe.com/xmp/sType/Area#"
 _DIMENSIONS = "http://ns.adobe.com/xap/1.0/sType/Dimensions#"
 _PREFIXES = {"rdf": _RDF, "x": _META, "mwg-rs": _REGIONS, "stArea": _AREA, "stDim": _DIMENSIONS}
 _ORIENTATION = 274
+_MOST_BYTES = 64 << 20  # of a sidecar of ours, which has 1 kB for each face
 _SIDEWARDS = 5  # this orientation and those above swap width and height
 
 
@@ -244,9 +246,13 @@ def _stored_size(path: Path, upright: tuple[int, int]) -> tuple[int, int, int] |
 
 
 def _is_ours(path: Path) -> bool:
+    """Tell whether a file is a sidecar of this program; a FIFO, for example, is none."""
     try:
-        root = ElementTree.parse(path).getroot()
-    except (OSError, ElementTree.ParseError):
+        read = read_small(path, _MOST_BYTES)
+        if read is None:
+            return False
+        root = ElementTree.fromstring(read[0])
+    except (PictureError, ElementTree.ParseError):
         return False
     return root.get(f"{{{_META}}}xmptk") == TOOLKIT
 

@@ -55,6 +55,32 @@ def read_bytes(path: Path) -> tuple[bytes, FileStamp]:
     raise PictureError(FailureCode.CHANGING, "the file changed each time it was read")
 
 
+def read_small(path: Path, most_bytes: int) -> tuple[bytes, FileStamp] | None:
+    """Read a whole file as `read_bytes` does, unless it is large.
+
+    Parameters
+    ----------
+    path : Path
+    most_bytes : int
+        A file that has more bytes is not read.
+
+    Returns
+    -------
+    data : bytes
+    stamp : FileStamp
+        Or None in the place of both, for a large file.
+
+    Raises
+    ------
+    PictureError
+        As for `read_bytes`.
+    """
+    with _opened(path) as handle:
+        if _stamp(handle).size_bytes > most_bytes:
+            return None
+    return read_bytes(path)
+
+
 def content_hash(data: bytes) -> bytes:
     """Return the SHA-256 digest under which a picture's content is known.
 
