@@ -38,11 +38,16 @@ def folder_files(connection: Connection, folder: str) -> dict[str, KnownFile]:
             file_id,
             FileStamp(size_bytes, mtime_ns),
             _STATUSES[status],
-            failure in PASSING_FAILURES,
+            _is_passing(failure, _STATUSES[status]),
             missing_since is not None,
         )
         for name, file_id, size_bytes, mtime_ns, status, failure, missing_since in rows
     }
+
+
+def _is_passing(failure: str | None, status: ImageStatus | None) -> bool:
+    """Tell whether a file is worth another try; without a status not even its bytes were read."""
+    return failure in PASSING_FAILURES or (status is None and failure == FailureCode.TIMEOUT)
 
 
 #: Made once: a scan asks it for every folder, and making it takes longer than answering.
