@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from facesim_index.engine.base import EngineSource, FaceEngine
 from facesim_index.engine.reading import make_reader, read_content
@@ -29,6 +29,10 @@ from facesim_index.records import (
 )
 from facesim_index.utils.threads import PATIENCE_S, in_daemon_thread, is_done, usable_cores
 from facesim_index.workers.pool import ItemFailed, PoolSettings, WorkerPool
+
+Settings = TypeVar("Settings")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 PICTURE_TIMEOUT_S = 120.0
 WORKER_MEMORY_BYTES = 4 << 30
@@ -201,20 +205,17 @@ class OnePictureReader:
         PipelineError
             The worker cannot run.
         """
-        small = _small_file(path)
-        if small is None or not is_plain(small[0]):
+        content = plain_content(path)
+        if content is None:
             return self._read_aside(path)
         if self._loaded is None:
             self._loaded = self._source.load()
-        return read_content(*small, self._loaded)
+        return read_content(*content, self._loaded)
 
     def _read_aside(self, path: Path) -> PictureReading:
         with self._lock:
             if self._pool is None:
-                bounds = PoolSettings(
-                    1, timeout_s=PICTURE_TIMEOUT_S, memory_limit_bytes=WORKER_MEMORY_BYTES
-                )
-                self._pool = WorkerPool(make_reader, self._source, bounds)
+                self._pool = one_worker(make_reader, self._source)
                 weakref.finalize(self, self._pool.kill)  # where nobody closes this object
             [(_, outcome)] = list(self._pool.map_ordered([path]))
         if isinstance(outcome, ItemFailed):
@@ -225,15 +226,53 @@ class OnePictureReader:
         return outcome
 
 
-def _small_file(path: Path) -> tuple[bytes, FileStamp] | None:
-    """Return the bytes of a file and its stamp; None when it has too many to be plain."""
+def plain_content(path: Path) -> tuple[bytes, FileStamp] | None:
+    """Read the file of a picture if that surely costs little to decode.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    data : bytes
+    stamp : FileStamp
+        Or None in the place of both, for any other picture.
+
+    Raises
+    ------
+    PictureError
+        The bytes cannot be read, or do not come within the time of one picture.
+    """
     reading = in_daemon_thread(lambda: read_small(path, MOST_PLAIN_BYTES))
     until = time.monotonic() + PICTURE_TIMEOUT_S
     while not is_done(reading):
         if time.monotonic() > until:
             message = f"its bytes could not be read: no result within {PICTURE_TIMEOUT_S:g} s"
             raise PictureError(FailureCode.TIMEOUT, message)
-    return reading.result()
+    content = reading.result()
+    return content if content is not None and is_plain(content[0]) else None
+
+
+def one_worker(
+    make_handler: Callable[[Settings], Callable[[Task], Result]], settings: Settings
+) -> WorkerPool[Task, Result]:
+    """Return a pool of one process with the limits of an ingest's for each picture.
+
+    Parameters
+    ----------
+    make_handler : callable
+        Makes what does one task, in the process; as for `WorkerPool`.
+    settings : object
+        What it is given.
+
+    Returns
+    -------
+    WorkerPool
+        Whoever asks for it closes it.
+    """
+    bounds = PoolSettings(1, timeout_s=PICTURE_TIMEOUT_S, memory_limit_bytes=WORKER_MEMORY_BYTES)
+    return WorkerPool(make_handler, settings, bounds)
 
 
 def _hashed(

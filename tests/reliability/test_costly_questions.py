@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from facesim_index import FaceIndex, compare
+from facesim_index.display.file_crops import FileCrops
 from facesim_index.engine import local_reader
 from facesim_index.engine.local_reader import OnePictureReader
 from facesim_index.errors import PictureError
@@ -181,3 +182,34 @@ def test_a_file_whose_bytes_do_not_come_is_given_up(
     result = facesim(index, "query", photos / "red.png")
     assert result.exit_code == 1
     assert "red.png: its bytes could not be read: no result within 0.5 s" in result.stderr
+
+
+def test_a_sheet_spends_no_more_on_a_picture_than_an_ingest(
+    index: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of an index may have changed since they were ingested."""
+    monkeypatch.setattr(local_reader, "PICTURE_TIMEOUT_S", 2.0)
+    (photos / "couple.png").write_bytes(slow_jpeg(4000))
+    sheet = index.parent / "sheet.png"
+    began = time.monotonic()
+    assert facesim(index, "query", photos / "red.png", "--sheet", sheet).exit_code == 0
+    assert time.monotonic() - began < 60.0  # twice the limit would be as bad for each further face
+    assert sheet.exists()
+
+
+def test_a_crop_is_the_same_from_either_process(photos: Path) -> None:
+    with Image.open(photos / "couple.png") as picture:
+        (photos / "couple.bmp").write_bytes(encoded(picture, "BMP"))
+    reading = OnePictureReader(FAKE).read(photos / "couple.png")
+    crops = FileCrops(64)
+    for face in reading.faces:
+        here = crops(str(photos / "couple.png"), face.landmarks)
+        assert here is not None
+        aside = crops(str(photos / "couple.bmp"), face.landmarks)
+        assert aside is not None
+        assert (here == aside).all()
+    assert crops._pool is not None
+    [pid] = crops._pool.worker_pids
+    del crops
+    gc.collect()
+    wait_until_gone(pid)
