@@ -10,6 +10,7 @@ import click
 
 from facesim_index.utils.text import csv_line
 
+from .option_types import FiniteRange, parse_number
 from .output import printable, spreadsheet_option
 from .progress_bar import progress_bar
 from .query import gallery_prior_option
@@ -51,7 +52,7 @@ def export() -> None:
     help="A square table, or one line for each pair.",
 )
 @click.option(
-    "--min-degree", type=click.FloatRange(0, 1), help="Only pairs of this degree (long layout)."
+    "--min-degree", type=FiniteRange(0, 1), help="Only pairs of this degree (long layout)."
 )
 @click.option(
     "--under", metavar="PATH", type=click.Path(), help="Only faces of pictures at or below a path."
@@ -107,7 +108,7 @@ def matrix(
 @out_argument
 @click.option(
     "--min-degree",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     required=True,
     metavar="P",
     help="Every pair of at least this degree.",
@@ -252,9 +253,10 @@ def _read_ids(name: str) -> list[int]:
             word = line.split(",")[0].strip()
             if not word or (number == 1 and word == "face_id"):
                 continue
-            if not word.isascii() or not word.isdigit():
+            face_id = parse_number(word)
+            if face_id is None:
                 raise click.UsageError(f"{name}, line {number}: {printable(word)!r} is no face id")
-            ids.append(int(word))
+            ids.append(face_id)
     if not ids:
         raise click.UsageError(f"{name} has no face ids; write one id a line")
     return ids

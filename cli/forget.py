@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .option_types import FaceNumber, FiniteRange, PatientPath, parse_number
 from .output import (
     degree_text,
     format_option,
@@ -47,17 +48,19 @@ class _Person:
 @click.argument(
     "paths", nargs=-1, type=click.Path(), metavar="PATH... | --face-id ID... | --match IMAGE"
 )
-@click.option("--face-id", "face_ids", type=int, multiple=True, help="Forget faces by their ids.")
+@click.option(
+    "--face-id", "face_ids", type=FaceNumber(), multiple=True, help="Forget faces by their ids."
+)
 @click.option(
     "--match",
     "image",
     metavar="IMAGE",
-    type=click.Path(exists=True, dir_okay=False),
+    type=PatientPath(exists=True, dir_okay=False),
     help="Forget the person of this picture wherever they appear.",
 )
 @click.option(
     "--min-degree",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     help="With --match: only faces of at least this degree.",
 )
 @click.option(
@@ -232,6 +235,7 @@ def _word(value: bool) -> str:
 
 
 def _face_id(word: str) -> int:
-    if not (word.isascii() and word.isdigit()):
+    number = parse_number(word)
+    if number is None:
         raise click.UsageError(f"{printable(word)!r} is no face id; forget paths without --face-id")
-    return int(word)
+    return number

@@ -8,6 +8,7 @@ import click
 
 from .engine_options import augment_option, numerics_option, provider_option
 from .interrupts import INTERRUPTED_EXIT_CODE, graceful_interrupt
+from .option_types import FiniteRange, UnseenPath
 from .output import printable, write_json
 from .progress_bar import progress_bar
 from .state import Augment, Numerics, Provider, State, pass_state
@@ -35,7 +36,7 @@ SUMMARY_FIELDS = (
 
 
 @click.command(epilog="Example: facesim ingest ~/Pictures --exclude 'thumbnails/' --prune")
-@click.argument("paths", nargs=-1, type=click.Path(exists=True))
+@click.argument("paths", nargs=-1, type=UnseenPath())
 @click.option(
     "--people",
     "people_folder",
@@ -44,7 +45,9 @@ SUMMARY_FIELDS = (
     help="Ingest a folder that has one folder for each person, named after them, and say that "
     "its pictures show them (`facesim people`).",
 )
-@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one for each core]")
+@click.option(
+    "--workers", type=click.IntRange(1, 1024), help="Processes.  [default: one for each core]"
+)
 @click.option(
     "--model",
     metavar="PACK|FOLDER",
@@ -56,14 +59,14 @@ SUMMARY_FIELDS = (
 @numerics_option("the index's own; fp32 for a new index")
 @click.option(
     "--min-detection",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     default=0.5,
     show_default=True,
     help="Least detection score of a face.",
 )
 @click.option(
     "--min-face-px",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 100_000),
     default=20,
     show_default=True,
     help="Least length of a face's shorter side.",

@@ -1,6 +1,7 @@
 """The command ``facesim``."""
 
 import contextlib
+import errno
 import io
 import logging
 import sys
@@ -29,6 +30,8 @@ from .interrupts import INTERRUPTED_EXIT_CODE
 from .output import printable
 from .state import TYPED, State
 
+_LONGEST_MESSAGE = 10_000
+
 
 @contextlib.contextmanager
 def _printable_usage_errors() -> Iterator[None]:
@@ -36,8 +39,16 @@ def _printable_usage_errors() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = printable(error.message)  # type: ignore[misc]
+        error.message = _shortened(printable(error.message))  # type: ignore[misc]
         raise
+
+
+def _shortened(message: str) -> str:
+    """Return a message without its middle where it repeats a megabyte that somebody typed."""
+    if len(message) <= _LONGEST_MESSAGE:
+        return message
+    half = _LONGEST_MESSAGE // 2
+    return f"{message[:half]} ... {message[-half:]}"
 
 
 class _PrintableFormatter(logging.Formatter):
@@ -57,6 +68,8 @@ class FacesimGroup(click.Group):
         """Keep what was typed: a report tells it."""
         ctx.meta[TYPED] = tuple(args)
         with _printable_usage_errors():
+            if any("\0" in word for word in args):
+                raise click.UsageError("no word of a command may hold a NUL", ctx)
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -65,8 +78,13 @@ class FacesimGroup(click.Group):
             with _printable_usage_errors():
                 return super().invoke(ctx)
         except FacesimError as error:
-            click.echo(f"Error: {printable(str(error))}", err=True)
+            click.echo(f"Error: {_shortened(printable(str(error)))}", err=True)
             ctx.exit(2 if isinstance(error, UsageError) else 1)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            click.echo(f"Error: {_shortened(printable(str(error)))}", err=True)
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("\nStopped at once.  What was committed before is whole.", err=True)
             ctx.exit(INTERRUPTED_EXIT_CODE)

@@ -11,6 +11,7 @@ from facesim_index.export.documents import (
     review_document,
 )
 
+from .option_types import FaceNumber, FiniteRange
 from .output import (
     csv_cells,
     degree_text,
@@ -59,21 +60,21 @@ def people() -> None:
 )
 @click.option(
     "--min-degree",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=0.5,
     show_default=True,
     help="Groups are one person when that is at least so probable.",
 )
 @click.option(
     "--min-detection",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.6,
     show_default=True,
     help="Faces of a lower detection score wait outside.",
 )
 @click.option(
     "--min-face-px",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=24,
     show_default=True,
     help="Smaller faces wait outside.",
@@ -193,7 +194,7 @@ def merge(state: State, persons: tuple[str, ...]) -> None:
 
 @people.command(epilog="Example: facesim people split Anna 4711 4712")
 @person_argument
-@click.argument("face_ids", nargs=-1, required=True, type=int, metavar="FACE_ID...")
+@click.argument("face_ids", nargs=-1, required=True, type=FaceNumber(), metavar="FACE_ID...")
 @pass_state
 def split(state: State, person: str, face_ids: tuple[int, ...]) -> None:
     """Say that some faces of a person are somebody else's: a new person."""
@@ -202,7 +203,7 @@ def split(state: State, person: str, face_ids: tuple[int, ...]) -> None:
 
 
 @people.command(epilog="Example: facesim people move 4711 --to Bert")
-@click.argument("face_ids", nargs=-1, required=True, type=int, metavar="FACE_ID...")
+@click.argument("face_ids", nargs=-1, required=True, type=FaceNumber(), metavar="FACE_ID...")
 @click.option("--to", "person", metavar="PERSON|new", required=True, help="Whose they are.")
 @pass_state
 def move(state: State, face_ids: tuple[int, ...], person: str) -> None:

@@ -10,6 +10,7 @@ from facesim_index.export.documents import answer_document, box_document, compar
 from facesim_index.utils.text import Cell
 
 from .engine_options import augment_option, numerics_option
+from .option_types import FaceNumber, FiniteRange, PatientPath, parse_number
 from .output import (
     count_text,
     degree_text,
@@ -68,14 +69,16 @@ PERSON_COLUMNS = ("person", "degree for it")
 
 
 @click.command(epilog="Example: facesim query me.jpg --top 5 --sheet matches.png")
-@click.argument("image", required=False, type=click.Path(exists=True, dir_okay=False))
-@click.option("--face-id", type=int, help="Look for a face of the index instead of a picture.")
+@click.argument("image", required=False, type=PatientPath(exists=True, dir_okay=False))
+@click.option(
+    "--face-id", type=FaceNumber(), help="Look for a face of the index instead of a picture."
+)
 @click.option("--person", metavar="NAME|NUMBER", help="Look for a person of the index.")
 @click.option(
     "--top", type=click.IntRange(1), default=10, show_default=True, help="Matches for each face."
 )
 @click.option("--face", type=click.IntRange(0), help="Only this face of the picture, from 0.")
-@click.option("--min-degree", type=click.FloatRange(0, 1), help="Only matches of this degree.")
+@click.option("--min-degree", type=FiniteRange(0, 1), help="Only matches of this degree.")
 @gallery_prior_option
 @click.option(
     "--exclude-same-image",
@@ -157,13 +160,13 @@ def query(
 
 
 @click.command(epilog="Example: facesim compare passport.jpg visitor.jpg")
-@click.argument("a", type=click.Path(exists=True, dir_okay=False))
-@click.argument("b", type=click.Path(exists=True, dir_okay=False))
+@click.argument("a", type=PatientPath(exists=True, dir_okay=False))
+@click.argument("b", type=PatientPath(exists=True, dir_okay=False))
 @click.option("--face-a", type=click.IntRange(0), help="Face of A, from 0.  [default: largest]")
 @click.option("--face-b", type=click.IntRange(0), help="Face of B, from 0.  [default: largest]")
 @click.option(
     "--prior",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=0.5,
     show_default=True,
     help="Probability, before looking, that both pictures show one person.",
@@ -276,7 +279,8 @@ def _write_tables(answer: "QueryAnswer") -> None:
 
 def who(text: str) -> int | str:
     """Return the number or the name of a person that was typed."""
-    return int(text) if text.isascii() and text.isdigit() else text
+    number = parse_number(text)
+    return text if number is None else number
 
 
 def person_text(known: "Match | QueryAnswer") -> str:

@@ -12,9 +12,10 @@ from facesim_index.display import notebook as notebook  # draws what a notebook 
 from facesim_index.engine.base import EngineSource, Provider
 from facesim_index.engine.local_reader import LocalReader
 from facesim_index.errors import IndexNotFoundError
+from facesim_index.ingest.folders import open_folders
 from facesim_index.ingest.run import Ingest, IngestSummary
 from facesim_index.ingest.scanning import Scan, scan
-from facesim_index.ingest.targets import IngestOptions, resolve_targets
+from facesim_index.ingest.targets import IngestOptions
 from facesim_index.records import AnyPath, Augment, Numerics
 from facesim_index.session.calibration_book import CalibrationBook
 from facesim_index.session.exports import ExportMethods
@@ -188,25 +189,29 @@ class FaceIndex(QueryMethods, ExportMethods, UpkeepMethods):
         >>> index.ingest("people").files_unchanged
         24
         """
-        targets = resolve_targets([paths] if isinstance(paths, str | os.PathLike) else paths)
-        settings, name = self._engine_settings()
-        settings = dataclasses.replace(
-            settings,
-            min_detection=min_detection,
-            min_face_px=min_face_px,
-            provider=settings.running_provider(),
-        )
-        with open_or_create_store(self._folder, settings.identity, name) as store:
-            ingest = Ingest(
-                store,
-                targets,
-                options or IngestOptions(),
-                LocalReader(settings, workers),
-                progress=progress,
-                should_stop=should_stop,
+        listed = [paths] if isinstance(paths, str | os.PathLike) else paths
+        options = options or IngestOptions()
+        with open_folders(listed, follow_symlinks=options.follow_symlinks) as folders:
+            settings, name = self._engine_settings()
+            settings = dataclasses.replace(
+                settings,
+                min_detection=min_detection,
+                min_face_px=min_face_px,
+                provider=settings.running_provider(),
             )
-            summary = ingest.run()
-            refresh_gallery_prior(store)
+            targets = folders.resolve(listed, should_stop)
+            with open_or_create_store(self._folder, settings.identity, name) as store:
+                ingest = Ingest(
+                    store,
+                    targets,
+                    options,
+                    LocalReader(settings, workers),
+                    folders=folders,
+                    progress=progress,
+                    should_stop=should_stop,
+                )
+                summary = ingest.run()
+                refresh_gallery_prior(store)
         if self._store is None:
             self._store = open_store(self._folder)
         return summary
@@ -247,11 +252,14 @@ class FaceIndex(QueryMethods, ExportMethods, UpkeepMethods):
         >>> found.files_unchanged, found.files_new
         (7, 24)
         """
-        targets = resolve_targets([paths] if isinstance(paths, str | os.PathLike) else paths)
-        return scan(
-            self._store,
-            targets,
-            options or IngestOptions(),
-            progress=progress,
-            should_stop=should_stop,
-        )
+        listed = [paths] if isinstance(paths, str | os.PathLike) else paths
+        options = options or IngestOptions()
+        with open_folders(listed, follow_symlinks=options.follow_symlinks) as folders:
+            return scan(
+                self._store,
+                folders.resolve(listed, should_stop),
+                options,
+                folders=folders,
+                progress=progress,
+                should_stop=should_stop,
+            )

@@ -259,6 +259,10 @@ class FileStamp(NamedTuple):
         return cls(status.st_size, mtime_ns - _HALF_OF_64_BITS)
 
 
+MAX_ID = 2**63 - 1
+"""The largest number that a row of an index can have."""
+
+
 @dataclass(frozen=True, slots=True)
 class PictureReading:
     """Everything that came of reading one picture: of decoding, detection, alignment and embedding.

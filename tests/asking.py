@@ -24,6 +24,7 @@ from facesim_index.store.catalog.people_rows import PersonRow, PersonRows
 from facesim_index.store.opening import open_store
 from facesim_index.store.protocols import IndexStore
 from facesim_index.store.records import Verdict
+from tests.builders import EngineHere
 
 
 def verify(store: IndexStore) -> Verdict:
@@ -68,7 +69,7 @@ def query_picture(
     store: IndexStore, engine: FaceEngine, path: Path, options: QueryOptions | None = None
 ) -> QueryAnswer:
     store.check_engine(engine.identity)
-    return query_reading(store, read_faces(engine, path), str(path), options)
+    return query_reading(store, read_faces(EngineHere(engine), path), str(path), options)
 
 
 def query_reading(
@@ -100,7 +101,7 @@ def find_person(
     prior: Prior = "gallery",
 ) -> Appearances:
     store.check_engine(engine.identity)
-    picture = read_faces(engine, path)
+    picture = read_faces(EngineHere(engine), path)
     with store.view() as view:
         return find_appearances(
             view, picture, str(path), min_degree=min_degree, face=face, prior=prior

@@ -1,17 +1,21 @@
 """Small indexes for tests, made without weights."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from facesim_index.engine.base import FaceEngine
 from facesim_index.engine.fake import FAKE_IDENTITY, FakeEngineSettings
-from facesim_index.engine.reading import make_reader
+from facesim_index.engine.local_reader import OnePictureReader
+from facesim_index.engine.reading import make_reader, read_picture
 from facesim_index.ingest.run import Ingest, IngestSummary
 from facesim_index.ingest.targets import IngestOptions, resolve_targets
+from facesim_index.pictures import files
 from facesim_index.records import (
     Box,
     EmbeddedFace,
+    EngineIdentity,
     Failure,
     FileStamp,
     Float32Array,
@@ -79,6 +83,31 @@ def commit_pictures(store: IndexStore, pictures: dict[str, PictureReading]) -> N
     store.commit(Batch(list(pictures.values()), links))
 
 
+class EngineHere(OnePictureReader):
+    """Reads single pictures with an engine that is loaded already, all of them in this process."""
+
+    def __init__(self, engine: FaceEngine) -> None:
+        super().__init__(FAKE)
+        self._engine = engine
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """Of the engine."""
+        return self._engine.identity
+
+    def read(self, path: Path) -> PictureReading:
+        """Read a picture."""
+        return read_picture(path, self._engine)
+
+
+def hash_here(
+    groups: Iterable[Sequence[Path] | None],
+) -> Generator[list[bytes | Failure] | None, None, None]:
+    """Hash files in this process, as a `PictureReader` does."""
+    for group in groups:
+        yield None if group is None else [files.hash_or_failure(path) for path in group]
+
+
 class FunctionReader:
     """A `PictureReader` that reads as a function does; the function can still be called."""
 
@@ -88,9 +117,17 @@ class FunctionReader:
     def __call__(self, paths: Iterable[Path]) -> Iterator[Outcome]:
         return self._read(paths)
 
-    def read(self, paths: Iterable[Path], should_stop: Callable[[], bool]) -> Iterator[Outcome]:
+    def hash_files(
+        self, groups: Iterable[Sequence[Path] | None]
+    ) -> Generator[list[bytes | Failure] | None, None, None]:
+        """Hash files in this process."""
+        return hash_here(groups)
+
+    def read(
+        self, paths: Iterable[Path | None], should_stop: Callable[[], bool]
+    ) -> Iterator[Outcome]:
         """Call the function, which may stop or not as it likes."""
-        return self._read(paths)
+        return self._read(path for path in paths if path is not None)
 
 
 @FunctionReader

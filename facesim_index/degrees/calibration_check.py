@@ -22,6 +22,7 @@ from facesim_index.degrees.impostors import (
     across_pairs,
     same_image_pairs,
 )
+from facesim_index.errors import CalibrationError
 from facesim_index.metrics.grouped_rates import Groups, interval
 from facesim_index.records import BoolArray, Float64Array, Int64Array
 from facesim_index.store.protocols import IndexView
@@ -319,6 +320,12 @@ def _level(
 
 def _label_check(calibration: Calibration, labelled: LabelledData) -> LabelCheck:
     scores = labelled.scores_by(calibration.head)
+    if not (scores.genuine.size and scores.impostor.size):
+        raise CalibrationError(
+            f"{labelled.name}: {scores.genuine.size} pairs of one person and "
+            f"{scores.impostor.size} of two people, but a check needs some of both"
+            f"{labelled.missing_faces}"
+        )
     return LabelCheck(
         figures=check_curve(
             calibration,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from facesim_index.calibration.degree import support_phrase
+from facesim_index.display.file_crops import FileCrops
 from facesim_index.display.markup import (
     FAINT,
     NO_PICTURE,
@@ -29,7 +30,7 @@ from facesim_index.display.markup import (
     table_html,
     text_html,
 )
-from facesim_index.display.sheet import MOST_MATCHES, file_crops
+from facesim_index.display.sheet import MOST_MATCHES
 from facesim_index.ingest.run import IngestSummary
 from facesim_index.people.edits import PersonFace, PersonFaces
 from facesim_index.people.review import DoubtfulFace, LikelyMerge, Review, Side
@@ -417,7 +418,7 @@ def _of_side(side: Side) -> Wanted:
 
 def _crops(wanted: Sequence[Wanted]) -> list[str]:
     """Return each face as HTML, in the same order; a file is read once for all its faces."""
-    crop = file_crops(2 * SIDE_PX)
+    crop = FileCrops(2 * SIDE_PX)
     drawn = [NO_PICTURE] * len(wanted)
     for place in sorted(range(len(wanted)), key=lambda number: tuple(wanted[number][0])):
         paths, landmarks = wanted[place]

@@ -3,24 +3,17 @@
 The sheet is a stack of strips of one width: a header, one strip a query face, a footer.
 """
 
-import functools
-from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from facesim_index.display.crops import crop_face
 from facesim_index.display.drawing import PAPER, Colour, Pen
-from facesim_index.errors import PictureError, UsageError
-from facesim_index.pictures.decoding import decode
-from facesim_index.pictures.files import read_bytes
-from facesim_index.pictures.views import View
-from facesim_index.records import Float32Array, UInt8Array
+from facesim_index.display.file_crops import Crops, FileCrops
+from facesim_index.errors import UsageError
+from facesim_index.records import UInt8Array
 from facesim_index.search.answers import FaceAnswer, Match, QueryAnswer
 from facesim_index.utils.files import atomic_output
 from facesim_index.utils.text import last_part
-
-Crops = Callable[[str, Float32Array], UInt8Array | None]
 
 #: How many matches of a face are shown; the others are only counted.
 MOST_MATCHES = 60
@@ -36,44 +29,6 @@ _LIKELY: Colour = (0, 104, 171)
 _UNCERTAIN: Colour = (226, 148, 16)
 _UNLIKELY: Colour = (160, 167, 176)
 _NO_DEGREE: Colour = (88, 96, 108)
-
-
-def crop_from_file(path: str, landmarks: Float32Array, side_px: int) -> UInt8Array | None:
-    """Return the upright crop of a face in a picture file, with some room around it.
-
-    Parameters
-    ----------
-    path : str
-    landmarks : ndarray of shape (5, 2), float32
-        In pixels of the picture.
-    side_px : int
-        Side of the crop, at least 1.
-
-    Returns
-    -------
-    ndarray of shape (side_px, side_px, 3), uint8, or None
-        None when the file or the face in it cannot be read.
-    """
-    return _crop(_read_rgb(path), landmarks, side_px)
-
-
-def file_crops(side_px: int) -> Crops:
-    """Return a function that cuts crops from picture files as `crop_from_file` does.
-
-    A picture is read once for faces that are asked for one after the other.
-
-    Parameters
-    ----------
-    side_px : int
-        Side of the crops, at least 1.
-
-    Returns
-    -------
-    callable
-        Takes a path and landmarks, and returns a crop or None.
-    """
-    read = functools.lru_cache(maxsize=1)(_read_rgb)
-    return lambda path, landmarks: _crop(read(path), landmarks, side_px)
 
 
 def draw_sheet(answer: QueryAnswer, crops: Crops, *, side_px: int = 160) -> Image.Image:
@@ -136,26 +91,9 @@ def save_sheet(
     StorageError
         The file cannot be written.
     """
-    sheet = draw_sheet(answer, crops or file_crops(side_px), side_px=side_px)
+    sheet = draw_sheet(answer, crops or FileCrops(side_px), side_px=side_px)
     with atomic_output(path) as handle:
         sheet.save(handle, "PNG")
-
-
-def _read_rgb(path: str) -> UInt8Array | None:
-    try:
-        data, _ = read_bytes(Path(path))
-        return decode(data).rgb
-    except PictureError:
-        return None
-
-
-def _crop(rgb: UInt8Array | None, landmarks: Float32Array, side_px: int) -> UInt8Array | None:
-    if rgb is None:
-        return None
-    try:
-        return crop_face(View.whole(rgb), landmarks, side_px)
-    except UsageError:
-        return None
 
 
 def _header(pen: Pen, answer: QueryAnswer, columns: int) -> Image.Image:

@@ -5,11 +5,11 @@ Three seams stand here, each with more than one implementation:
 - `FaceEngine` turns pictures into embedded faces;
 - `EngineSource` names an engine without loading it, and can be sent to worker processes, each of
   which loads its own;
-- `PictureReader` reads files with an engine, wherever that runs.
+- `PictureReader` hashes files, and reads them with an engine, wherever that runs.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -31,6 +31,8 @@ from facesim_index.workers.pool import ItemFailed
 #: Embeddings of different versions are not compared.
 PREPROCESSING_VERSION = 3
 
+
+MOST_FACE_PX = 100_000
 
 Provider = Literal["auto", "cpu", "cuda", "openvino"]
 
@@ -96,7 +98,7 @@ class EngineSource(ABC):
         Faces with a lower detection score are left out; in (0, 1].
     min_face_px : int, default=20
         Faces whose box has a shorter side, in pixels of the full picture, are left out; at
-        least 0.
+        least 0 and at most 100,000.
     threads : int, default=1
         Threads of one engine, at least 1.  More workers of one thread each use a processor better.
     augment : {"none", "flip"}, default="none"
@@ -133,8 +135,10 @@ class EngineSource(ABC):
         """Refuse settings that are out of range."""
         if not 0.0 < self.min_detection <= 1.0:
             raise UsageError(f"min_detection must be in (0, 1], not {self.min_detection}")
-        if self.min_face_px < 0:
-            raise UsageError(f"min_face_px must not be negative, but is {self.min_face_px}")
+        if not 0 <= self.min_face_px <= MOST_FACE_PX:
+            raise UsageError(
+                f"min_face_px must be from 0 to {MOST_FACE_PX:,}, not {self.min_face_px}"
+            )
         if self.threads < 1:
             raise UsageError(f"threads must be at least 1, not {self.threads}")
         check_provider(self.provider)
@@ -185,17 +189,41 @@ class EngineSource(ABC):
 
 
 class PictureReader(Protocol):
-    """What reads picture files: from their paths to their embedded faces."""
+    """What reads picture files: to their hashes, and to their embedded faces."""
+
+    def hash_files(
+        self, groups: Iterable[Sequence[Path] | None]
+    ) -> Generator[list[bytes | Failure] | None, None, None]:
+        """Hash files, some ahead of the one who takes the hashes.
+
+        Parameters
+        ----------
+        groups : iterable of sequence of Path, or None
+            Files that are hashed together.  None says that there are none for now.
+
+        Yields
+        ------
+        list of bytes or Failure, or None
+            The `facesim_index.pictures.files.content_hash` of each file of a group, or why there is
+            none, in the order of the groups.  None comes once a second while there is nothing.
+
+        Raises
+        ------
+        PipelineError
+            Files cannot be hashed here at all, or too many in a row took too long.
+        """
+        ...
 
     def read(
-        self, paths: Iterable[Path], should_stop: Callable[[], bool]
+        self, paths: Iterable[Path | None], should_stop: Callable[[], bool]
     ) -> Iterator[PictureReading | Failure | ItemFailed]:
         """Read pictures.
 
         Parameters
         ----------
-        paths : iterable of Path
-            Taken no faster than they are read, a bounded number ahead.
+        paths : iterable of Path or None
+            Taken no faster than they are read, a bounded number ahead.  None says that there is
+            none for now: what was read is yielded, and then the next one is asked for.
         should_stop : callable
             Asked often; once it is true no more pictures are begun, and the iteration ends after
             those that were.

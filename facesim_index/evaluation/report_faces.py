@@ -11,7 +11,7 @@ from PIL import Image
 
 from facesim_index.calibration.degree import degree_from_log10_lr
 from facesim_index.calibration.record import Calibration
-from facesim_index.display.sheet import crop_from_file
+from facesim_index.display.file_crops import crop_from_file
 from facesim_index.evaluation.identification import Searches
 from facesim_index.evaluation.verification import LabelledPictures, evidence_of
 from facesim_index.labels.embeddings import EmbeddingIndex, central_face

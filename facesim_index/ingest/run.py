@@ -4,26 +4,29 @@ The folders are walked twice.  The first walk only counts, settles what is uncha
 what is gone; the second feeds the workers.  So the total is known from the start, an unchanged
 folder costs one stat a file, and memory does not grow with the number of files.
 
-A file whose stamp is new is hashed here; only content that the index does not have goes to a
-worker.  The worker hashes the bytes that it decodes once more, and that hash is the one stored.
-So a file that changes meanwhile can never give one picture the faces of another.
+A file whose stamp is new is hashed; only content that the index does not have is read by an engine,
+which hashes the bytes that are decoded once more, and that hash is the one stored.  So a file that
+changes meanwhile can never give one picture the faces of another.
+
+Whatever waits for a file system waits for a second at most, and what was read is committed on time
+although nothing comes.
 """
 
-import itertools
+import contextlib
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from facesim_index.engine.base import PictureReader
-from facesim_index.errors import PictureError, PipelineError
+from facesim_index.engine.local_reader import FAILURE_OF
+from facesim_index.errors import PipelineError
+from facesim_index.ingest.folders import Folders, FoldersHere
 from facesim_index.ingest.scanning import Candidate, Scan, candidates, scan
 from facesim_index.ingest.targets import IngestOptions, Targets
-from facesim_index.pictures.files import hash_file
-from facesim_index.records import Failure, FailureCode, ImageStatus, PictureReading
+from facesim_index.records import Failure, ImageStatus, PictureReading
 from facesim_index.store.catalog import face_rows, picture_rows, writing
 from facesim_index.store.protocols import IndexStore
 from facesim_index.store.records import Batch, FileLink
@@ -35,15 +38,9 @@ from facesim_index.workers.pool import ItemFailed
 COMMIT_PICTURES = 256
 COMMIT_FILES = 4096
 COMMIT_INTERVAL_S = 5.0
-HASH_THREADS = 2
-HASH_TOGETHER = 16
-
-FAILURE_OF = {
-    "timeout": FailureCode.TIMEOUT,
-    "crash": FailureCode.DECODER_CRASH,
-    "out_of_memory": FailureCode.OUT_OF_MEMORY,
-    "exception": FailureCode.INTERNAL,
-}
+HASH_FILES = 16
+HASH_BYTES = 64 << 20
+"""As many files are hashed together, unless they have more bytes than this."""
 
 
 @dataclass(slots=True)
@@ -114,6 +111,8 @@ class Ingest:
     targets : Targets
     options : IngestOptions
     reader : PictureReader
+    folders : Folders, optional
+        How the file system is asked; by default in this process.
     progress, should_stop : callable
         When `should_stop` becomes true, what was read is committed and the run ends.
     """
@@ -125,6 +124,7 @@ class Ingest:
         options: IngestOptions,
         reader: PictureReader,
         *,
+        folders: Folders | None = None,
         progress: Progress = ignore,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -132,6 +132,7 @@ class Ingest:
         self._targets = targets
         self._options = options
         self._reader = reader
+        self._folders = folders or FoldersHere()
         self._progress = progress
         self._should_stop = should_stop
         self._summary = IngestSummary()
@@ -168,6 +169,7 @@ class Ingest:
             self._store,
             self._targets,
             self._options,
+            folders=self._folders,
             progress=self._progress,
             should_stop=self._should_stop,
         )
@@ -196,14 +198,16 @@ class Ingest:
         return summary
 
     def _read_everything(self, to_read: int) -> None:
-        found = candidates(self._store, self._targets, self._options) if to_read else iter(())
+        found: Iterator[Candidate | None] = iter(())
+        if to_read:
+            found = candidates(self._store, self._targets, self._options, self._folders)
         while True:
             self._read(found, to_read)
             if not self._again or self._should_stop():
                 return
             found, self._again = iter(self._again), []
 
-    def _read(self, found: Iterator[Candidate], total: int) -> None:
+    def _read(self, found: Iterator[Candidate | None], total: int) -> None:
         for outcome in self._reader.read(self._to_read(found), self._should_stop):
             self._settle(*self._submitted.popleft(), outcome)
             self._commit_if_due()
@@ -220,28 +224,64 @@ class Ingest:
             )
         )
 
-    def _to_read(self, found: Iterator[Candidate]) -> Iterator[Path]:
-        """Yield the files that a worker must read; settle all others at once."""
-        for together in _hash_ahead(found):
-            self._hashes_at_hand = [hashed for _, hashed in together if isinstance(hashed, bytes)]
-            self._known_at_hand = None
-            for candidate, outcome in together:
-                if self._should_stop():
-                    return
-                known = candidate.known_hash is not None
-                if known and not self._has_other_content(candidate, outcome):
-                    self._done += 1
-                elif isinstance(outcome, Failure):
-                    self._fail(candidate, outcome)
-                elif outcome in self._in_flight:
-                    self._in_flight[outcome].append(candidate)
-                elif self._is_known(outcome):
-                    self._link_copy(candidate, outcome)
+    def _to_read(self, found: Iterator[Candidate | None]) -> Iterator[Path | None]:
+        """Yield the files that a worker must read; settle all others at once.
+
+        None is yielded once a second while the file system does not answer.
+        """
+        with contextlib.closing(self._hash(found)) as hashed:
+            for together in hashed:
+                self._hashes_at_hand = [known for _, known in together if isinstance(known, bytes)]
+                self._known_at_hand = None
+                for candidate, outcome in together:
+                    if self._should_stop():
+                        return
+                    if self._must_be_read(candidate, outcome):
+                        yield candidate.path
+                    self._commit_if_due()
+                if not together:
+                    if self._should_stop():
+                        return
+                    self._commit_if_due()
+                    yield None
+
+    def _hash(
+        self, found: Iterator[Candidate | None]
+    ) -> Generator[list[tuple[Candidate, bytes | Failure]], None, None]:
+        """Yield candidates with the hashes of their contents, several at a time, computed ahead.
+
+        An empty list is yielded once a second while there are none.
+        """
+        ahead: deque[list[Candidate]] = deque()
+
+        def groups() -> Iterator[list[Path] | None]:
+            for group in _grouped(found):
+                if group:
+                    ahead.append(group)
+                    yield [candidate.path for candidate in group]
                 else:
-                    self._in_flight[outcome] = []
-                    self._submitted.append((candidate, outcome))
-                    yield candidate.path
-                self._commit_if_due()
+                    yield None
+
+        with contextlib.closing(self._reader.hash_files(groups())) as hashes:
+            for outcomes in hashes:
+                yield [] if outcomes is None else list(zip(ahead.popleft(), outcomes, strict=True))
+
+    def _must_be_read(self, candidate: Candidate, outcome: bytes | Failure) -> bool:
+        """Tell whether a worker must read a file; settle it otherwise."""
+        known = candidate.known_hash is not None
+        if known and not self._has_other_content(candidate, outcome):
+            self._done += 1
+        elif isinstance(outcome, Failure):
+            self._fail(candidate, outcome)
+        elif outcome in self._in_flight:
+            self._in_flight[outcome].append(candidate)
+        elif self._is_known(outcome):
+            self._link_copy(candidate, outcome)
+        else:
+            self._in_flight[outcome] = []
+            self._submitted.append((candidate, outcome))
+            return True
+        return False
 
     def _has_other_content(self, candidate: Candidate, outcome: bytes | Failure) -> bool:
         """Tell whether an unchanged file has other content than when it was read.
@@ -353,28 +393,20 @@ class Ingest:
                 writing.put_root(transaction, str(root))
 
 
-def _hash_ahead(found: Iterator[Candidate]) -> Iterator[list[tuple[Candidate, bytes | Failure]]]:
-    """Yield candidates with the hashes of their contents, several at a time, computed ahead."""
-    waiting: deque[Future[list[tuple[Candidate, bytes | Failure]]]] = deque()
-    with ThreadPoolExecutor(HASH_THREADS, thread_name_prefix="hash") as threads:
-        try:
-            while together := list(itertools.islice(found, HASH_TOGETHER)):
-                waiting.append(threads.submit(_hashed, together))
-                if len(waiting) >= HASH_THREADS:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _hashed(candidates: Iterable[Candidate]) -> list[tuple[Candidate, bytes | Failure]]:
-    return [(candidate, _hash_or_failure(candidate)) for candidate in candidates]
-
-
-def _hash_or_failure(candidate: Candidate) -> bytes | Failure:
-    try:
-        return hash_file(candidate.path)
-    except PictureError as error:
-        return Failure(error.code, error.message)
+def _grouped(found: Iterator[Candidate | None]) -> Iterator[list[Candidate]]:
+    """Yield candidates in groups that are hashed together, and an empty group for each None."""
+    group: list[Candidate] = []
+    n_bytes = 0
+    for candidate in found:
+        if candidate is not None:
+            group.append(candidate)
+            n_bytes += candidate.stamp.size_bytes
+            if len(group) < HASH_FILES and n_bytes < HASH_BYTES:
+                continue
+        if group:
+            yield group
+            group, n_bytes = [], 0
+        if candidate is None:
+            yield []
+    if group:
+        yield group

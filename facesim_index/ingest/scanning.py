@@ -3,18 +3,13 @@
 The walk that counts before an ingest, and the one that feeds it, see files the same way.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from facesim_index.ingest.folders import Folders, FoldersHere
 from facesim_index.ingest.targets import IngestOptions, Targets
-from facesim_index.pictures.folder_walk import (
-    FoundFolder,
-    UnreadableFolder,
-    WalkOptions,
-    found_file,
-    walk,
-)
+from facesim_index.pictures.folder_walk import FoundFolder, UnreadableFolder, WalkOptions
 from facesim_index.records import FileStamp, ImageStatus
 from facesim_index.store.catalog import picture_rows
 from facesim_index.store.protocols import IndexStore
@@ -91,6 +86,7 @@ def scan(
     targets: Targets,
     options: IngestOptions,
     *,
+    folders: Folders | None = None,
     progress: Progress = ignore,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Scan:
@@ -102,10 +98,13 @@ def scan(
         None when there is no index yet.
     targets : Targets
     options : IngestOptions
+    folders : Folders, optional
+        How the file system is asked; by default in this process.
     progress : callable, optional
         Called after each folder with a `ProgressUpdate`.
     should_stop : callable, optional
-        Called before each folder; once it returns True, the scan ends.
+        Called before each folder, and once a second while there is no answer; once it returns True,
+        the scan ends.
 
     Returns
     -------
@@ -120,13 +119,17 @@ def scan(
     if store is not None:
         with store.read() as view:
             picture_rows.require_sound_scan(view.transaction)
+    folders = folders or FoldersHere()
     for root in (*targets.folders, *targets.files):
         walked: set[str] = set()
         seen_before = found.files_seen
-        gone: list[int] = []
-        for folder, known in _walk_known(store, root, options, found.warnings):
+        absent: list[tuple[int, Path]] = []
+        for step in _walk_known(store, root, options, folders, found.warnings):
             if should_stop():
                 return found
+            if step is None:
+                continue
+            folder, known = step
             walked.add(str(folder.path))
             unsettled = [
                 known.get(file.name)
@@ -136,23 +139,26 @@ def scan(
             if root in targets.folders:
                 names = {file.name for file in folder.files}
                 unsettled += [known[name] for name in known.keys() - names]
-                gone += _gone_files(folder.path, known, names)
+                absent += _absent_files(folder.path, known, names)
             if store is not None and known and unsettled:
                 _require_sound(store, folder, unsettled)
             progress(ProgressUpdate("finding pictures", found.files_seen))
         if root in targets.folders and store is not None:
-            gone += _gone_folders(store, root, walked)
+            absent += _files_of_absent_folders(store, root, walked)
+            gone = folders.gone(absent, should_stop) if absent else []
             if gone and found.files_seen == seen_before and options.prune:
                 found.warnings.append(
                     f"{root} has no pictures any more: is a disk missing? Nothing of it was "
                     f"pruned; `facesim forget {root}` drops it on purpose"
                 )
                 gone = []
-        found.gone += gone
+            found.gone += gone
     return found
 
 
-def candidates(store: IndexStore, targets: Targets, options: IngestOptions) -> Iterator[Candidate]:
+def candidates(
+    store: IndexStore, targets: Targets, options: IngestOptions, folders: Folders
+) -> Iterator[Candidate | None]:
     """Walk the targets and yield the files that must be looked into.
 
     Parameters
@@ -160,15 +166,20 @@ def candidates(store: IndexStore, targets: Targets, options: IngestOptions) -> I
     store : IndexStore
     targets : Targets
     options : IngestOptions
+    folders : Folders
 
     Yields
     ------
-    Candidate
-        In the order of the walk.
+    Candidate or None
+        In the order of the walk.  None once a second while the file system does not answer.
     """
     unheard: list[str] = []  # the scan has told the warnings
     for root in (*targets.folders, *targets.files):
-        for folder, known in _walk_known(store, root, options, unheard):
+        for step in _walk_known(store, root, options, folders, unheard):
+            if step is None:
+                yield None
+                continue
+            folder, known = step
             hashes = _known_hashes(store, folder) if options.checksum else {}
             for file in folder.files:
                 before = known.get(file.name)
@@ -184,15 +195,20 @@ def _known_hashes(store: IndexStore, folder: FoundFolder) -> dict[str, bytes]:
 
 
 def _walk_known(
-    store: IndexStore | None, root: Path, options: IngestOptions, warnings: list[str]
-) -> Iterator[tuple[FoundFolder, dict[str, KnownFile]]]:
-    """Walk one target; yield each folder with what the index knows of its files."""
-    found: Iterable[FoundFolder | UnreadableFolder]
-    if root.is_dir():
-        found = walk(root, WalkOptions(options.exclude, options.follow_symlinks))
-    else:
-        found = [found_file(root)]
-    for folder in found:
+    store: IndexStore | None,
+    root: Path,
+    options: IngestOptions,
+    folders: Folders,
+    warnings: list[str],
+) -> Iterator[tuple[FoundFolder, dict[str, KnownFile]] | None]:
+    """Walk one target; yield each folder with what the index knows of its files.
+
+    None is yielded once a second while the file system does not answer.
+    """
+    for folder in folders.walk(root, WalkOptions(options.exclude, options.follow_symlinks)):
+        if folder is None:
+            yield None
+            continue
         if isinstance(folder, UnreadableFolder):
             warnings.append(f"cannot look into {folder.path}: {folder.message}")
             continue
@@ -240,33 +256,24 @@ def _worth_a_look(stamp: FileStamp, known: KnownFile | None, options: IngestOpti
     return options.retry_errors and known.status in (ImageStatus.ERROR, None)
 
 
-def _gone_files(folder: Path, known: dict[str, KnownFile], names: set[str]) -> list[int]:
-    """Return the known files of a folder that were not found and surely are not there."""
-    return [
-        file.file_id
-        for name, file in known.items()
-        if name not in names and _is_gone(folder / name)
-    ]
+def _absent_files(
+    folder: Path, known: dict[str, KnownFile], names: set[str]
+) -> Iterator[tuple[int, Path]]:
+    """Yield the known files of a folder that were not found, which need not mean they are gone."""
+    for name, file in known.items():
+        if name not in names:
+            yield file.file_id, folder / name
 
 
-def _gone_folders(store: IndexStore, root: Path, walked: set[str]) -> list[int]:
-    """Return the known files in folders that were not walked below a root, and surely are gone."""
-    gone: list[int] = []
+def _files_of_absent_folders(
+    store: IndexStore, root: Path, walked: set[str]
+) -> list[tuple[int, Path]]:
+    """Return the known files in folders below a root that were not walked."""
+    absent: list[tuple[int, Path]] = []
     with store.read() as view:
         for folder in picture_rows.folders_under(view.transaction, root):
             if folder not in walked:
                 known = picture_rows.folder_files(view.transaction, folder)
-                gone += _gone_files(Path(folder), known, set())
-        picture_rows.require_sound_files(view.transaction, gone)
-    return gone
-
-
-def _is_gone(path: Path) -> bool:
-    """Tell whether a file surely is not there; False when the system does not say."""
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
+                absent += _absent_files(Path(folder), known, set())
+        picture_rows.require_sound_files(view.transaction, [file_id for file_id, _ in absent])
+    return absent

@@ -17,6 +17,9 @@ from facesim_index.records import BoolArray, Int64Array
 
 CSV_COLUMNS = ("path_a", "path_b", "same")
 
+_MOST_DIGITS = 9
+_SHOWN = 100  # characters of a line, in a message
+_LONGEST_PATH = 4096
 _SAME = {
     **dict.fromkeys(("1", "true", "yes"), True),
     **dict.fromkeys(("0", "false", "no"), False),
@@ -110,11 +113,11 @@ def read_pairs(file: Path, images: Path | None = None) -> PairList:
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = text.splitlines()
+        if lines and "," in lines[0]:
+            return _read_csv(file, lines, images or file.parent)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"cannot read the pairs in {file}: {error}") from error
-    lines = text.splitlines()
-    if lines and "," in lines[0]:
-        return _read_csv(file, lines, images or file.parent)
     if images is None:
         raise UsageError(f"{file} names pictures by person; give their folder with --images")
     return _read_lfw(file, lines, images)
@@ -234,32 +237,35 @@ def _read_csv(file: Path, lines: list[str], folder: Path) -> PairList:
             raise UsageError(
                 f"{file}, line {rows.line_num}: needs two paths, and same as 1 or 0 (true or false)"
             )
-        a, b = (_resolved(folder / row[name]) for name in ("path_a", "path_b"))
+        where = f"{file}, line {rows.line_num}"
+        a, b = (_resolved(folder / row[name], where) for name in ("path_a", "path_b"))
         pairs.append(LabelledPair(a, b, same, None))
     return _checked(file, pairs, None)
 
 
 def _read_lfw(file: Path, lines: list[str], images: Path) -> PairList:
     header = lines[0].split() if lines else []
-    if not header or not all(word.isdigit() for word in header) or len(header) > 2:
+    numbers = [_count(word) or 0 for word in header]
+    if not numbers or not all(numbers) or len(numbers) > 2:
         raise UsageError(f"{file} is neither a list of pairs as LFW's nor CSV")
-    n_folds = int(header[0]) if len(header) == 2 else None
-    per_fold = 2 * int(header[-1])
+    n_folds = numbers[0] if len(numbers) == 2 else None
+    per_fold = 2 * numbers[-1]
     pairs: list[LabelledPair] = []
     for number, line in enumerate(lines[1:], start=2):
         words = line.split("\t") if "\t" in line else line.split()
         if not words:
             continue
         fold = len(pairs) // per_fold if n_folds else None
+        where = f"{file}, line {number}"
         match words:
-            case [name, first, second] if first.isdigit() and second.isdigit():
-                pair = (_lfw_picture(images, name, first), _lfw_picture(images, name, second))
-                pairs.append(LabelledPair(*pair, True, fold))
-            case [name, first, other, second] if first.isdigit() and second.isdigit():
-                pair = (_lfw_picture(images, name, first), _lfw_picture(images, other, second))
-                pairs.append(LabelledPair(*pair, False, fold))
+            case [name, first, second]:
+                same, named = True, ((name, first), (name, second))
+            case [name, first, other, second]:
+                same, named = False, ((name, first), (other, second))
             case _:
-                raise UsageError(f"{file}, line {number}: {line!r} names no pair")
+                raise UsageError(f"{where}: {line[:_SHOWN]!r} names no pair")
+        a, b = (_lfw_picture(images, *picture, where) for picture in named)
+        pairs.append(LabelledPair(a, b, same, fold))
     if n_folds and len(pairs) != n_folds * per_fold:
         raise UsageError(
             f"{file} has {len(pairs)} pairs; its first line promises {n_folds * per_fold}"
@@ -267,30 +273,50 @@ def _read_lfw(file: Path, lines: list[str], images: Path) -> PairList:
     return _checked(file, pairs, n_folds)
 
 
-def _lfw_picture(images: Path, name: str, number: str) -> Path:
+def _lfw_picture(images: Path, name: str, number: str, where: str) -> Path:
     """Return the path of a picture by the name of its person and its number.
 
     Any suffix of pictures will do; where there is no file, the path ends in ``.jpg``.
     """
-    stem = f"{name}_{int(number):04d}"
+    count = _count(number)
+    if count is None:
+        raise UsageError(f"{where}: {number[:_SHOWN]!r} is no number of a picture")
+    stem = f"{name}_{count:04d}"
     usual = images / name / f"{stem}.jpg"
-    if usual.exists():
-        return _resolved(usual)
+    if _is_there(usual):
+        return _resolved(usual, where)
     others = (images / name / f"{stem}{suffix}" for suffix in sorted(PICTURE_SUFFIXES))
-    return _resolved(next((path for path in others if path.exists()), usual))
+    return _resolved(next((path for path in others if _is_there(path)), usual), where)
 
 
-def _resolved(path: Path) -> Path:
-    return path.expanduser().resolve()
+def _count(word: str) -> int | None:
+    """Return the number that a word is, from 0; None where it is none, or a huge one."""
+    plain = word.isascii() and word.isdigit() and len(word) <= _MOST_DIGITS
+    return int(word) if plain else None
+
+
+def _resolved(path: Path, where: str) -> Path:
+    try:
+        return path.expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a NUL, or the home of nobody
+        raise UsageError(f"{where}: no path of a picture: {error}") from error
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # too long a name, for example
+        return False
 
 
 def _checked(file: Path, pairs: list[LabelledPair], n_folds: int | None) -> PairList:
     if not pairs:
         raise UsageError(f"{file} has no pairs")
     listed = PairList(tuple(pairs), n_folds)
-    missing = [path for path in listed.paths if not path.is_file()]
+    missing = [path for path in listed.paths if not _is_there(path)]
     if missing:
         raise UsageError(
-            f"{file} names {len(missing)} pictures that are not there, such as {missing[0]}"
+            f"{file} names {len(missing)} pictures that are not there, such as "
+            f"{str(missing[0])[:_LONGEST_PATH]}"
         )
     return listed

@@ -142,7 +142,7 @@ def _onnx_files(folder: Path) -> list[Path]:
     return sorted(
         entry
         for entry in folder.iterdir()
-        if entry.suffix.lower() == ".onnx" and not entry.name.startswith(".")
+        if entry.suffix.lower() == ".onnx" and not entry.name.startswith(".") and entry.is_file()
     )
 
 
@@ -212,20 +212,21 @@ def _what_was_found(folder: Path, found: list[Path], named: dict[Role, list[Path
 
 def _manifest(folder: Path) -> tuple[PublishedFile, PublishedFile] | None:
     """Read what was recorded at the pack's installation, None where nothing was."""
-    try:
-        text = (folder / MANIFEST_NAME).read_bytes()
-    except FileNotFoundError:
+    path = folder / MANIFEST_NAME
+    if not path.exists():
         return None
+    if not path.is_file():  # a FIFO would wait for somebody to write
+        raise UnusablePackError("damaged", f"{path} is not a regular file.")
     try:
-        record = json.loads(text)
+        record = json.loads(path.read_bytes())
         if record["format"] != _MANIFEST_FORMAT:
             raise ValueError(f"unknown format {record['format']}")
         detector, recogniser = (
             PublishedFile(_plain_name(record[role]["file"]), str(record[role]["sha256"]))
             for role in _ROLES
         )
-    except (ValueError, TypeError, KeyError) as error:
-        cause = f"{folder / MANIFEST_NAME} cannot be read: {error}."
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        cause = f"{path} cannot be read: {error}."
         raise UnusablePackError("damaged", cause) from error
     return detector, recogniser
 

@@ -8,7 +8,7 @@ import numpy as np
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.errors import UsageError
 from facesim_index.people.evidence import usable_curve
-from facesim_index.records import FaceRecord, Int64Array
+from facesim_index.records import MAX_ID, FaceRecord, Int64Array
 from facesim_index.store.catalog import face_rows, people_rows
 from facesim_index.store.catalog.people_rows import Change, PersonRow, PersonRows
 from facesim_index.store.catalog.transaction import Transaction
@@ -69,7 +69,10 @@ def find_person(transaction: Transaction, who: Who) -> PersonRow:
     UsageError
         There is none, or several have this name.
     """
-    ids = [who] if isinstance(who, int) else people_rows.named(transaction, who.strip())
+    if isinstance(who, str):
+        ids = people_rows.named(transaction, who.strip())
+    else:
+        ids = [who] if abs(who) <= MAX_ID else []
     found = people_rows.persons(transaction, ids)
     if len(found) > 1:
         listed = ", ".join(str(row.person_id) for row in found)
@@ -265,7 +268,7 @@ def split_person(store: IndexStore, who: Who, face_ids: Sequence[int]) -> Person
     with store.write() as transaction:
         person = find_person(transaction, who)
         own = people_rows.assignments_of(transaction, [person.person_id]).face_ids
-        going = np.unique(np.asarray(face_ids, dtype=np.int64))
+        going = np.unique(face_rows.as_ids(face_ids, store.location))
         foreign = np.setdiff1d(going, own)
         if len(foreign):
             raise UsageError(f"face {foreign[0]} is not one of person {person.person_id}")
@@ -302,7 +305,7 @@ def move_faces(store: IndexStore, face_ids: Sequence[int], who: Who | None) -> P
     UsageError
         There is no such face or person, or several people have this name.
     """
-    going = np.unique(np.asarray(face_ids, dtype=np.int64))
+    going = np.unique(face_rows.as_ids(face_ids, store.location))
     with store.write() as transaction:
         unknown = np.setdiff1d(going, face_rows.face_ids(transaction))
         if len(unknown) or not len(going):
@@ -336,7 +339,7 @@ def keep_faces(store: IndexStore, face_ids: Sequence[int]) -> None:
     UsageError
         A face is not assigned to any person.
     """
-    faces = np.unique(np.asarray(face_ids, dtype=np.int64))
+    faces = np.unique(face_rows.as_ids(face_ids, store.location))
     with store.write() as transaction:
         owners = people_rows.whose(transaction, faces.tolist())
         lone = [face for face in faces.tolist() if face not in owners]
@@ -370,7 +373,7 @@ def confirm_faces(store: IndexStore, labels: Mapping[str, Sequence[int]]) -> Non
             clean = _clean(name)
             found = people_rows.named(transaction, clean)
             person_id = found[0] if found else change.new_person(clean)
-            faces = np.unique(np.asarray(face_ids, dtype=np.int64))
+            faces = np.unique(face_rows.as_ids(face_ids, store.location))
             change.assign(faces, np.full(len(faces), person_id), people_rows.HUMAN)
         change.close()
 

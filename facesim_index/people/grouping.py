@@ -149,6 +149,10 @@ def cluster_people(
     options = options or PeopleOptions()
     if not 0.0 < options.min_degree < 1.0:
         raise UsageError(f"min_degree must be between 0 and 1, not {options.min_degree}")
+    if not 0.0 <= options.min_detection <= 1.0:
+        raise UsageError(f"min_detection must be from 0 to 1, not {options.min_detection}")
+    if not 0.0 <= options.min_size_px < math.inf:
+        raise UsageError(f"min_size_px must be 0 or more pixels, not {options.min_size_px}")
     with store.view() as view:
         calibration = usable_curve(calibration_in_force(view))
         prior = resolve_prior(view, calibration, options.prior).value

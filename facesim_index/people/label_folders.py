@@ -62,7 +62,10 @@ def folder_labels(view: IndexView, folder: Path) -> FolderLabels:
         There is no folder in it.
     """
     where = folder.expanduser().resolve()
-    names = sorted(entry.name for entry in where.iterdir() if entry.is_dir())
+    try:
+        names = sorted(entry.name for entry in where.iterdir() if entry.is_dir())
+    except OSError as error:
+        raise UsageError(f"cannot look into {folder}: {error.strerror or error}") from error
     if not names:
         raise UsageError(f"{folder} has no folders; make one for each person, with its name")
     chosen = {name: _faces_of_person(view, where / name) for name in names}

@@ -6,11 +6,14 @@ import io
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from facesim_index.errors import PictureError
-from facesim_index.records import FailureCode, FileStamp
+from facesim_index.records import Failure, FailureCode, FileStamp
+
+HASH_THREADS = 2  # in a worker that hashes: one may wait for the disk while the other computes
 
 MAX_FILE_BYTES = 1 << 30
 """A file with more bytes than this is not read."""
@@ -53,6 +56,32 @@ def read_bytes(path: Path) -> tuple[bytes, FileStamp]:
             if _stamp(handle) == before and len(data) == before.size_bytes:
                 return data, before
     raise PictureError(FailureCode.CHANGING, "the file changed each time it was read")
+
+
+def read_small(path: Path, most_bytes: int) -> tuple[bytes, FileStamp] | None:
+    """Read a whole file as `read_bytes` does, unless it is large.
+
+    Parameters
+    ----------
+    path : Path
+    most_bytes : int
+        A file that has more bytes is not read.
+
+    Returns
+    -------
+    data : bytes
+    stamp : FileStamp
+        Or None in the place of both, for a large file.
+
+    Raises
+    ------
+    PictureError
+        As for `read_bytes`.
+    """
+    with _opened(path) as handle:
+        if _stamp(handle).size_bytes > most_bytes:
+            return None
+    return read_bytes(path)
 
 
 def content_hash(data: bytes) -> bytes:
@@ -103,6 +132,54 @@ def hash_file(path: Path) -> bytes:
             if handle.tell() > MAX_FILE_BYTES:  # it grows as fast as it is read
                 _check_size(handle.tell())
         return digest.digest()
+
+
+def make_hasher(_: None) -> Callable[[Sequence[Path]], list[bytes | Failure]]:
+    """Return what hashes files in a worker process.
+
+    Parameters
+    ----------
+    _ : None
+        There is nothing to set.
+
+    Returns
+    -------
+    callable
+        From the paths of files to their hashes, or why there is none.
+    """
+    threads = ThreadPoolExecutor(HASH_THREADS)
+
+    def hash_some(paths: Sequence[Path]) -> list[bytes | Failure]:
+        return [hash_or_failure(path) for path in paths]
+
+    def hash_files(paths: Sequence[Path]) -> list[bytes | Failure]:
+        hashes: list[bytes | Failure] = [b""] * len(paths)
+        parts = [slice(first, None, HASH_THREADS) for first in range(HASH_THREADS)]
+        for part, hashed in zip(
+            parts, threads.map(hash_some, [paths[p] for p in parts]), strict=True
+        ):
+            hashes[part] = hashed
+        return hashes
+
+    return hash_files
+
+
+def hash_or_failure(path: Path) -> bytes | Failure:
+    """Return the `content_hash` of a file, or why there is none.
+
+    Parameters
+    ----------
+    path : Path
+        As for `read_bytes`.
+
+    Returns
+    -------
+    bytes or Failure
+    """
+    try:
+        return hash_file(path)
+    except PictureError as error:
+        return Failure(error.code, error.message)
 
 
 @contextlib.contextmanager

@@ -1,12 +1,13 @@
 """Recognising the format of a picture file from its bytes, before any decoder sees them.
 
-Only two questions are answered: which format it is, and whether the file ends before its own
-structure does.  The second one is asked only of files that a decoder refused, to tell a
-download that stopped early from damage inside.  It never decides whether a picture can be used.
+Three questions are answered: which format it is, whether the file ends before its own structure
+does, and whether it surely costs little to decode.  The second one is asked only of files that a
+decoder refused, to tell a download that stopped early from damage inside.  None decides whether a
+picture can be used.
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 Format = Literal["JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "HEIF", "AVIF"]
@@ -19,6 +20,19 @@ _BMP_HEADER_SIZES = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEVC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 _GENERAL_BRANDS = frozenset({b"mif1", b"msf1"})  # an AVIF file may begin with these, too
+
+MOST_PLAIN_BYTES = 32 << 20
+"""A picture file of more bytes is not plain."""
+
+_MOST_PIXELS = 64_000_000
+_MOST_JPEG_WORK = 640_000_000  # pixels times scans: each scan of a progressive one visits them all
+_MOST_EXTRA_BYTES = 1 << 20  # what is not the picture itself
+_MOST_EXTRA_PARTS = 200
+_MOST_PARTS = 20_000
+_MOST_EXIF_BYTES = 1 << 16  # its directory may name the same bytes again and again
+_JPEG_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # Huffman-coded, of 8 or 12 bits
+_JPEG_ALONE = frozenset({0x01, 0xFF, *range(0xD0, 0xD9)})  # markers without a length
+_WEBP_ANIMATED = 0x02
 
 
 def recognise(data: bytes) -> Format | None:
@@ -68,6 +82,117 @@ def _recognise_iso_media(data: bytes) -> Format | None:
         if brands & _HEVC_BRANDS:
             return "HEIF"
     return "HEIF" if _GENERAL_BRANDS & {major, *others} else None
+
+
+def is_plain(data: bytes) -> bool:
+    """Tell whether a picture surely costs little time and memory to decode, by its structure alone.
+
+    Small files can cost much: by the pixels that they announce, by thousands of scans, by millions
+    of parts that each decoder looks at, by a directory that names the same bytes again and again.
+    The usual photo has nothing of that.  Formats of which this cannot be told without their decoder
+    are never plain.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+
+    Returns
+    -------
+    bool
+        False also where the structure makes no sense.
+
+    Examples
+    --------
+    >>> is_plain(b"no picture")
+    False
+    """
+    if len(data) > MOST_PLAIN_BYTES:
+        return False
+    try:
+        match recognise(data):
+            case "JPEG":
+                return _is_plain_jpeg(data)
+            case "PNG":
+                return _is_plain_png(data)
+            case "WEBP":
+                return _is_plain_webp(data)
+    except (struct.error, IndexError):  # a field lies beyond the end
+        pass
+    return False
+
+
+def _is_plain_jpeg(data: bytes) -> bool:
+    at, n_exif, n_pixels = 2, 0, 0
+    for _ in range(_MOST_EXTRA_PARTS):
+        if data[at] != 0xFF or data[at + 1] in _JPEG_ALONE:
+            return False
+        marker, length = struct.unpack_from(">xBH", data, at)
+        if marker == 0xDA:
+            n_scans = data.count(b"\xff\xda", at)
+            return 0 < n_pixels <= _MOST_PIXELS and n_pixels * n_scans <= _MOST_JPEG_WORK
+        if marker in _JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            n_pixels = width * height
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # another kind of JPEG
+            return False
+        n_exif += marker == 0xE1 and data.startswith(b"Exif\0", at + 4)
+        at += 2 + length
+        if at > _MOST_EXTRA_BYTES or n_exif > 1:
+            return False
+    return False
+
+
+def _is_plain_png(data: bytes) -> bool:
+    width, height = struct.unpack_from(">II", data, 16)
+    few = _few_extras(_png_parts(data), pixels={b"IDAT"}, exif=b"eXIf")
+    # A second header would take the place of the first.
+    return few and data.count(b"IHDR") == 1 and width * height <= _MOST_PIXELS // 2
+
+
+def _png_parts(data: bytes) -> Iterator[tuple[bytes, int]]:
+    at, name = 8, b""
+    while name != b"IEND":
+        length, name = struct.unpack_from(">I4s", data, at)
+        yield name, length
+        at += 12 + length
+
+
+def _is_plain_webp(data: bytes) -> bool:
+    match data[12:16]:
+        case b"VP8 ":
+            width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+        case b"VP8L":
+            (bits,) = struct.unpack_from("<I", data, 21)
+            width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"VP8X" if not data[20] & _WEBP_ANIMATED:
+            width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
+        case _:
+            return False
+    few = _few_extras(_webp_parts(data), pixels={b"VP8 ", b"VP8L", b"ALPH"}, exif=b"EXIF")
+    return few and width * height <= _MOST_PIXELS // 2
+
+
+def _webp_parts(data: bytes) -> Iterator[tuple[bytes, int]]:
+    at = 12
+    while at < len(data):
+        name, length = struct.unpack_from("<4sI", data, at)
+        yield name, length
+        at += 8 + length + length % 2
+
+
+def _few_extras(parts: Iterator[tuple[bytes, int]], *, pixels: set[bytes], exif: bytes) -> bool:
+    """Tell whether a file has few and small parts beside its pixels."""
+    n_extra = extra_bytes = 0
+    for number, (name, length) in enumerate(parts):
+        if name not in pixels:
+            n_extra += 1
+            extra_bytes += length
+        if number > _MOST_PARTS or n_extra > _MOST_EXTRA_PARTS:
+            return False
+        if extra_bytes > _MOST_EXTRA_BYTES or (name == exif and length > _MOST_EXIF_BYTES):
+            return False
+    return True
 
 
 def is_cut_off(kind: Format, data: bytes) -> bool:

@@ -9,8 +9,9 @@ from facesim_index.calibration.judgement import judge, no_calibration
 from facesim_index.calibration.record import Calibration
 from facesim_index.calibration.shipped import shipped_calibration
 from facesim_index.degrees.kept_calibrations import check_engine, read_calibration
-from facesim_index.engine.base import EngineSource, FaceEngine, Provider
+from facesim_index.engine.base import EngineSource, Provider
 from facesim_index.engine.loading import settings_for
+from facesim_index.engine.local_reader import OnePictureReader
 from facesim_index.records import AnyPath, Augment, EngineIdentity, Numerics, PictureReading
 from facesim_index.search.answers import Comparison
 from facesim_index.search.one_picture import check_face, read_faces, require_faces
@@ -19,7 +20,7 @@ from facesim_index.utils.threads import usable_cores
 
 
 def compare_pictures(
-    engine: FaceEngine,
+    reader: OnePictureReader,
     path_a: Path,
     path_b: Path,
     calibration: Calibration | None,
@@ -32,10 +33,10 @@ def compare_pictures(
 
     Parameters
     ----------
-    engine : FaceEngine
+    reader : OnePictureReader
     path_a, path_b : Path
     calibration : Calibration or None
-        For this engine; None gives the cosine alone.
+        For the reader's engine; None gives the cosine alone.
     face_a, face_b : int, optional
         Which face, left to right, from 0; by default the largest.
     prior : float, default=0.5
@@ -57,8 +58,8 @@ def compare_pictures(
         The prior is not in (0, 1).
     """
     return compare_readings(
-        engine.identity,
-        (read_faces(engine, path_a), read_faces(engine, path_b)),
+        reader.identity,
+        (read_faces(reader, path_a), read_faces(reader, path_b)),
         (str(path_a), str(path_b)),
         calibration,
         faces=(face_a, face_b),
@@ -228,20 +229,21 @@ def compare(
     if own is not None and not isinstance(own, Calibration):
         own = read_calibration(Path(own).expanduser())
     settings = engine or settings_for(model, provider)[0]
-    loaded = dataclasses.replace(
+    source = dataclasses.replace(
         settings,
         threads=usable_cores(),
         augment=augment or settings.augment,
         numerics=numerics or settings.numerics,
-    ).load()
-    if own is not None:
-        check_engine(own, loaded.identity)
-    return compare_pictures(
-        loaded,
-        Path(picture_a).expanduser(),
-        Path(picture_b).expanduser(),
-        own or shipped_calibration(loaded.identity.key),
-        face_a=face_a,
-        face_b=face_b,
-        prior=prior,
     )
+    if own is not None:
+        check_engine(own, source.identity)
+    with OnePictureReader(source) as reader:
+        return compare_pictures(
+            reader,
+            Path(picture_a).expanduser(),
+            Path(picture_b).expanduser(),
+            own or shipped_calibration(source.identity.key),
+            face_a=face_a,
+            face_b=face_b,
+            prior=prior,
+        )

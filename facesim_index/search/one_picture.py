@@ -2,18 +2,17 @@
 
 from pathlib import Path
 
-from facesim_index.engine.base import FaceEngine
-from facesim_index.engine.reading import read_picture
+from facesim_index.engine.local_reader import OnePictureReader
 from facesim_index.errors import NoFaceError, PictureError, UsageError
 from facesim_index.records import PictureReading
 
 
-def read_faces(engine: FaceEngine, path: Path) -> PictureReading:
+def read_faces(reader: OnePictureReader, path: Path) -> PictureReading:
     """Read a picture that must show a face.
 
     Parameters
     ----------
-    engine : FaceEngine
+    reader : OnePictureReader
     path : Path
         Of the picture; messages begin with it.
 
@@ -30,7 +29,7 @@ def read_faces(engine: FaceEngine, path: Path) -> PictureReading:
         It has no face.
     """
     try:
-        picture = read_picture(path, engine)
+        picture = reader.read(path)
     except PictureError as error:
         raise PictureError(error.code, f"{path}: {error.message}") from error
     return require_faces(picture, str(path))

@@ -9,7 +9,7 @@ from facesim_index.calibration.judgement import no_calibration
 from facesim_index.calibration.record import Calibration
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import resolve_prior
-from facesim_index.errors import CalibrationError, UsageError
+from facesim_index.errors import CalibrationError
 from facesim_index.people.clustering import UNASSIGNED
 from facesim_index.people.evidence import person_degree, person_log10_lr, summed, usable_curve
 from facesim_index.people.membership import NOBODY, Whose
@@ -55,8 +55,7 @@ def query_person(view: IndexView, person: PersonRow, options: "QueryOptions") ->
     if calibration is None:
         raise CalibrationError(f"people cannot be looked for: {no_calibration(view.identity)}")
     usable_curve(calibration)
-    if options.top < 1:
-        raise UsageError(f"top must be at least 1, not {options.top}")
+    options.check()
     own = people_rows.assignments_of(view.transaction, [person.person_id]).face_ids
     prior = resolve_prior(view, calibration, options.prior)
     total = summed(own, view, calibration)

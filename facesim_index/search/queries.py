@@ -61,6 +61,19 @@ class QueryOptions:
     exclude_same_image: bool = False
     exact: bool = False
 
+    def check(self) -> None:
+        """Refuse what is out of range.
+
+        Raises
+        ------
+        UsageError
+            It names the option.
+        """
+        if self.top < 1:
+            raise UsageError(f"top must be at least 1, not {self.top}")
+        if self.min_degree is not None and not 0.0 <= self.min_degree <= 1.0:
+            raise UsageError(f"min_degree must be from 0 to 1, not {self.min_degree}")
+
 
 @dataclass(frozen=True, slots=True)
 class _Query:
@@ -101,6 +114,7 @@ def query_reading(
         `min_degree` was given and there is no calibration, or the prior is not in (0, 1).
     """
     options = options or QueryOptions()
+    options.check()
     faces = list(enumerate(require_faces(picture, name).faces))
     if options.face is not None:
         faces = [faces[check_face(name, picture, options.face)]]
@@ -139,7 +153,8 @@ def query_face(
         `min_degree` was given and there is no calibration, or the prior is not in (0, 1).
     """
     options = options or QueryOptions()
-    found = face_rows.faces(view.transaction, np.array([face_id], dtype=np.int64))
+    options.check()
+    found = face_rows.faces(view.transaction, face_rows.as_ids([face_id], view.location))
     if not found:
         raise UsageError(f"there is no face {face_id} in {view.location}")
     face = found[0]
@@ -157,8 +172,6 @@ def _answer(
     itself: FaceId | None,
     options: QueryOptions,
 ) -> QueryAnswer:
-    if options.top < 1:
-        raise UsageError(f"top must be at least 1, not {options.top}")
     calibration = calibration_in_force(view)
     if calibration is None and options.min_degree is not None:
         raise CalibrationError(f"min_degree cannot be used: {no_calibration(view.identity)}")

@@ -419,7 +419,7 @@ def _known(rows: CatalogView, face_ids: Int64Array | Sequence[int] | None) -> In
     living = face_rows.face_ids(rows.transaction)
     if face_ids is None:
         return living
-    ids = np.asarray(face_ids, dtype=np.int64)
+    ids = face_rows.as_ids(face_ids, rows.location)
     unknown = ids[~np.isin(ids, living)]
     if len(unknown):
         raise UsageError(f"there is no face {unknown[0]} in {rows.location}")

@@ -104,7 +104,7 @@ class QueryMethods(IndexSession):
             raise UsageError("give either a picture, a face_id or a person to query")
         if picture is not None:
             path = Path(picture).expanduser()
-            reading = read_faces(self._engine, path)
+            reading = read_faces(self._pictures, path)
             with self._view(partial=True) as view:
                 return query_reading(view, reading, str(path), options)
         if face is not None:
@@ -170,11 +170,11 @@ class QueryMethods(IndexSession):
         ['anna_and_ben.png', 'ben.png']
         """
         check_least_degree(min_degree)
-        engine = self._engine
+        pictures = self._pictures
         with self._read() as rows:
             require_calibration(rows)  # before the picture is read
         path = Path(picture).expanduser()
-        reading = read_faces(engine, path)
+        reading = read_faces(pictures, path)
         with self._view() as view:
             return find_appearances(
                 view, reading, str(path), min_degree=min_degree, face=face, prior=prior

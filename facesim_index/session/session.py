@@ -8,8 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from facesim_index.engine.base import EngineSource, FaceEngine, Provider
+from facesim_index.engine.base import EngineSource, Provider
 from facesim_index.engine.loading import settings_for
+from facesim_index.engine.local_reader import OnePictureReader
 from facesim_index.records import Augment, EngineIdentity, Numerics
 from facesim_index.store.opening import open_store
 from facesim_index.store.protocols import CatalogView, IndexStore, IndexView
@@ -53,7 +54,7 @@ class IndexSession:
         self._settings = engine
         self._augment = augment
         self._numerics = numerics
-        self._loaded: FaceEngine | None = None
+        self._reader: OnePictureReader | None = None
         self._store: IndexStore | None = None
         self._held_rows: CatalogView | None = None
         self._held_view: IndexView | None = None
@@ -169,7 +170,7 @@ class IndexSession:
             yield held
 
     def close(self) -> None:
-        """Close every file of the index.
+        """Close every file of the index, and end the process that read pictures, if there is one.
 
         The next question opens it again.  At the end of a ``with`` block it is closed in any case.
 
@@ -182,6 +183,8 @@ class IndexSession:
         if self._store is not None:
             self._store.close()
             self._store = None
+        if self._reader is not None:
+            self._reader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -222,13 +225,14 @@ class IndexSession:
         return open_store(self._folder, writable=True)
 
     @property
-    def _engine(self) -> FaceEngine:
-        """The engine for queries, on all cores; loaded when it is first needed."""
-        if self._loaded is None:
+    def _pictures(self) -> OnePictureReader:
+        """What reads the pictures of queries, on all cores; its engine is loaded when needed."""
+        if self._reader is None:
             settings, _ = self._engine_settings()
             self._opened.check_engine(settings.identity)
-            self._loaded = dataclasses.replace(settings, threads=usable_cores()).load()
-        return self._loaded
+            settings = dataclasses.replace(settings, threads=usable_cores())
+            self._reader = OnePictureReader(settings)
+        return self._reader
 
     def _engine_settings(self) -> tuple[EngineSource, str]:
         """Return the engine to use, and the name under which its weights are found again."""

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facesim_index.engine.base import PictureReader
-from facesim_index.errors import PictureError
-from facesim_index.pictures.files import hash_file
 from facesim_index.records import (
     Box,
     EmbeddedFace,
@@ -94,8 +92,13 @@ def repair(store: IndexStore, verdict: Verdict, reader: PictureReader) -> Repair
     by_image: dict[ImageId, list[FaceRecord]] = {}
     for face in faces:
         by_image.setdefault(face.image_id, []).append(face)
-    sources = {image: _find_source(found[0], hashes[image]) for image, found in by_image.items()}
-    readable = [(image, path) for image, path in sources.items() if path is not None]
+    files = {image: [Path(path) for path in found[0].paths] for image, found in by_image.items()}
+    found_hashes = (found for found in reader.hash_files(files.values()) if found is not None)
+    readable = [
+        (image, paths[found.index(hashes[image])])
+        for (image, paths), found in zip(files.items(), found_hashes, strict=True)
+        if hashes[image] in found  # a file that still has exactly the bytes that were read
+    ]
     mended: dict[int, Float32Array] = {}
     outcomes = reader.read((path for _, path in readable), lambda: False)
     for (image, _), outcome in zip(readable, outcomes, strict=True):
@@ -111,17 +114,6 @@ def repair(store: IndexStore, verdict: Verdict, reader: PictureReader) -> Repair
         rows.n_mended,
         rows.taken_out,
     )
-
-
-def _find_source(face: FaceRecord, content_hash: bytes) -> Path | None:
-    """Return a file that still has exactly the bytes that a face was found in."""
-    for path in map(Path, face.paths):
-        try:
-            if hash_file(path) == content_hash:
-                return path
-        except PictureError:
-            continue
-    return None
 
 
 def _match_faces(

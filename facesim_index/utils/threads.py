@@ -1,14 +1,21 @@
-"""How many cores there are to work with, and threads that share them out."""
+"""How many cores there are to work with, threads that share them out, and threads that may hang."""
 
 import contextlib
 import math
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
 
 from facesim_index.utils.cgroups import quota_cores
+
+Result = TypeVar("Result")
+
+PATIENCE_S = 1.0
+"""How long to wait for what may hang, in seconds, before looking whether to go on waiting."""
 
 
 def usable_cores() -> int:
@@ -55,3 +62,50 @@ def one_blas_thread() -> Iterator[None]:
 
     with ThreadpoolController().limit(limits=1, user_api="blas"):
         yield
+
+
+def in_daemon_thread(function: Callable[[], Result]) -> "Future[Result]":
+    """Call a function that may hang, in a thread that does not keep the process alive.
+
+    A call into a file system that does not answer, such as a network disk whose server is gone,
+    lets no signal through.  In the main thread it would keep the program from being interrupted.
+
+    Parameters
+    ----------
+    function : callable
+
+    Returns
+    -------
+    Future
+        Of what the function returns or raises.
+
+    Examples
+    --------
+    >>> in_daemon_thread(lambda: 6 * 7).result()
+    42
+    """
+    future: Future[Result] = Future()
+
+    def call() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=call, name="may hang", daemon=True).start()
+    return future
+
+
+def is_done(future: "Future[Result]") -> bool:
+    """Wait for a future, at most `PATIENCE_S`, and tell whether it is done.
+
+    Parameters
+    ----------
+    future : Future
+
+    Returns
+    -------
+    bool
+        True also where the function raised something.
+    """
+    return bool(wait([future], PATIENCE_S).done)

@@ -25,9 +25,9 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Generic, Literal, Self, TypeAlias, TypeVar, cast
 
-from facesim_index.errors import FacesimError, PipelineError, UsageError
-from facesim_index.workers.child import Failed, Frame, Kind, Orders, Unfit
-from facesim_index.workers.process import Event, Job, WorkerProcess
+from facesim_index.errors import PipelineError, UsageError
+from facesim_index.workers.child import Failed, Frame, Kind, Orders
+from facesim_index.workers.process import Event, Job, WorkerProcess, pickle_recipe, start_error
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ Settings = TypeVar("Settings")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+MOST_WORKERS = 1024
 _WINDOW_PER_WORKER = 16
 _JOBS_PER_WORKER = 2  # one that runs and one that waits, so that no worker waits for us
 _EARLY_DEATHS = 3
@@ -50,7 +51,7 @@ class PoolSettings:
     Parameters
     ----------
     workers : int
-        Most worker processes at a time, at least 1.
+        Most worker processes at a time, from 1 to 1,024.
     timeout_s : float, default=120.0
         The longest time for one item, in seconds; after it the worker is killed.
     start_timeout_s : float, default=120.0
@@ -80,6 +81,8 @@ class PoolSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}")
+        if self.workers > MOST_WORKERS:
+            raise UsageError(f"workers must be at most {MOST_WORKERS}, not {self.workers}")
         for name in ("timeout_s", "start_timeout_s"):
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
@@ -143,7 +146,9 @@ class WorkerPool(Generic[Task, Result]):
         pool: PoolSettings,
     ) -> None:
         self._pool = pool
-        self._orders = _pickle_orders(make_handler, settings, pool)
+        recipe = pickle_recipe(make_handler, settings)
+        orders = Orders(recipe, pool.start_timeout_s, pool.timeout_s, pool.memory_limit_bytes)
+        self._orders = pickle.dumps(orders, protocol=5)
         self._events: SimpleQueue[_Event[Task, Result]] = SimpleQueue()
         self._workers: list[_Worker[Task, Result]] = []
         self._dying: list[_Worker[Task, Result]] = []  # killed, not collected
@@ -173,7 +178,7 @@ class WorkerPool(Generic[Task, Result]):
         return tuple(worker.pid for worker in self._workers)
 
     def map_ordered(
-        self, tasks: Iterable[Task], *, should_stop: Callable[[], bool] | None = None
+        self, tasks: Iterable[Task | None], *, should_stop: Callable[[], bool] | None = None
     ) -> Generator[tuple[Task, Result | ItemFailed], None, None]:
         """Yield each task with its outcome, in the order of `tasks`.
 
@@ -183,8 +188,9 @@ class WorkerPool(Generic[Task, Result]):
         Parameters
         ----------
         tasks : iterable
-            May be endless.  When it raises, the outcomes of the tasks before are yielded first
-            and then the exception is raised.
+            May be endless.  None is no task, but says that there is none for now: outcomes go
+            first, and the next one is asked for after 0.1 s at most.  When it raises, the outcomes
+            of the tasks before are yielded first and then the exception is raised.
         should_stop : callable, optional
             Asked often, at least every 0.1 s while waiting.  Once it is true no task is pulled;
             the outcomes of all tasks that a worker was sent are still yielded.
@@ -202,7 +208,42 @@ class WorkerPool(Generic[Task, Result]):
             What `make_handler` raised in a worker.
         """
         self._check_open()
-        return self._map(iter(tasks), should_stop)
+        # With such patience None is never yielded.
+        outcomes = self._map(iter(tasks), should_stop, math.inf)
+        return cast("Generator[tuple[Task, Result | ItemFailed], None, None]", outcomes)
+
+    def map_patiently(
+        self, tasks: Iterable[Task | None], *, patience_s: float
+    ) -> Generator[tuple[Task, Result | ItemFailed] | None, None, None]:
+        """Yield each task with its outcome as `map_ordered` does, but never wait for long.
+
+        Parameters
+        ----------
+        tasks : iterable
+            As for `map_ordered`.
+        patience_s : float
+            The longest time to wait for an outcome, in seconds; what `tasks` takes is not counted.
+
+        Yields
+        ------
+        tuple of (task, result or ItemFailed), or None
+            None says that no outcome came for so long.  Closing the iterator early stops the
+            workers.
+
+        Raises
+        ------
+        PipelineError
+            No worker can be started, or the pool is closed or already mapping.
+        FacesimError
+            What `make_handler` raised in a worker.
+        """
+        self._check_open()
+        return self._map(iter(tasks), None, patience_s)
+
+    def start(self) -> None:
+        """Start one worker before the first task; PipelineError where that cannot be done."""
+        with self._lock:
+            self._workers.append(WorkerProcess(self._orders, self._events))
 
     def close(self) -> None:
         """Stop the workers and wait for them; a second call does nothing."""
@@ -224,14 +265,17 @@ class WorkerPool(Generic[Task, Result]):
                 self._lock.release()
 
     def _map(
-        self, tasks: Iterator[Task], should_stop: Callable[[], bool] | None
-    ) -> Generator[tuple[Task, Result | ItemFailed], None, None]:
+        self,
+        tasks: Iterator[Task | None],
+        should_stop: Callable[[], bool] | None,
+        patience_s: float,
+    ) -> Generator[tuple[Task, Result | ItemFailed] | None, None, None]:
         if self._mapping:
             raise PipelineError("the worker pool is already mapping another stream of tasks")
         self._mapping = True
         finished = False
         try:
-            yield from self._outcomes(tasks, should_stop)
+            yield from self._outcomes(tasks, should_stop, patience_s)
             finished = True
         finally:
             self._mapping = False
@@ -239,36 +283,44 @@ class WorkerPool(Generic[Task, Result]):
                 self._stop_workers(_CLOSE_GRACE_S)
 
     def _outcomes(
-        self, tasks: Iterator[Task], should_stop: Callable[[], bool] | None
-    ) -> Generator[tuple[Task, Result | ItemFailed], None, None]:
+        self,
+        tasks: Iterator[Task | None],
+        should_stop: Callable[[], bool] | None,
+        patience_s: float,
+    ) -> Generator[tuple[Task, Result | ItemFailed] | None, None, None]:
         window = self._pool.window or _WINDOW_PER_WORKER * self._pool.workers
         held: deque[_Job[Task, Result]] = deque()  # pulled, not yielded, in order
-        pulling = True
-        source_error: Exception | None = None
+        stream = _Stream(tasks)
+        asked = time.monotonic()
         while True:
             self._tend()
             if should_stop is not None and should_stop():
-                pulling = False
+                stream.ended = True
                 self._pending = deque(job for job in self._pending if job.sent)
                 held = deque(job for job in held if job.sent or job.done)
             if held and held[0].done:
                 job = held.popleft()
                 yield job.task, cast("Result | ItemFailed", job.outcome)
                 del job
-            if pulling and len(held) < window and self._has_room():
-                try:
-                    held.append(Job(next(self._numbers), next(tasks)))
+                asked = time.monotonic()
+            elif time.monotonic() - asked >= patience_s:
+                yield None
+                asked = time.monotonic()
+            ready = bool(held) and held[0].done
+            room = len(held) < window and self._has_room()
+            if room and not stream.ended and not (stream.dry and ready):
+                task = stream.pull()
+                if task is not None:
+                    held.append(Job(next(self._numbers), task))
                     self._pending.append(held[-1])
-                except StopIteration:
-                    pulling = False
-                except Exception as error:
-                    pulling, source_error = False, error
-            elif not held and not pulling:
+                elif stream.dry and not ready:
+                    self._await_event()
+            elif stream.ended and not held:
                 break
-            elif not (held and held[0].done):
+            elif not ready:
                 self._await_event()
-        if source_error is not None:
-            raise source_error
+        if stream.error is not None:
+            raise stream.error
 
     def _has_room(self) -> bool:
         given = sum(len(worker.jobs) for worker in self._workers)
@@ -301,7 +353,7 @@ class WorkerPool(Generic[Task, Result]):
             logger.debug("worker %d is ready", worker.pid)
             worker.ready = True
         elif frame.kind is Kind.UNFIT:
-            raise _start_error(frame.payload)
+            raise start_error(frame.payload)
         elif worker.jobs and worker.jobs[0].number == frame.job:
             worker.since = event.arrival
             if frame.kind is Kind.BEGUN:
@@ -410,32 +462,26 @@ class WorkerPool(Generic[Task, Result]):
             self._events = SimpleQueue()
 
 
-def _pickle_orders(make_handler: object, settings: object, pool: PoolSettings) -> bytes:
-    if getattr(make_handler, "__module__", None) == "__main__":
-        raise PipelineError("make_handler must be importable, but it is defined in __main__")
-    try:
-        recipe = pickle.dumps((make_handler, settings), protocol=5)
-    except Exception as error:
-        raise PipelineError(f"the handler cannot be sent to a worker process: {error}") from error
-    orders = Orders(recipe, pool.start_timeout_s, pool.timeout_s, pool.memory_limit_bytes)
-    return pickle.dumps(orders, protocol=5)
+class _Stream(Generic[Task]):
+    """A stream of tasks, and what came of asking it for the next one."""
 
+    def __init__(self, tasks: Iterator[Task | None]) -> None:
+        self._tasks = tasks
+        self.dry = False  # it had none for now
+        self.ended = False
+        self.error: Exception | None = None
 
-def _start_error(payload: bytes) -> FacesimError:
-    """Return what `make_handler` raised: itself when it is ours, else as the cause."""
-    unfit: Unfit = pickle.loads(payload)
-    logger.debug("no handler:\n%s", unfit.trace)
-    wrapped = PipelineError(f"a worker process could not be set up: {unfit.message}")
-    if unfit.error is not None:
+    def pull(self) -> Task | None:
+        """Return the next task; None where the stream is dry or has ended."""
+        task: Task | None = None
         try:
-            error: BaseException = pickle.loads(unfit.error)
-        except Exception:
-            logger.debug("the exception of the worker cannot be unpickled here")
-        else:
-            if isinstance(error, FacesimError):
-                return error
-            wrapped.__cause__ = error
-    return wrapped
+            task = next(self._tasks)
+            self.dry = task is None
+        except StopIteration:
+            self.ended = True
+        except Exception as error:
+            self.ended, self.error = True, error
+        return task
 
 
 def _outcome(frame: Frame) -> object:

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
-from facesim_index.errors import PipelineError
-from facesim_index.workers.child import Frame, Kind, read_frame, write_frame
+from facesim_index.errors import FacesimError, PipelineError
+from facesim_index.workers.child import Frame, Kind, Unfit, read_frame, write_frame
 
 logger = logging.getLogger(__name__)
 
@@ -294,3 +294,56 @@ def start_python(
             )
     except OSError as error:
         raise PipelineError(f"cannot start a worker process: {error}") from error
+
+
+def pickle_recipe(make_handler: object, settings: object) -> bytes:
+    """Return the recipe of a handler, as it is sent to a worker.
+
+    Parameters
+    ----------
+    make_handler : callable
+    settings : object
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    PipelineError
+        They cannot be sent to another process.
+    """
+    if getattr(make_handler, "__module__", None) == "__main__":
+        raise PipelineError("make_handler must be importable, but it is defined in __main__")
+    try:
+        return pickle.dumps((make_handler, settings), protocol=5)
+    except Exception as error:
+        raise PipelineError(f"the handler cannot be sent to a worker process: {error}") from error
+
+
+def start_error(payload: bytes) -> FacesimError:
+    """Return what the function that makes a handler raised in a worker.
+
+    Parameters
+    ----------
+    payload : bytes
+        Of UNFIT.
+
+    Returns
+    -------
+    FacesimError
+        The error itself where it is one of ours, else a `PipelineError` with it as the cause.
+    """
+    unfit: Unfit = pickle.loads(payload)
+    logger.debug("no handler:\n%s", unfit.trace)
+    wrapped = PipelineError(f"a worker process could not be set up: {unfit.message}")
+    if unfit.error is not None:
+        try:
+            error: BaseException = pickle.loads(unfit.error)
+        except Exception:
+            logger.debug("the exception of the worker cannot be unpickled here")
+        else:
+            if isinstance(error, FacesimError):
+                return error
+            wrapped.__cause__ = error
+    return wrapped

@@ -17,6 +17,7 @@ from facesim_index.degrees.calibration_check import check_index
 from facesim_index.degrees.gallery import BINS, estimate_gallery_prior, gallery_prior, sample_scores
 from facesim_index.degrees.impostors import across_pairs, same_image_pairs
 from facesim_index.engine.fake import FAKE_IDENTITY
+from facesim_index.engine.local_reader import OnePictureReader
 from facesim_index.errors import CalibrationError
 from facesim_index.evaluation.identification import evaluate_people, search_people
 from facesim_index.evaluation.verification import evaluate_pairs, score_pairs
@@ -234,8 +235,9 @@ def test_pictures_are_queried_and_compared_alike(
     with new_store(tmp_path / "i.facesim") as store:
         ingest(store, b)
         [match] = query_picture(store, engine, a, QueryOptions(prior=0.3)).faces[0].matches
+    reader = OnePictureReader(FAKE)
     one, other = (
-        compare_pictures(engine, *both, calibration, prior=0.3) for both in ((a, b), (b, a))
+        compare_pictures(reader, *both, calibration, prior=0.3) for both in ((a, b), (b, a))
     )
     assert one.degree == other.degree
     assert one.cosine == other.cosine
@@ -244,7 +246,7 @@ def test_pictures_are_queried_and_compared_alike(
     assert match.cosine == pytest.approx(one.cosine, abs=1e-3)
     [left], [right] = (
         head.transform(
-            np.stack([face.embedding for face in one_picture.read_faces(engine, path).faces])
+            np.stack([face.embedding for face in one_picture.read_faces(reader, path).faces])
         )
         for path in (a, b)
     )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facesim_index.display import notebook, sheet
+from facesim_index.display import file_crops, notebook
 from facesim_index.display.markup import SIDE_PX
 from facesim_index.index import FaceIndex
 from facesim_index.ingest.run import IngestSummary
@@ -255,13 +255,13 @@ def test_a_file_is_read_once_for_all_its_faces(
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(fake_photo([RED]))
     asked: list[str] = []
-    real = sheet._read_rgb
+    real = file_crops._plain_pixels
 
     def read(path: str) -> UInt8Array | None:
         asked.append(path)
         return real(path)
 
-    monkeypatch.setattr(sheet, "_read_rgb", read)
+    monkeypatch.setattr(file_crops, "_plain_pixels", read)
     paths = [str(tmp_path / name) for name in ("a.png", "b.png")]
     shown = page(answer(paths[0], *(match(paths[n % 2]) for n in range(6))))
     assert len(shown.pictures) == 7

@@ -11,10 +11,11 @@ from PIL import Image
 
 from facesim_index.display import sheet as sheets
 from facesim_index.display.drawing import Pen
-from facesim_index.display.sheet import MOST_MATCHES, crop_from_file, draw_sheet, save_sheet
+from facesim_index.display.file_crops import crop_from_file
+from facesim_index.display.sheet import MOST_MATCHES, draw_sheet, save_sheet
 from facesim_index.engine.alignment import ARCFACE_LANDMARKS
+from facesim_index.engine.local_reader import plain_content
 from facesim_index.errors import StorageError, UsageError
-from facesim_index.pictures.files import read_bytes
 from facesim_index.records import Box, FaceId, FileStamp, Float32Array, UInt8Array
 from facesim_index.search.answers import FaceAnswer, Match, QueryAnswer
 from tests.example_pictures import png
@@ -293,11 +294,11 @@ def test_saved_from_the_picture_files(tmp_path: Path, monkeypatch: pytest.Monkey
     picture.write_bytes(png(marked_picture()))
     read: list[Path] = []
 
-    def noted(path: Path) -> tuple[bytes, FileStamp]:
+    def noted(path: Path) -> tuple[bytes, FileStamp] | None:
         read.append(path)
-        return read_bytes(path)
+        return plain_content(path)
 
-    monkeypatch.setattr("facesim_index.display.sheet.read_bytes", noted)
+    monkeypatch.setattr("facesim_index.display.file_crops.plain_content", noted)
     gone = match_of(1)
     there = dataclasses.replace(match_of(2), path=str(picture), paths=(str(picture),))
     answer = dataclasses.replace(answer_of([gone], [there], []), query=str(picture))
@@ -307,7 +308,7 @@ def test_saved_from_the_picture_files(tmp_path: Path, monkeypatch: pytest.Monkey
     with Image.open(out) as sheet:
         assert (sheet.format, sheet.mode) == ("PNG", "RGB")
         assert places(sheet, (128, 128, 128))[2] > 4 * 0.6 * SIDE_PX**2
-    assert read == [picture, Path("/nowhere/picture1.jpg"), picture]
+    assert read == [picture, Path("/nowhere/picture1.jpg")]  # the picture is still at hand
 
 
 def test_a_sheet_that_cannot_be_drawn_leaves_the_old_file(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_an_unreadable_file_is_tried_again_by_every_run(
             raise PictureError(FailureCode.UNREADABLE, "permission denied")
         return hash_file(path)
 
-    monkeypatch.setattr("facesim_index.ingest.run.hash_file", refuse)
+    monkeypatch.setattr("facesim_index.pictures.files.hash_file", refuse)
     assert ingest(store, photos).images_failed == 1
     assert [error.code for error in errors(store)] == [FailureCode.UNREADABLE]
     monkeypatch.undo()

@@ -4,7 +4,7 @@ import hashlib
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from facesim_index.pictures.views import Pixels, WholePicture
 from facesim_index.records import EmbeddedFace, Failure, FailureCode, PictureReading
 from facesim_index.store.catalog import picture_rows
 from facesim_index.workers.pool import ItemFailed, PoolSettings, WorkerPool
-from tests.builders import new_store
+from tests.builders import hash_here, new_store
 from tests.example_pictures import fake_photo
 
 SLICE = 500
@@ -118,8 +118,14 @@ class ImpatientReader:
     workers: int
     memory_bytes: int
 
+    def hash_files(
+        self, groups: Iterable[Sequence[Path] | None]
+    ) -> Generator[list[bytes | Failure] | None, None, None]:
+        """Hash files in this process."""
+        return hash_here(groups)
+
     def read(
-        self, paths: Iterable[Path], should_stop: Callable[[], bool]
+        self, paths: Iterable[Path | None], should_stop: Callable[[], bool]
     ) -> Iterator[PictureReading | Failure | ItemFailed]:
         """Read pictures in worker processes."""
         bounds = PoolSettings(

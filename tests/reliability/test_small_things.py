@@ -408,7 +408,7 @@ def test_a_file_that_cannot_be_compared_keeps_what_is_known_of_it(
         return hash_file(path)
 
     ingest(store, photos)
-    monkeypatch.setattr("facesim_index.ingest.run.hash_file", refuse)
+    monkeypatch.setattr("facesim_index.pictures.files.hash_file", refuse)
     summary = ingest(store, photos, checksum=True)
     assert (summary.files_unchanged, summary.images_failed, summary.faces_total) == (2, 0, 2)
     assert summary.warnings == [

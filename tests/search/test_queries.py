@@ -9,6 +9,7 @@ from facesim_index.calibration.document import to_json
 from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.degrees.gallery import gallery_prior
 from facesim_index.engine.fake import FAKE_IDENTITY
+from facesim_index.engine.local_reader import OnePictureReader
 from facesim_index.errors import (
     CalibrationError,
     EngineMismatchError,
@@ -209,19 +210,19 @@ def test_another_engine_may_not_ask(store: FolderStore, photos: Path) -> None:
 
 
 def test_comparing_two_pictures(photos: Path) -> None:
-    engine = FAKE.load()
-    same = compare_pictures(engine, photos / "couple.png", photos / "red.png", CURVE)
-    other = compare_pictures(engine, photos / "couple.png", photos / "red.png", CURVE, face_a=1)
+    reader = OnePictureReader(FAKE)
+    same = compare_pictures(reader, photos / "couple.png", photos / "red.png", CURVE)
+    other = compare_pictures(reader, photos / "couple.png", photos / "red.png", CURVE, face_a=1)
     assert same.cosine > 0.9 > 0.3 > other.cosine
     assert same.degree is not None
     assert other.degree is not None
     assert same.degree > 0.99 > 0.01 > other.degree
     assert (same.n_faces_a, same.face_a, other.face_a) == (2, 0, 1)
-    bare = compare_pictures(engine, photos / "red.png", photos / "red copy.png", None)
+    bare = compare_pictures(reader, photos / "red.png", photos / "red copy.png", None)
     assert (bare.degree, bare.log10_lr) == (None, None)
     assert bare.cosine == pytest.approx(1.0, abs=1e-6)
     with pytest.raises(UsageError, match="no face 5"):
-        compare_pictures(engine, photos / "red.png", photos / "red.png", CURVE, face_b=5)
+        compare_pictures(reader, photos / "red.png", photos / "red.png", CURVE, face_b=5)
 
 
 def test_the_largest_faces_are_compared(tmp_path: Path) -> None:
@@ -232,4 +233,4 @@ def test_the_largest_faces_are_compared(tmp_path: Path) -> None:
     engine = FAKE.load()
     boxes = [face.box for face in read_picture(path, engine).faces]
     assert boxes[0].w == boxes[1].w
-    assert compare_pictures(engine, path, path, None).face_a == 0
+    assert compare_pictures(OnePictureReader(FAKE), path, path, None).face_a == 0

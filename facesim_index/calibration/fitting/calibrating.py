@@ -162,7 +162,7 @@ def fit_calibration(
             scores = chosen.scores
         fit = fit_scores(scores, used)
     except CalibrationError as error:
-        raise CalibrationError(f"{data.name}: {error}{_missing_faces(data)}") from error
+        raise CalibrationError(f"{data.name}: {error}{data.missing_faces}") from error
     calibration = Calibration(
         name=name,
         engine_key=identity.key,
@@ -231,12 +231,6 @@ def _chosen(trials: tuple[HeadTrial, ...], head: HeadChoice, *, force: bool) -> 
 def _learned(data: LabelledData, kind: LearnedKind) -> Head:
     faces = _faces_to_learn(data, kind)
     return fit_head(kind, faces.embeddings, faces.person, faces.pairs)
-
-
-def _missing_faces(data: LabelledData) -> str:
-    if not data.n_without_face:
-        return ""
-    return f" (no face was found in {data.n_without_face} of {data.n_pictures} pictures)"
 
 
 def _cllr_of(calibration: Calibration, data: LabelledData) -> float:

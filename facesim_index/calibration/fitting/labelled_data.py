@@ -113,6 +113,13 @@ class LabelledData:
     notes: tuple[str, ...] = ()
     faces: LabelledFaces | None = None
 
+    @property
+    def missing_faces(self) -> str:
+        """What is added to a message about too few pairs; empty if every picture has a face."""
+        if not self.n_without_face:
+            return ""
+        return f" (no face was found in {self.n_without_face} of {self.n_pictures} pictures)"
+
     def scores_by(self, head: Head) -> LabelledScores:
         """Return the scores of the pairs by a head.
 
@@ -245,9 +252,9 @@ def _genuine_pairs(
     made: Float32Array, person: Int64Array, head: Head
 ) -> tuple[Float64Array, Int64Array]:
     order = np.argsort(person, kind="stable")
-    people, starts = np.unique(person[order], return_index=True)
+    people, starts, counts = np.unique(person[order], return_index=True, return_counts=True)
     scores, of_person = [np.empty(0)], [np.empty(0, dtype=np.int64)]
-    for number, start, stop in zip(people, starts, [*starts[1:], person.size], strict=True):
+    for number, start, stop in zip(people, starts, starts + counts, strict=True):
         if stop - start < 2:
             continue
         mine = made[order[start:stop]].astype(np.float64)

@@ -4,14 +4,16 @@ Where nothing else is said, every function raises an `IndexDamagedError` when a 
 depends on is not as it was written, or is not found where it was written.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import aliased
 
+from facesim_index.errors import UsageError
 from facesim_index.records import (
+    MAX_ID,
     Box,
     FaceId,
     FaceRecord,
@@ -29,6 +31,31 @@ from facesim_index.store.catalog.transaction import (
     require_count,
     require_whole,
 )
+
+
+def as_ids(face_ids: Int64Array | Sequence[int], location: Path | str) -> Int64Array:
+    """Return ids of faces as an array.
+
+    Parameters
+    ----------
+    face_ids : sequence of int
+    location : Path or str
+        Of the index, for the message.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+
+    Raises
+    ------
+    UsageError
+        One is larger than any id can be.
+    """
+    try:
+        return np.asarray(face_ids, dtype=np.int64)
+    except OverflowError as error:
+        beyond = next(face_id for face_id in face_ids if abs(int(face_id)) > MAX_ID)
+        raise UsageError(f"there is no face {beyond} in {location}") from error
 
 
 def faces_of_images(connection: Connection, image_ids: Collection[ImageId]) -> Int64Array:

@@ -50,7 +50,7 @@ def folder_files(connection: Connection, folder: str) -> dict[str, KnownFile]:
             file_id,
             FileStamp(size_bytes, mtime_ns),
             _STATUSES.get(status),
-            failure in PASSING_FAILURES and status in _NOT_USED,
+            status in _NOT_USED and _is_passing(failure, _STATUSES.get(status)),
             missing_since is not None,
         )
         for name, file_id, size_bytes, mtime_ns, status, failure, missing_since in rows
@@ -81,6 +81,12 @@ def require_sound_files(connection: Connection, file_ids: Collection[int]) -> No
 
 
 _FOLDER_AT = select(Folder.id).where(Folder.path == bindparam("folder"))
+
+
+def _is_passing(failure: str | None, status: ImageStatus | None) -> bool:
+    """Tell whether a file is worth another try; without a status not even its bytes were read."""
+    return failure in PASSING_FAILURES or (status is None and failure == FailureCode.TIMEOUT)
+
 
 #: Made once: a scan asks it for every folder, and making it takes longer than answering.
 _FOLDER_FILES = (
