@@ -313,7 +313,10 @@ def test_damage_is_logged_for_programs(
 
 def test_sums_that_are_damaged_are_named_and_made_anew(store: FolderStore) -> None:
     before = paths_and_vectors(store)
-    spoil(store, "UPDATE row_group SET row_ids = row_ids + 1 WHERE name = 'file.image_id'")
+    spoil(
+        store,
+        "UPDATE row_group SET row_ids = row_ids + 1 WHERE name = 'file.image_id' AND value <> ''",
+    )
     [problem] = verify(store).problems
     assert problem.message == "not all rows of table file are found by `image_id`"
     with store.read() as rows, pytest.raises(IndexDamagedError, match=MENDS):
@@ -322,6 +325,15 @@ def test_sums_that_are_damaged_are_named_and_made_anew(store: FolderStore) -> No
     assert (done.rows_taken_out, done.faces_lost) == ((), 0)
     assert not verify(store).problems
     assert paths_and_vectors(store) == before
+
+
+@pytest.mark.parametrize("column", ["n_rows", "row_ids"])
+def test_what_says_that_sums_are_kept_is_checked_too(store: FolderStore, column: str) -> None:
+    spoil(store, f"UPDATE row_group SET {column} = 1 WHERE name = 'file.image_id' AND value = ''")
+    [problem] = verify(store).problems
+    assert "file.image_id" in problem.message
+    repair(store, verify(store), read_here)
+    assert not verify(store).problems
 
 
 def test_a_row_that_another_database_moved_is_put_back_with_its_sums(store: FolderStore) -> None:

@@ -82,7 +82,8 @@ def add_up(connection: Connection) -> int:
 def wrong_groups(connection: Connection) -> Iterator[str]:
     """Yield what is wrong with each sum of rows that is not that of the rows that are found."""
     kept = connection.exec_driver_sql(
-        f"SELECT name FROM {GROUP_TABLE} WHERE value = ?", (_IS_KEPT,)
+        f"SELECT name FROM {GROUP_TABLE} WHERE value = ? AND n_rows IS 0 AND row_ids IS 0",
+        (_IS_KEPT,),
     ).scalars()
     known = set(kept)
     for name in GROUPS:
