@@ -1,4 +1,4 @@
-"""The pairs of many faces with at least a given score.
+"""The pairs of many faces with at least a given score, and the closest pair of two sets.
 
 Every pair is compared once, in blocks: by codes of one byte a number where there are very many
 (`pairs.byte_codes`), otherwise in single precision.  Pairs that may have the score, within the
@@ -6,6 +6,7 @@ error of either, are scored again exactly (see `pairs.blocks`).  So the pairs fo
 exact scores of all pairs would give.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from facesim_index.utils.threads import threads_for_blocks
 
 _ROWS_AT_ONCE = 1024
 _COLUMNS_AT_ONCE = 4096
+_CLOSEST_ROWS = 512
 _MOST_PAIRS = 4_000_000
 # Of fewer faces all pairs are compared in less time than a minute anyway.
 _CODED_PAIRS = 50_000**2
@@ -85,6 +87,39 @@ def close_pairs(faces: Faces, least: float, *, n_rows: int | None = None) -> Ite
             continue
         yield found
         start = stop
+
+
+def closest_pair(left: Faces, right: Faces) -> tuple[int, int]:
+    """Return the two faces, one of each set, that are most alike; of equals the first.
+
+    Memory: a block of scores (16 MB), whatever the number of faces.
+
+    Parameters
+    ----------
+    left, right : Faces
+        At least one face each, and vectors of the same head.
+
+    Returns
+    -------
+    tuple of (int, int)
+        Their rows.
+
+    Examples
+    --------
+    >>> left = Faces(np.array([5, 7]), np.array([[1.0, 0.0], [0.0, 1.0]], np.float16))
+    >>> right = Faces(np.array([9]), np.array([[0.6, 0.8]], np.float16))
+    >>> closest_pair(left, right)
+    (1, 0)
+    """
+    best = (math.inf, 0, 0)
+    for start in range(0, len(left.ids), _CLOSEST_ROWS):
+        rows = left.vectors[start : start + _CLOSEST_ROWS].astype(np.float64)
+        for column in range(0, len(right.ids), _COLUMNS_AT_ONCE):
+            columns = right.vectors[column : column + _COLUMNS_AT_ONCE].astype(np.float64)
+            scores = left.head.pair_scores(rows, columns)  # exact in double precision
+            row, other = divmod(int(scores.argmax()), len(columns))
+            best = min(best, (-float(scores[row, other]), start + row, column + other))
+    return best[1:]
 
 
 def _codes(faces: Faces, n_rows: int) -> ByteCodes | None:
