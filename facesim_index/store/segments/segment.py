@@ -32,6 +32,7 @@ from facesim_index.store.segments.row_checksums import row_sums
 
 _ID_BYTES = 8
 _HASHED_AT_ONCE = 1 << 22  # bytes, of whole pages
+_MAPPED_SHARE = 16
 _INNER_KIND_AT = 37  # after the four letters and the header of the IndexIDMap2
 
 logger = logging.getLogger(__name__)
@@ -275,7 +276,9 @@ def gather(segments: Sequence[Segment], face_ids: Int64Array) -> Float32Array:
         )
         rows = segment.rows_of(face_ids[wanted])
         present = wanted[rows >= 0]
-        embeddings[present] = segment.checked(rows[rows >= 0])
+        # Of few rows the pages around them would be most of the file.
+        mapped = len(present) * _MAPPED_SHARE >= len(segment.face_ids)
+        embeddings[present] = segment.checked(rows[rows >= 0], mapped=mapped)
         missing[present] = False
     if missing.any():
         raise IndexDamagedError(
