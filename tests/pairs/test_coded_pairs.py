@@ -130,8 +130,11 @@ def test_without_products_that_are_right_pairs_are_found_all_the_same(
 ) -> None:
     right = integer_products()
     assert right is not None
-    monkeypatch.setattr(products_module, "LEFT_LEVELS", 64)
-    assert not products_module._are_exact(lambda left, codes: right(left, codes) - 1)
+    monkeypatch.setattr(products_module, "_products", lambda: lambda *both: right(*both) - 1)
+    assert integer_products.__wrapped__() is None
+    monkeypatch.undo()
+    monkeypatch.setattr(products_module, "open_session", lambda *_, **__: 1 // 0)
+    assert integer_products.__wrapped__() is None
     faces = some_faces(300, 4)
     expected = all_of(list(close_pairs(faces, 0.4)))
     monkeypatch.setattr(close, "_CODED_PAIRS", 0)
