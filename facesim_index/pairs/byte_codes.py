@@ -20,6 +20,8 @@ from facesim_index.engine.runtimes.integer_products import (
 from facesim_index.pairs.blocks import Faces, single
 from facesim_index.records import Float32Array, Float64Array, Int64Array, UInt8Array
 
+# Products of so many faces stay in a processor's cache until they are looked at.
+_STRIP = 512
 _HIGHEST = 2.0**30
 # Of the double precision in which bounds are computed; their numbers are at most a few units.
 _ROUNDING = 1e-9
@@ -45,7 +47,7 @@ class LeftCodes:
 
 @dataclass(frozen=True, slots=True)
 class RightCodes:
-    """The codes of a block of faces, with one scale.
+    """The codes of a strip of faces, with one scale.
 
     Attributes
     ----------
@@ -78,16 +80,16 @@ class ByteCodes:
     >>> faces = Faces(np.array([5, 7]), np.array([[1.0, 0.0], [0.8, 0.6]], np.float16))
     >>> codes = ByteCodes(faces, n_columns=2, products=integer_products())
     >>> codes.near(left_codes(single(faces.vectors[:1])), 0, 0.79)
-    array([0, 1])
+    (array([0, 0]), array([0, 1]))
     """
 
     def __init__(self, faces: Faces, n_columns: int, products: IntegerProducts) -> None:
         self._faces = faces
         self._n_columns = n_columns
         self._products = products
-        self._blocks: dict[int, RightCodes] = {}
+        self._blocks: dict[int, list[RightCodes]] = {}
 
-    def near(self, left: LeftCodes, column: int, least: float) -> Int64Array:
+    def near(self, left: LeftCodes, column: int, least: float) -> tuple[Int64Array, Int64Array]:
         """Return the pairs of some faces and those of a block that may have a score.
 
         Several threads may ask at once, each about another block.
@@ -102,18 +104,25 @@ class ByteCodes:
 
         Returns
         -------
-        ndarray of int64
-            Places in the flattened matrix of the scores: all that have the score, and others.
+        rows, columns : ndarray of shape (n_pairs,), int64
+            Places in `left` and in the block: all pairs that have the score, and others.
         """
-        right = self._blocks.get(column)
-        if right is None:
-            block = self._faces.vectors[column : column + self._n_columns]
-            right = self._blocks[column] = right_codes(single(block))
-        margin = left.errors * right.length + left.lengths * right.error + _ROUNDING
-        limit = np.floor((least - margin) / (left.scales * right.scale))
-        whole = np.clip(limit, -_HIGHEST, _HIGHEST).astype(np.int32)
-        found = self._products(left.codes, right.codes) >= whole[:, None]
-        return np.flatnonzero(found)
+        strips = self._blocks.get(column)
+        if strips is None:
+            block = single(self._faces.vectors[column : column + self._n_columns])
+            starts = range(0, len(block), _STRIP)
+            strips = [right_codes(block[start : start + _STRIP]) for start in starts]
+            self._blocks[column] = strips
+        rows, columns = [], []
+        for number, right in enumerate(strips):
+            margin = left.errors * right.length + left.lengths * right.error + _ROUNDING
+            limit = np.floor((least - margin) / (left.scales * right.scale))
+            whole = np.clip(limit, -_HIGHEST, _HIGHEST).astype(np.int32)
+            found = self._products(left.codes, right.codes) >= whole[:, None]
+            row, other = np.divmod(np.flatnonzero(found), found.shape[1])
+            rows.append(row)
+            columns.append(other + number * _STRIP)
+        return np.concatenate(rows), np.concatenate(columns)
 
 
 def left_codes(vectors: Float32Array) -> LeftCodes:
@@ -137,7 +146,7 @@ def left_codes(vectors: Float32Array) -> LeftCodes:
 
 
 def right_codes(vectors: Float32Array) -> RightCodes:
-    """Return the codes of a block of faces.
+    """Return the codes of a strip of faces.
 
     Parameters
     ----------

@@ -164,20 +164,22 @@ class _PairSearch:
         self, start: int, left: Float32Array, coded: LeftCodes | None, column: int
     ) -> ClosePairs:
         """Return the pairs of some rows with those of a block, after the row itself."""
-        width = min(_COLUMNS_AT_ONCE, len(self.faces.ids) - column)
-        a, b = np.divmod(self._candidates(left, coded, column), width)
-        after = a + start < b + column
-        a, b = a[after] + start, b[after] + column
+        row, other = self._candidates(left, coded, column)
+        after = row + start < other + column
+        a, b = row[after] + start, other[after] + column
         scores = listed_scores(self.faces, a, b)
         close = scores >= self.least
         return ClosePairs(start + len(left), a[close], b[close], scores[close])
 
-    def _candidates(self, left: Float32Array, coded: LeftCodes | None, column: int) -> Int64Array:
-        """Return the places, in the block of their scores, of pairs that may have the score."""
+    def _candidates(
+        self, left: Float32Array, coded: LeftCodes | None, column: int
+    ) -> tuple[Int64Array, Int64Array]:
+        """Return the pairs of some rows and those of a block that may have the score."""
         if self.codes is not None and coded is not None:
             found = self.codes.near(coded, column, self.least)
-            if len(found) <= _MOST_LET_THROUGH * len(left) * _COLUMNS_AT_ONCE:
+            if len(found[0]) <= _MOST_LET_THROUGH * len(left) * _COLUMNS_AT_ONCE:
                 return found
         right = single(self.faces.vectors[column : column + _COLUMNS_AT_ONCE])
         limit = np.float32(self.least - single_error(right.shape[1]))
-        return np.flatnonzero(self.faces.head.pair_scores(left, right) >= limit)
+        scores = self.faces.head.pair_scores(left, right)
+        return np.divmod(np.flatnonzero(scores >= limit), scores.shape[1])
