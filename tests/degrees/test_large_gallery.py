@@ -11,11 +11,13 @@ import pytest
 from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.degrees import gallery
 from facesim_index.degrees.gallery import estimate_gallery_prior, sample_scores
+from facesim_index.errors import DamagedSegmentError
 from facesim_index.records import FaceId, Float32Array, Int64Array
 from facesim_index.store.catalog import face_rows
 from facesim_index.store.protocols import IndexView
 from facesim_index.store.records import SegmentId
-from facesim_index.store.segments.segment import Segment, gather
+from facesim_index.store.segments.coarse import COARSE_MIN_ROWS, coarse_path, write_coarse
+from facesim_index.store.segments.segment import Segment, file_sha256, gather
 from facesim_index.store.segments.writer import write_segment
 from tests.builders import commit_pictures, new_store, picture, unit_vectors
 
@@ -159,7 +161,29 @@ def test_few_embeddings_are_read_without_mapping_what_is_around_them(
         return np.asarray(whole(part, rows, mapped=mapped))
 
     monkeypatch.setattr(Segment, "at", noted)
-    for n_rows, mapped in ((4, False), (200, True)):
-        rows = np.arange(n_rows)[::-1]
+    for step, mapped in ((100, False), (2, True), (400, True)):
+        rows = np.arange(0, 400, step)[::-1]
         np.testing.assert_array_equal(gather([segment], rows * 2), vectors[rows])
         assert asked.pop() is mapped
+
+
+def test_few_embeddings_of_a_large_segment_are_checked_without_reading_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = np.tile(unit_vectors(64, 9).astype(np.float16), (COARSE_MIN_ROWS // 64, 1))
+    vectors[5000] = unit_vectors(1, 10)[0]
+    ids = np.arange(len(vectors))
+    info = write_segment(tmp_path, SegmentId(1), ids, [vectors], dimension=vectors.shape[1])
+    path = tmp_path / info.name
+    sha256 = file_sha256(path)
+    if not coarse_path(path).exists():
+        write_coarse(path, sha256, ids, vectors)
+    rows = np.arange(0, len(ids), 1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(Segment, "require_whole", lambda _: pytest.fail("all of it was read"))
+        np.testing.assert_array_equal(gather([Segment(path, sha256)], rows), vectors[rows])
+    data = bytearray(path.read_bytes())
+    data[data.index(vectors[5000].tobytes()) + 5] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DamagedSegmentError, match="other embeddings"):
+        gather([Segment(path, sha256)], rows)
