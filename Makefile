@@ -51,10 +51,14 @@ SEED ?= $(shell $(BIN)/python -c 'import random; print(random.randrange(2**31))'
 torture: setup  ## kill, starve, damage, fuzz and crowd an index for long (KILLS=N, SEED=S)
 	seed=$(SEED) && \
 	$(BIN)/python -m tests.reliability.kills --every-point --kills $(KILLS) --seed $$seed && \
+	$(BIN)/python -m tests.reliability.kills --in-calls --kills $(KILLS) --seed $$seed && \
+	$(BIN)/python -m tests.reliability.log_states --states 4000 --seed $$seed && \
 	$(BIN)/python -m tests.reliability.io_errors --every-point --seed $$seed && \
+	$(BIN)/python -m tests.reliability.restores --every-point --seed $$seed && \
 	$(BIN)/python -m tests.reliability.damage --cases 1500 --seed $$seed && \
 	$(BIN)/python -m tests.reliability.fuzz --inputs 10000 --seed $$seed && \
-	$(BIN)/python -m tests.reliability.concurrency --seconds 60
+	$(BIN)/python -m tests.reliability.concurrency --seconds 60 && \
+	$(BIN)/python -m tests.reliability.mixed_load --seconds 600 --seed $$seed
 
 lint: setup  ## check style, types, imports and spelling
 	$(BIN)/ruff check .

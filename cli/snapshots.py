@@ -46,8 +46,8 @@ def snapshot(state: State, out: Path, copy: bool) -> None:
 def restore(state: State, snapshot_folder: Path, force: bool, copy: bool) -> None:
     """Make the index of a snapshot again.
 
-    An index that is there is replaced with --force only, and kept aside until the new one is
-    verified and in place.
+    An index that is there is replaced with --force only, once the new one is verified and whole.
+    Nothing is replaced where the folder holds anything else.
     """
     from facesim_index.index import FaceIndex
 

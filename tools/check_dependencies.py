@@ -29,7 +29,7 @@ WHY = {
     "codespell": "spelling in code and documents",
     "faiss-cpu": "segments of vectors, coarse codes and search over them",
     "fastapi": "the HTTP API and the pages of `facesim serve`; the extra `serve`",
-    "filelock": "one writer at a time, on every system",
+    "filelock": "one writer at a time, on Windows",
     "httpx": "asks the HTTP API, in tests",
     "hypothesis": "tests with many generated inputs",
     "import-linter": "keeps imports going down only",

@@ -8,6 +8,10 @@ A sidecar tells who is in a picture.  In a folder of their own, sidecars are for
 alone, as an index is.  Beside a picture, where a photo manager may run as another user, a
 sidecar may be read by everybody who may read the picture, and by nobody else.
 
+Where pictures are is what the catalog says, which may come from somebody else: a path that an
+ingest would not have recorded is refused before anything is written, as it might lead out of the
+folder for the sidecars.
+
 References
 ----------
 .. [1] Metadata Working Group, "Guidelines for Handling Image Metadata", version 2.0, 2010.
@@ -22,11 +26,11 @@ from xml.etree import ElementTree
 
 from PIL import Image
 
-from facesim_index.errors import StorageError
+from facesim_index.errors import IndexDamagedError, StorageError
 from facesim_index.records import Box, FaceRecord, ImageId
 from facesim_index.store.catalog import face_rows, people_rows
 from facesim_index.store.protocols import CatalogView, IndexStore
-from facesim_index.utils.files import atomic_output
+from facesim_index.utils.files import atomic_output, open_regular
 from facesim_index.utils.permissions import make_folder
 
 TOOLKIT = "facesim"
@@ -104,12 +108,16 @@ def write_sidecars(store: IndexStore, folder: Path | None) -> Sidecars:
 
     Raises
     ------
+    IndexDamagedError
+        The index names a path that no ingest records.  Nothing was written.
     StorageError
         A file could not be written.
     """
     with store.read() as view:
         pictures, sizes = _named_faces(view)
     names = [path for faces in pictures.values() for path in faces[0][0].paths]
+    for name in names:
+        _require_recordable(name, store.location)
     top = os.path.commonpath([str(Path(name).parent) for name in names]) if names else ""
     written = regions = 0
     foreign, missing = [], []
@@ -121,7 +129,7 @@ def write_sidecars(store: IndexStore, folder: Path | None) -> Sidecars:
             size = _stored_size(path, sizes[image_id])
             if size is None:
                 missing.append(name)
-            elif target.exists() and not _is_ours(target):
+            elif os.path.lexists(target) and not _is_ours(target):
                 foreign.append(str(target))
             else:
                 named = [(face.box, who) for face, who in faces]
@@ -230,7 +238,7 @@ def _stored_size(path: Path, upright: tuple[int, int]) -> tuple[int, int, int] |
     Pillow alone does not read HEIF.  Every reader gives its pixels upright, so the upright size is
     returned for such a picture.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - a name that no file can have is no error
         return None
     try:
         with warnings.catch_warnings():
@@ -243,9 +251,21 @@ def _stored_size(path: Path, upright: tuple[int, int]) -> tuple[int, int, int] |
         return (*upright, 1)
 
 
+def _require_recordable(name: str, index: str) -> None:
+    """Refuse a path of a picture that is not absolute, or leads upwards."""
+    path = Path(name)
+    if not path.is_absolute() or os.pardir in path.parts or "\0" in name or not path.name:
+        raise IndexDamagedError(
+            f"{index} says that a picture is at {name!r}, which no ingest records and which may "
+            "lead elsewhere; no sidecar is written"
+        )
+
+
 def _is_ours(path: Path) -> bool:
+    """Tell whether a sidecar is one that we wrote; a link or a FIFO is not."""
     try:
-        root = ElementTree.parse(path).getroot()
+        with open_regular(path) as handle:
+            root = ElementTree.parse(handle).getroot()
     except (OSError, ElementTree.ParseError):
         return False
     return root.get(f"{{{_META}}}xmptk") == TOOLKIT

@@ -6,6 +6,7 @@ from pathlib import Path
 from facesim_index.config import CATALOG_NAME
 from facesim_index.records import EngineIdentity
 from facesim_index.store.catalog import index_state
+from facesim_index.store.folder.layout import require_plain
 from facesim_index.store.sqlite.connection import needs_upgrade, open_catalog
 
 
@@ -26,6 +27,7 @@ def engine_of_index(address: Path) -> EngineIdentity | None:
     ------
     IndexNotFoundError, IndexVersionError, IndexDamagedError, StorageError
     """
+    require_plain(address)
     path = address / CATALOG_NAME
     if needs_upgrade(path):
         return None

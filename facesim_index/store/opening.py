@@ -6,6 +6,7 @@ from pathlib import Path
 from facesim_index.config import CATALOG_NAME
 from facesim_index.records import EngineIdentity
 from facesim_index.store.folder import mending, snapshots
+from facesim_index.store.folder.replacement import enter
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.protocols import IndexStore
 from facesim_index.store.records import Snapshot
@@ -130,6 +131,7 @@ def mend_to_open(address: Path) -> str | None:
     StorageError, IndexDamagedError
         It cannot be mended.
     """
+    enter(address)
     lost = mending.mend_log(address)
     mending.mend_engine(address)
     return lost

@@ -1,14 +1,17 @@
 """Which snapshots were taken of an index, kept beside its catalog, for when that is damaged."""
 
 import json
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from facesim_index.utils.files import atomic_output
+from facesim_index.utils.files import atomic_output, read_regular
 
 LIST_NAME = "SNAPSHOTS"
 MANIFEST_NAME = "SNAPSHOT"
 """What tells a snapshot's folder from that of an index; see `snapshots`."""
+
+_MOST_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +33,16 @@ class KnownSnapshot:
 
 
 def known_snapshots(folder: Path) -> list[KnownSnapshot]:
-    """Return the snapshots taken of an index, oldest first; lines that are damaged are left out."""
+    """Return the snapshots taken of an index in the order in which they were taken.
+
+    That is the order of the lines, whatever the clock said; lines that are damaged are left out.
+    """
     try:
-        lines = (folder / LIST_NAME).read_text(encoding="utf-8", errors="replace").splitlines()
+        text = read_regular(folder / LIST_NAME, _MOST_BYTES).decode("utf-8", "replace")
     except OSError:
         return []
     found = []
-    for line in lines:
+    for line in text.splitlines():
         try:
             entry = KnownSnapshot(**json.loads(line))
             found.append(
@@ -44,7 +50,7 @@ def known_snapshots(folder: Path) -> list[KnownSnapshot]:
             )
         except (ValueError, TypeError):
             continue
-    return sorted(found, key=lambda snapshot: snapshot.created_at)
+    return found
 
 
 def remember_snapshot(folder: Path, snapshot: KnownSnapshot) -> None:
@@ -62,7 +68,7 @@ def remember_snapshot(folder: Path, snapshot: KnownSnapshot) -> None:
 
 
 def newest_snapshot(folder: Path) -> KnownSnapshot | None:
-    """Return the newest snapshot of an index that is still there."""
+    """Return the snapshot of an index that was taken last, of those that are still there."""
     there = [known for known in known_snapshots(folder) if _is_there(known)]
     return there[-1] if there else None
 
@@ -74,7 +80,8 @@ def advice(folder: Path) -> str:
         return "restore the index from a copy, or ingest into a new one; no snapshot is known"
     return (
         f"its newest snapshot is {newest.path} of {newest.created_at}; "
-        f"`facesim --index {folder} restore {newest.path} --force` puts it in place"
+        f"`facesim --index {shlex.quote(str(folder))} restore {shlex.quote(newest.path)} --force` "
+        "puts it in place"
     )
 
 

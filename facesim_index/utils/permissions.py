@@ -7,6 +7,7 @@ made all the same and a warning is logged.  On Windows nothing is done.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import stat
@@ -32,10 +33,12 @@ def make_folder(path: Path) -> None:
     Raises
     ------
     OSError
-        The system refused.
+        The system refused, or there is something else: a link is not followed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir(mode=FOLDER_MODE, exist_ok=True)
+    if path.is_symlink():
+        raise OSError(errno.ENOTDIR, "is a symbolic link instead of a folder", str(path))
     _set_mode(path, FOLDER_MODE)
 
 
@@ -111,6 +114,8 @@ def _set_mode(target: Path | int, mode: int) -> None:
 
 
 def _everything(folder: Path) -> Iterator[Path]:
+    """Yield a folder, or the one that a link at its path leads to, and all in it; no more links."""
+    folder = folder.resolve() if folder.is_symlink() else folder
     yield folder
     for parent, folders, files in os.walk(folder):
         yield from (Path(parent, name) for name in (*folders, *files))

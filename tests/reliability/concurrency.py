@@ -47,7 +47,7 @@ def colours(number: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     return (number % 256, number // 256, 8), (number % 256, number // 256, 200)
 
 
-def _write_once(folder: Path, number: int) -> None:
+def write_once(folder: Path, number: int) -> None:
     with new_store(folder) as store:
         for batch in range(4):
             first = (number * 4 + batch) * PICTURES_PER_BATCH % 2000
@@ -103,7 +103,7 @@ def _loop(work: Callable[[Path, int], None], folder: Path, seconds: float) -> To
 
 
 def _write_for(folder: Path, seconds: float) -> Told:
-    return _loop(_write_once, folder, seconds)
+    return _loop(write_once, folder, seconds)
 
 
 def _read_for(folder: Path, seconds: float) -> Told:
@@ -117,7 +117,7 @@ def _resident_kib() -> int:
 
 def run(folder: Path, seconds: float, *, readers: int = N_READERS) -> tuple[Told, list[Told]]:
     """Let one writer and some readers work; return what each did, or raise what failed."""
-    _write_once(folder, 0)
+    write_once(folder, 0)
     context: SpawnContext = multiprocessing.get_context("spawn")
     with context.Pool(readers + 1) as pool:
         writer = pool.apply_async(_write_for, (folder, seconds))

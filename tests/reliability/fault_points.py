@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from facesim_index.store.sqlite import connection
+from facesim_index.store.sqlite import descriptors
 
 #: The steps of the commit protocol.  A campaign must reach each of them.
 PROTOCOL = frozenset(
@@ -213,7 +213,7 @@ def _wrap_sqlite(point: Callable[[str, Path], None], index: Path) -> None:
             announce(statement)
             return super().executemany(statement, *rest)
 
-    class Watched(sqlite3.Connection):
+    class Watched(descriptors.Connection):
         def cursor(self, *_: Any, **__: Any) -> Any:
             return super().cursor(Cursor)
 
@@ -224,6 +224,7 @@ def _wrap_sqlite(point: Callable[[str, Path], None], index: Path) -> None:
 
         @staticmethod
         def connect(*rest: Any, **named: Any) -> sqlite3.Connection:
-            return real_connect(*rest, factory=Watched, **named)
+            watched: sqlite3.Connection = real_connect(*rest, **{**named, "factory": Watched})
+            return watched
 
-    setattr(connection, "sqlite3", Sqlite)  # noqa: B010 - no module, but enough of one
+    setattr(descriptors, "sqlite3", Sqlite)  # noqa: B010 - no module, but enough of one

@@ -1,10 +1,13 @@
 """Kill every command at every fault point and at random moments; check the index each time.
 
 Run ``python -m tests.reliability.kills --seed S --kills N``; the same seed kills at the same
-fault points, and as nearly at the same moments as the machine allows.
+fault points, and as nearly at the same moments as the machine allows.  With ``--in-calls`` the
+kills are in the system calls that SQLite makes, in the middle of a write too, and in those of the
+recovery that follows; that needs a C compiler.
 """
 
 import argparse
+import contextlib
 import logging
 import os
 import random
@@ -14,16 +17,20 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before FAISS: a fork must not inherit threads
 
+from facesim_index.config import CATALOG_NAME
 from facesim_index.store.folder.store import FolderStore
 from tests.asking import verify
 from tests.reliability.children import done, in_child
 from tests.reliability.fault_points import PROTOCOL, Reached, arm
 from tests.reliability.scenarios import SCENARIOS, Content, content, copy_folder, make_small
+from tests.reliability.system_calls import Calls, busy_log, can_compile, is_loaded, load
 
 
 @dataclass(slots=True)
@@ -52,6 +59,7 @@ class Stage:
         self.scenario.prepare(self.index, self.photos)
         copy_folder(self.index, self._start)
         self.reached = Reached()
+        self.calls = Calls()
         self.run()  # so that no child has to import and to compile what this process can give it
 
     def reset(self) -> None:
@@ -113,6 +121,44 @@ class Stage:
 
         return in_child(work, kill_after_s=seconds).signal == signal.SIGKILL
 
+    def n_calls(self) -> int:
+        """Run it undisturbed; return how many system calls SQLite makes on the catalog."""
+        self.reset()
+
+        def work() -> None:
+            self.calls.arm(self.index)
+            with busy_log():
+                self.run()
+
+        done(work)
+        return self.calls.count
+
+    def killed_in_call(self, number: int, *, half: bool) -> None:
+        """Run it, and kill it in a system call, before it or in the middle of a write."""
+        self.reset()
+
+        def work() -> None:
+            arm(self.index, self.reached, lambda *_: None)
+            self.calls.arm(self.index, kill_at=number, half=half)
+            with busy_log():
+                self.run()
+
+        ended = in_child(work)
+        assert ended.signal == signal.SIGKILL, f"call {number} was not reached: {ended.trace}"
+
+    def killed_in_recovery(self, number: int, *, half: bool, writable: bool) -> bool:
+        """Open the index, and kill that in a system call; tell whether it came so far."""
+
+        def work() -> None:
+            self.calls.arm(self.index, kill_at=number, half=half)
+            if (self.index / CATALOG_NAME).exists():
+                with busy_log():
+                    FolderStore(self.index, writable=writable).close()
+
+        ended = in_child(work)
+        assert not ended.trace, ended.trace
+        return ended.signal == signal.SIGKILL
+
     def check(
         self, allowed: list[Content | None], final: Content | None, *, codes_may_lack: bool = False
     ) -> None:
@@ -164,6 +210,7 @@ class Figures:
     """What a campaign did."""
 
     kills: int = 0
+    in_recovery: int = 0
     too_late: int = 0
     by_scenario: Counter[str] = field(default_factory=Counter)
     reached: set[str] = field(default_factory=set)
@@ -199,7 +246,8 @@ def campaign(
                 figures.reached.add(trace.points[number])
                 _count(figures, stage, f"at point {number}, {trace.points[number]}")
                 stage.killed_at(number)
-                _judge(figures, stage, [trace.before[number]], trace.final)
+                with _judged(figures):
+                    stage.check([trace.before[number]], trace.final)
         while figures.kills < n_kills and time.monotonic() < end:
             stage, trace = generator.choice(list(zip(stages, traces, strict=True)))
             moment = generator.uniform(0, trace.seconds)
@@ -208,8 +256,46 @@ def campaign(
                 continue
             _count(figures, stage, f"{moment:.4f} s after the start")
             at = stage.reached.count
+            with _judged(figures):
+                stage.check(trace.before[max(0, at - 1) : at + 1], trace.final)
+    return figures
+
+
+def campaign_in_calls(seed: int, n_kills: int, *, seconds: float = 1e9, only: str = "") -> Figures:
+    """Kill in system calls of SQLite, and after that now and then in those of the recovery.
+
+    Parameters
+    ----------
+    seed : int
+    n_kills : int
+    seconds : float
+        Start no kill after that time.
+    only : str
+        Play the scenarios whose names begin with this.
+    """
+    make_small()
+    generator, figures = random.Random(seed), Figures()
+    end = time.monotonic() + seconds
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = [name for name in SCENARIOS if name.startswith(only)]
+        stages = [Stage(name, Path(folder) / str(n)) for n, name in enumerate(chosen)]
+        played = [(stage, stage.trace(), stage.n_calls()) for stage in stages]
+        while figures.kills < n_kills and time.monotonic() < end:
+            stage, trace, n_calls = generator.choice(played)
+            number, half = generator.randrange(n_calls), generator.random() < 0.5
+            _count(figures, stage, f"in call {number} of {n_calls}{', half done' if half else ''}")
+            stage.killed_in_call(number, half=half)
+            at = stage.reached.count
             allowed = trace.before[max(0, at - 1) : at + 1]
-            _judge(figures, stage, allowed, trace.final)
+            with _judged(figures):
+                for _ in range(generator.choice([0, 1, 1, 2])):
+                    again, writable = generator.randrange(25), generator.random() < 0.5
+                    if writable and stage.name == "migrations":
+                        allowed = [*allowed, trace.final]  # to open an old index is to upgrade it
+                    if stage.killed_in_recovery(again, half=half, writable=writable):
+                        figures.in_recovery += 1
+                        figures.failures[-1] += f", then in call {again} of the recovery"
+                stage.check(allowed, trace.final)
     return figures
 
 
@@ -228,11 +314,11 @@ def _count(figures: Figures, stage: Stage, where: str) -> None:
     figures.failures.append(f"{stage.name}, killed {where}")
 
 
-def _judge(
-    figures: Figures, stage: Stage, allowed: list[Content | None], final: Content | None
-) -> None:
+@contextlib.contextmanager
+def _judged(figures: Figures) -> Iterator[None]:
+    """Check in the block what the last kill has left; a failed check is kept and told."""
     try:
-        stage.check(allowed, final)
+        yield
     except AssertionError as error:
         figures.failures[-1] += f": {error}"
         sys.stdout.write(f"{figures.failures[-1]}\n")
@@ -248,7 +334,10 @@ def main() -> None:
     parser.add_argument("--every-point", action="store_true")
     parser.add_argument("--seconds", type=float, default=1e9)
     parser.add_argument("--only", default="", help="scenarios whose names begin with this")
+    parser.add_argument("--in-calls", action="store_true", help="kill in SQLite's system calls")
     chosen = parser.parse_args()
+    if chosen.in_calls:
+        _run_in_calls(chosen.seed, chosen.kills, chosen.seconds, chosen.only)
     logging.disable(logging.WARNING)
     sys.stdout.write(f"kills: seed {chosen.seed}\n")
     sys.stdout.flush()
@@ -273,6 +362,28 @@ def main() -> None:
     for name in () if chosen.only else missed:
         sys.stdout.write(f"  never reached: {name}\n")
     sys.exit(bool(figures.failures or (missed and not chosen.only)))
+
+
+def _run_in_calls(seed: int, n_kills: int, seconds: float, only: str) -> NoReturn:
+    """Run the campaign in system calls, print its figures and end."""
+    if not can_compile():
+        sys.stdout.write("kills in system calls: not here, for there is no C compiler\n")
+        sys.exit(0)
+    if not is_loaded():
+        with tempfile.TemporaryDirectory() as folder:
+            sys.exit(load(Path(folder)))
+    logging.disable(logging.WARNING)
+    sys.stdout.write(f"kills in system calls: seed {seed}\n")
+    sys.stdout.flush()
+    started = time.monotonic()
+    figures = campaign_in_calls(seed, n_kills, seconds=seconds, only=only)
+    sys.stdout.write(
+        f"{figures.kills} kills in system calls, {figures.in_recovery} more in the recovery after "
+        f"them, {len(figures.failures)} not survived; {time.monotonic() - started:.0f} s\n"
+    )
+    for name, n in figures.by_scenario.items():
+        sys.stdout.write(f"  {name}: {n}\n")
+    sys.exit(bool(figures.failures))
 
 
 if __name__ == "__main__":

@@ -122,8 +122,8 @@ def test_an_error_of_the_disk_does_not_make_an_index_unknown(
 
     real = sqlite3.connect
     monkeypatch.setattr(
-        "facesim_index.store.sqlite.connection.sqlite3.connect",
-        lambda *rest, **named: real(*rest, factory=Connection, **named),
+        "facesim_index.store.sqlite.descriptors.sqlite3.connect",
+        lambda *rest, **named: real(*rest, **{**named, "factory": Connection}),
     )
     with pytest.raises(StorageError, match=r"catalog\.sqlite3: disk I/O error"):
         FolderStore(tmp_path / "i")

@@ -25,7 +25,7 @@ from facesim_index.errors import (
 from facesim_index.index import FaceIndex
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import face_rows, index_state
-from facesim_index.store.folder import snapshots
+from facesim_index.store.folder import replacement
 from facesim_index.store.folder.snapshots import restore_snapshot, take_snapshot
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.snapshot_list import known_snapshots, newest_snapshot
@@ -246,7 +246,7 @@ def test_the_old_index_is_put_back_when_the_new_one_cannot_be(
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(snapshots, "_put", refuse)
+    monkeypatch.setattr(replacement, "exchange", refuse)
     with pytest.raises(StorageError, match="No space left"):
         restore_snapshot(tmp_path / "s", index, force=True)
     assert answers(index) == before

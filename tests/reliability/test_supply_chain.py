@@ -352,7 +352,7 @@ def test_only_the_download_of_models_knows_the_network() -> None:
     using = {path.name: imported(tree) & NETWORK for path, tree in sources(*SHIPPED)}
     assert {name: modules for name, modules in using.items() if modules} == {
         "download.py": {"requests"},
-        "connection.py": {"urllib"},  # urllib.parse, for the catalog's file: address
+        "descriptors.py": {"urllib"},  # urllib.parse, for the catalog's file: address
         # The server: it is asked, and asks nobody.
         "app.py": {"asyncio"},
         "forms.py": {"asyncio"},
@@ -360,10 +360,10 @@ def test_only_the_download_of_models_knows_the_network() -> None:
         "security.py": {"http", "urllib"},
         "server.py": {"socket"},
     }
-    [connection] = [
-        path.read_text() for path, _ in sources(*SHIPPED) if path.name == "connection.py"
+    [descriptors] = [
+        path.read_text() for path, _ in sources(*SHIPPED) if path.name == "descriptors.py"
     ]
-    assert re.findall(r"urllib\S*", connection) == ["urllib.parse"]
+    assert re.findall(r"urllib\S*", descriptors) == ["urllib.parse"]
 
 
 def test_the_server_listens_and_never_connects() -> None:

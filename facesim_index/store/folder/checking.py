@@ -41,12 +41,12 @@ def check(catalog: Catalog, folder: SegmentFolder, dimension: int) -> Verdict:
         try:
             ids = _check_segment(folder, info)
         except IndexDamagedError as error:
-            problems.append(Problem(info.name, str(error)))
+            problems.append(Problem(str(info.name), str(error)))
             damaged.append(info)
             continue
         here = living[(living >= info.first_face_id) & (living <= info.last_face_id)]
         if not np.isin(here, ids).all():
-            problems.append(Problem(info.name, "lacks the embeddings of some of its faces"))
+            problems.append(Problem(str(info.name), "lacks the embeddings of some of its faces"))
             damaged.append(info)
             continue
         held.append(ids)
@@ -79,7 +79,7 @@ def _check_segment(folder: SegmentFolder, info: SegmentInfo) -> Int64Array:
     """Return a segment's ids when the file is exactly what was written."""
     path = folder.path_of(info)
     try:
-        size_bytes = path.stat().st_size
+        size_bytes = path.lstat().st_size
         if size_bytes != info.size_bytes:
             raise IndexDamagedError(f"has {size_bytes} bytes instead of {info.size_bytes}")
         if file_sha256(path) != info.sha256:

@@ -25,10 +25,12 @@ def create_index(folder: Path, identity: EngineIdentity, model: str) -> None:
             f"{folder} exists and is not a facesim index; give another folder with --index"
         )
     try:
-        make_folder(folder)
+        make_folder(folder.resolve())  # a link as the address is its user's own
         make_folder(folder / SEGMENTS_NAME)
     except OSError as error:
         raise StorageError(f"cannot make {folder}: {error.strerror or error}") from error
+    except RuntimeError as error:
+        raise StorageError(f"cannot make {folder}: it leads in a circle of links") from error
     lock = WriterLock(folder)
     try:
         if not (folder / CATALOG_NAME).exists():
@@ -48,7 +50,10 @@ def refuse_headless(folder: Path) -> None:
 
 def require_whole_log(catalog: Path) -> None:
     """Refuse a damaged write-ahead log before SQLite takes what is left of it for all."""
-    damage = check_log(catalog)
+    try:
+        damage = check_log(catalog)
+    except OSError as error:
+        raise StorageError(f"cannot read {log_path(catalog)}: {error.strerror or error}") from error
     if damage is not None:
         raise IndexDamagedError(
             f"{log_path(catalog)} {damage.message}; {advice(catalog.parent)}; or "

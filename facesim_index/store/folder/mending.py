@@ -10,7 +10,6 @@ finds again; what a human said stays where its row is sound.
 import contextlib
 import logging
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,12 +23,18 @@ from facesim_index.store.catalog.transaction import Transaction
 from facesim_index.store.folder.lock import WriterLock
 from facesim_index.store.records import MendedRows
 from facesim_index.store.snapshot_list import advice
-from facesim_index.store.sqlite import counters, row_checks
+from facesim_index.store.sqlite import counters, descriptors, row_checks
 from facesim_index.store.sqlite.connection import Catalog, needs_upgrade
 from facesim_index.store.sqlite.row_checks import WrongRow
 from facesim_index.store.sqlite.row_repair import mend_rows
-from facesim_index.store.sqlite.wal import aside_path, check_log, log_path, shared_path
-from facesim_index.utils.files import sync_folder
+from facesim_index.store.sqlite.wal import (
+    LogDamage,
+    aside_path,
+    check_log,
+    log_path,
+    shared_path,
+)
+from facesim_index.utils.files import atomic_output, sync_folder
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +54,8 @@ def mend_log(folder: Path) -> str | None:
     ------
     IndexLockedError
         Somebody is writing.
+    StorageError
+        Somebody is reading, or the disk refused.
     """
     catalog = folder / CATALOG_NAME
     if not catalog.is_file() or check_log(catalog) is None:
@@ -58,19 +65,29 @@ def mend_log(folder: Path) -> str | None:
         damage = check_log(catalog)
         if damage is None:
             return None
-        log = log_path(catalog)
-        if log.exists():
-            aside = aside_path(catalog)
-            aside.touch(mode=0o600)
-            shutil.copyfile(log, aside)
-            os.truncate(log, damage.whole_bytes)
-        shared_path(catalog).unlink(missing_ok=True)
-        sync_folder(folder)
-        return f"{log} {damage.message}"
+        with descriptors.exclusively(catalog) as is_alone:
+            if not is_alone:
+                raise StorageError(
+                    f"cannot mend the log of {folder} while it is read; end every other program "
+                    "that uses the index, then run it again"
+                )
+            _cut(catalog, damage)
+        return f"{log_path(catalog)} {damage.message}"
     except OSError as error:
         raise StorageError(f"cannot mend the log of {folder}: {error.strerror or error}") from error
     finally:
         lock.release()
+
+
+def _cut(catalog: Path, damage: LogDamage) -> None:
+    """Cut the log where it is whole, and keep a copy of all of it."""
+    with contextlib.suppress(FileNotFoundError):
+        data = descriptors.read_file(catalog, log_path(catalog).name)
+        with atomic_output(aside_path(catalog), private=True) as aside:
+            aside.write(data)
+        os.truncate(log_path(catalog), damage.whole_bytes)
+    shared_path(catalog).unlink(missing_ok=True)
+    sync_folder(catalog.parent)
 
 
 def mend_engine(folder: Path) -> None:

@@ -6,6 +6,9 @@ that did not happen, or from a merge that did.
 
 import contextlib
 import logging
+import os
+import re
+import stat
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,7 +28,25 @@ from facesim_index.store.sqlite import row_checks
 from facesim_index.store.sqlite.connection import Catalog
 from facesim_index.utils.permissions import make_folder
 
+# Segments and coarse codes, and those that a killed process was writing.
+_FILE = re.compile(r"[0-9]{6,}\.(faiss|coarse)|\.[0-9]{6,}\.(faiss|coarse)\.[a-z0-9_]+")
+
 logger = logging.getLogger(__name__)
+
+
+def is_segment_file(name: str) -> bool:
+    """Tell whether a name is that of a segment or of coarse codes, whole or half written."""
+    return _FILE.fullmatch(name) is not None
+
+
+def is_file_name(name: object) -> bool:
+    """Tell whether what a catalog names is a file in a folder, and not somewhere else."""
+    return (
+        isinstance(name, str)
+        and name == Path(name).name
+        and name not in ("", ".", "..")
+        and "\0" not in name
+    )
 
 
 class SegmentFolder:
@@ -49,6 +70,8 @@ class SegmentFolder:
         self._dimension = dimension
         self._opening = threading.Lock()  # many threads may read from one index
         self._opened: dict[str, Segment] = {}
+        # What a writer has opened, so that it writes and removes nowhere else.
+        self._places: dict[Path, tuple[int, int] | None] = {}
 
     def close(self) -> None:
         """Let go of the files."""
@@ -62,7 +85,7 @@ class SegmentFolder:
         IndexDamagedError
             The catalog names a file outside the index: it is not as we wrote it.
         """
-        if segment.name != Path(segment.name).name or segment.name in ("", ".", ".."):
+        if not is_file_name(segment.name):
             raise IndexDamagedError(
                 f"{self._catalog.path} names the segment {segment.name}, which would lie outside "
                 "the index; do not use it"
@@ -127,7 +150,9 @@ class SegmentFolder:
         embeddings : iterable of ndarray of shape (n_rows, dimension)
             Blocks of unit-norm rows, in the order of `ids`.
         """
+        self.require_in_place()
         info = write_segment(self.path, segment_id, ids, embeddings, dimension=self._dimension)
+        self.require_in_place()  # or the catalog would name a file that is in another folder
         if wants_coarse(info.n_rows, self._dimension):
             self._write_coarse(info)
         return info
@@ -160,7 +185,13 @@ class SegmentFolder:
         """Remove the files of segments that the catalog does not name any more.
 
         Where a reader's mapping forbids that (Windows), the next writer's start tries again.
+
+        Raises
+        ------
+        StorageError
+            Another folder is at the path: what lies there is not removed.
         """
+        self.require_in_place()
         for segment in segments:
             self._opened.pop(segment.name, None)
             path = self.path_of(segment)
@@ -170,6 +201,8 @@ class SegmentFolder:
 
     def remove_leftovers(self, *, strict: bool = False) -> None:
         """Remove segment files that the catalog does not name.
+
+        What has no name of ours, or is no file, is somebody else's and stays.
 
         Parameters
         ----------
@@ -189,7 +222,7 @@ class SegmentFolder:
         named = {named.name for path in paths for named in (path, coarse_path(path))}
         try:
             make_folder(self.path)
-            found = list(self.path.iterdir())
+            found = [path for path in self.path.iterdir() if _is_ours(path)]
         except OSError as error:
             raise StorageError(f"cannot use {self.path}: {error.strerror or error}") from error
         for path in found:
@@ -203,6 +236,28 @@ class SegmentFolder:
                             f"cannot remove {path}: {error.strerror or error}; end what uses it, "
                             "then run `facesim compact`"
                         ) from error
+
+    def remember_place(self) -> None:
+        """Remember the folders that are open, for `require_in_place`."""
+        folder = self._catalog.path.parent
+        self._places = {path: _identity(path) for path in (folder, self.path, self._catalog.path)}
+
+    def require_in_place(self) -> None:
+        """Refuse to go on where another folder, or none, has come to the path of the index.
+
+        The catalog is open and moves with its folder; segments are written by their path.
+
+        Raises
+        ------
+        StorageError
+        """
+        for path, identity in self._places.items():
+            if identity is not None and _identity(path) != identity:
+                raise StorageError(
+                    f"{path} was moved or replaced while it was written to; the index that was "
+                    "opened is whole where it is now, with all that was committed: name that "
+                    "place, or put it back, and run the command again"
+                )
 
     def size_bytes(self) -> int:
         """Return how many bytes the files of all segments have."""
@@ -231,3 +286,17 @@ class SegmentFolder:
                 ) from error
             segment.check(info)
         return segment
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell whether a file in the folder is a segment's, by its name."""
+    return is_segment_file(path.name) and stat.S_ISREG(path.lstat().st_mode)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file or folder from another at its path; None where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - asked at every commit
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -4,26 +4,33 @@ A snapshot is itself an index, with a manifest beside the catalog.  The catalog 
 SQLite's own backup, which gives one moment whatever a writer does.  Segments never change, so
 they are hard-linked where the file system allows it and copied where not; those that a writer has
 merged away between the two steps are why the two are then done again.  Everything is verified
-before a folder gets its name, in both directions: a snapshot is whole, or it is not there.
+before a folder gets its name, in both directions: a snapshot is whole, or it is not there.  How
+it gets its name, and takes an index's place, is in `replacement`.
+
+Either side may come from somebody else: no link in it is followed, and no name leads out of it.
 """
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import sqlite3
-import tempfile
+import stat
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import quote
 
 from facesim_index.config import CATALOG_NAME, SEGMENTS_NAME
 from facesim_index.errors import IndexDamagedError, IndexNotFoundError, StorageError, UsageError
 from facesim_index.store.catalog import face_rows, index_state
 from facesim_index.store.catalog.transaction import now
+from facesim_index.store.folder.creation import require_whole_log
+from facesim_index.store.folder.layout import contents, named_segments
 from facesim_index.store.folder.lock import HOLDER_NAME, LOCK_NAME, WriterLock
+from facesim_index.store.folder.replacement import WorkFolder, enter, remove_left
+from facesim_index.store.folder.segment_folder import is_segment_file
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.records import Snapshot
 from facesim_index.store.segments.coarse import coarse_path
@@ -31,15 +38,24 @@ from facesim_index.store.snapshot_list import (
     LIST_NAME,
     MANIFEST_NAME,
     KnownSnapshot,
+    advice,
     remember_snapshot,
 )
+from facesim_index.store.sqlite import descriptors
+from facesim_index.store.sqlite.connection import held
 from facesim_index.store.sqlite.wal import log_path, shared_path
-from facesim_index.utils.files import atomic_output, sync_folder
+from facesim_index.utils.files import (
+    atomic_output,
+    kind_of,
+    open_regular,
+    read_regular,
+    sync_folder,
+)
 
 MAX_TRIES = 100
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
-# What an index's folder may hold besides; anything else is somebody's, and is not replaced.
-_OURS = (CATALOG_NAME, SEGMENTS_NAME, LOCK_NAME, HOLDER_NAME, LIST_NAME, MANIFEST_NAME)
+logger = logging.getLogger(__name__)
 
 
 def take_snapshot(folder: Path, out: Path, *, copy: bool = False) -> Snapshot:
@@ -67,16 +83,22 @@ def take_snapshot(folder: Path, out: Path, *, copy: bool = False) -> Snapshot:
     IndexDamagedError
         The index is damaged; nothing was made.
     """
-    if out.exists() or out.is_symlink():
-        raise UsageError(f"{out} exists; name a folder that does not exist for the snapshot")
     FolderStore(folder).close()  # an older schema is upgraded, and what is no index is refused
-    with _new_folder(out) as temporary:
-        linked = _copy_index(folder, temporary, copy=copy)
-        made = _verified(temporary, linked)
-        _write_manifest(temporary, made, folder)
-        _put(temporary, out)
+    for place in (out, _resolved(folder)):
+        remove_left(place)
+    if os.path.lexists(out):
+        raise UsageError(f"{out} exists; name a folder that does not exist for the snapshot")
+    with _work_folder(out) as work:
+        linked = _copy_index(folder, work.new, copy=copy)
+        made = _verified(work.new, linked, folder)
+        _write_manifest(work.new, made, folder)
+        _tidy(work.new)
+        work.put(out)
     taken = _at(made, out)
-    remember_snapshot(folder, KnownSnapshot(taken.path, taken.created_at, taken.generation))
+    try:
+        remember_snapshot(folder, KnownSnapshot(taken.path, taken.created_at, taken.generation))
+    except StorageError as error:
+        logger.warning("%s is whole, but the index does not know of it: %s", out, error)
     return taken
 
 
@@ -91,8 +113,8 @@ def restore_snapshot(
     folder : Path
         Where the index shall be.
     force : bool, default=False
-        Let it take the place of an index that is there.  That one is kept aside until the new
-        one is in place.
+        Let it take the place of an index that is there.  That one is removed once the new one is
+        in place; a file in its folder that is none of an index's keeps it from being replaced.
     copy : bool, default=False
         As for `take_snapshot`.
 
@@ -106,37 +128,50 @@ def restore_snapshot(
     UsageError
         `snapshot` is none, or `folder` holds an index and `force` is False.
     IndexNotFoundError
-        `folder` holds something that is no index.
+        `folder` holds something that is no index, or no part of one.
     IndexLockedError
         Somebody is writing there.
     IndexDamagedError
         The snapshot is damaged; `folder` is as it was.
     """
-    if not (snapshot / MANIFEST_NAME).is_file():
+    if not _is_file(snapshot / MANIFEST_NAME):
         raise UsageError(f"{snapshot} is not a snapshot; `facesim snapshot` makes one")
-    if folder.exists() and snapshot.resolve() == folder.resolve():
+    folder = _resolved(folder)
+    if _resolved(snapshot) == folder:
         raise UsageError(f"{snapshot} cannot be restored into itself")
-    folder = folder.resolve()
+    enter(snapshot)
+    require_whole_log(snapshot / CATALOG_NAME)
+    enter(folder)
     _check_place(folder, force=force)
-    with _locked(folder), _new_folder(folder) as temporary:
-        linked = _copy_index(snapshot, temporary, copy=copy)
-        made = _verified(temporary, linked)
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(folder / LIST_NAME, temporary / LIST_NAME)
-        _replace(temporary, folder)
+    with _locked(folder) as held, _work_folder(folder) as work:
+        linked = _copy_index(snapshot, work.new, copy=copy)
+        made = _verified(work.new, linked, snapshot)
+        _copy_list(folder, work.new)
+        _tidy(work.new)
+        if held:
+            _check_place(folder, force=True)  # all this took time
+            work.replace(folder)
+        else:
+            work.put(folder)
     return _at(made, folder)
 
 
 def _check_place(folder: Path, *, force: bool) -> None:
-    if not folder.exists():
+    """Refuse to replace what holds anything that is not exactly an index's."""
+    if not os.path.lexists(folder):
         return
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else [folder.name]
-    strange = [name for name in names if not name.startswith(_OURS)]
-    if strange:
+    try:
+        if not folder.is_dir():
+            raise IndexNotFoundError(f"{folder} is no folder; it is not replaced")
+        found = contents(folder)
+    except OSError as error:
+        raise StorageError(f"cannot look at {folder}: {error.strerror or error}") from error
+    if found.foreign:
         raise IndexNotFoundError(
-            f"{folder} holds something else than an index ({strange[0]}); it is not replaced"
+            f"{found.foreign[0]} is no part of an index, so {folder} is not replaced; move it "
+            "elsewhere if it is yours, then restore again"
         )
-    if names and not force:
+    if found.ours and not force:
         raise UsageError(f"{folder} is not empty; --force puts the snapshot in its place")
 
 
@@ -146,8 +181,7 @@ def _copy_index(source: Path, target: Path, *, copy: bool) -> int:
     linked: set[str] = set()
     for _ in range(MAX_TRIES):
         (target / CATALOG_NAME).unlink(missing_ok=True)
-        _backup(source / CATALOG_NAME, target / CATALOG_NAME)
-        named = _segment_names(target / CATALOG_NAME)
+        named = _backup(source / CATALOG_NAME, target / CATALOG_NAME)
         try:
             for name in named:
                 if _take(source / SEGMENTS_NAME / name, target / SEGMENTS_NAME / name, copy):
@@ -167,12 +201,19 @@ def _copy_index(source: Path, target: Path, *, copy: bool) -> int:
 def _take(source: Path, target: Path, copy: bool) -> bool:
     """Link or copy a segment and its coarse codes; tell whether it was linked."""
     is_linked = _link_or_copy(source, target, copy=copy)
-    with contextlib.suppress(FileNotFoundError):
+    try:
         _link_or_copy(coarse_path(source), coarse_path(target), copy=copy)
+    except FileNotFoundError:
+        pass
+    except IndexDamagedError as error:
+        logger.warning("%s; it is left out, and searches are only slower without it", error)
     return is_linked
 
 
 def _link_or_copy(source: Path, target: Path, *, copy: bool) -> bool:
+    mode = os.lstat(source).st_mode
+    if not stat.S_ISREG(mode):
+        raise IndexDamagedError(f"{source} is {kind_of(mode)} instead of a file; it is not copied")
     if target.exists():
         return not copy and target.samefile(source)
     if not copy:
@@ -184,35 +225,49 @@ def _link_or_copy(source: Path, target: Path, *, copy: bool) -> bool:
             pass  # another file system, or one without links
         else:
             return True
-    with source.open("rb") as old, atomic_output(target, private=True) as new:
+    with open_regular(source) as old, atomic_output(target, private=True) as new:
         shutil.copyfileobj(old, new, 1 << 20)
     return False
 
 
-def _backup(source: Path, target: Path) -> None:
-    """Copy a catalog as it is at one moment, and flush it."""
-    uri = f"file:{quote(os.fsencode(source.absolute()))}?mode=ro"
+def _backup(source: Path, target: Path) -> list[str]:
+    """Copy a catalog as it is at one moment, and flush it; return the segments that it names.
+
+    Raises
+    ------
+    IndexDamagedError
+        It cannot be copied, or names a file that cannot be a segment of the index.
+    StorageError
+        The disk refused.
+    """
     target.touch(mode=0o600)
     try:
         with (
-            closing(sqlite3.connect(uri, uri=True)) as old,
-            closing(sqlite3.connect(target)) as new,
+            held(source) as old,
+            closing(descriptors.connect(target, "mode=rw")) as new,
         ):
-            old.execute("PRAGMA busy_timeout=30000")
             old.backup(new)
+            names = named_segments(new)
     except sqlite3.Error as error:
-        raise IndexDamagedError(f"{source} cannot be copied ({error})") from error
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        if code in _DAMAGED:
+            raise IndexDamagedError(
+                f"{source} cannot be copied ({error}); {advice(source.parent)}"
+            ) from error
+        raise StorageError(f"cannot copy {source} to {target}: {error}") from error
     with target.open("rb+") as handle:
         os.fsync(handle.fileno())
+    for name in names:
+        if not isinstance(name, str) or not is_segment_file(name) or name.startswith("."):
+            raise IndexDamagedError(
+                f"{source} names the segment {name!r}, which is no name of a segment and may lie "
+                "outside the index; nothing was made"
+            )
+    return [str(name) for name in names]
 
 
-def _segment_names(catalog: Path) -> list[str]:
-    with closing(sqlite3.connect(catalog)) as connection:
-        return [row[0] for row in connection.execute("SELECT name FROM segment ORDER BY id")]
-
-
-def _verified(folder: Path, linked: int) -> Snapshot:
-    """Verify a copy and say what it holds.
+def _verified(folder: Path, linked: int, source: Path) -> Snapshot:
+    """Verify a copy of something and say what it holds.
 
     Raises
     ------
@@ -226,8 +281,8 @@ def _verified(folder: Path, linked: int) -> Snapshot:
         ]
         if problems:
             raise IndexDamagedError(
-                f"what was to be copied is damaged ({len(problems)} problems; {problems[0].what}: "
-                f"{problems[0].message}); nothing was made"
+                f"{source} is damaged or could not be copied ({len(problems)} problems; "
+                f"{problems[0].what}: {problems[0].message}); nothing was made"
             )
         with store.read() as rows:
             generation = index_state.state(rows.transaction).generation
@@ -252,65 +307,81 @@ def _write_manifest(folder: Path, made: Snapshot, source: Path) -> None:
         out.write(json.dumps(document, indent=2).encode("ascii") + b"\n")
 
 
-@contextlib.contextmanager
-def _new_folder(beside: Path) -> Iterator[Path]:
-    """Make a folder beside a path; it is removed when the block raises."""
-    parent = beside.absolute().parent
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{beside.name[:100]}.", dir=parent))
-    except OSError as error:
-        raise StorageError(f"cannot write to {parent}: {error.strerror or error}") from error
-    try:
-        yield temporary
-    except OSError as error:
-        raise StorageError(f"cannot write {beside}: {error.strerror or error}") from error
-    finally:
-        if temporary.exists():
-            shutil.rmtree(temporary, ignore_errors=True)
+def _copy_list(folder: Path, new: Path) -> None:
+    """Let a restored index know the snapshots that the one before knew."""
+    with contextlib.suppress(FileNotFoundError):
+        known = read_regular(folder / LIST_NAME)
+        with atomic_output(new / LIST_NAME, private=True) as out:
+            out.write(known)
+
+
+def _tidy(folder: Path) -> None:
+    """Leave in a finished folder what belongs to it only."""
+    log = log_path(folder / CATALOG_NAME)
+    if log.exists() and not log.stat().st_size:  # what a reader leaves behind
+        log.unlink()
+        shared_path(folder / CATALOG_NAME).unlink(missing_ok=True)
+    for name in (LOCK_NAME, HOLDER_NAME):
+        (folder / name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep writers out of an index that is to be replaced, where there is one."""
-    lock = WriterLock(folder) if folder.is_dir() else None
+def _work_folder(place: Path) -> Iterator[WorkFolder]:
+    """Make a folder beside a place, and remove it in the end with what it then holds."""
+    remove_left(place)
     try:
-        yield
+        work = WorkFolder.make(place)
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(f"cannot write to {place.absolute().parent}: {reason}") from error
+    try:
+        yield work
+    except OSError as error:
+        work.give_up()
+        where = f" ({error.filename})" if error.filename else ""
+        raise StorageError(f"cannot write {place}: {error.strerror or error}{where}") from error
+    except sqlite3.Error as error:
+        work.give_up()
+        raise StorageError(f"cannot write {place}: {error}") from error
+    except BaseException:
+        work.give_up()
+        raise
+    work.remove()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Keep writers out of an index that is to be replaced; tell whether there is one."""
+    try:
+        lock = WriterLock(folder) if folder.is_dir() else None
+    except OSError as error:
+        raise StorageError(f"cannot look at {folder}: {error.strerror or error}") from error
+    try:
+        yield lock is not None
     finally:
         if lock is not None:
             lock.release()
 
 
-def _put(temporary: Path, target: Path) -> None:
-    """Give a finished folder its name, which nothing may have."""
-    log = log_path(temporary / CATALOG_NAME)
-    if log.exists() and not log.stat().st_size:  # what a reader leaves behind
-        log.unlink()
-        shared_path(temporary / CATALOG_NAME).unlink(missing_ok=True)
-    for name in (LOCK_NAME, HOLDER_NAME):
-        (temporary / name).unlink(missing_ok=True)
-    sync_folder(temporary)
-    if target.exists():
-        raise UsageError(f"{target} exists; name a folder that does not exist")
-    temporary.rename(target)
-    sync_folder(target.absolute().parent)
+def _resolved(path: Path) -> Path:
+    """Return where a path leads: a link to an index is its user's own.
 
-
-def _replace(temporary: Path, folder: Path) -> None:
-    """Let a finished folder take the place of another, which is kept aside until then."""
-    if not folder.exists():
-        _put(temporary, folder)
-        return
-    aside = Path(
-        tempfile.mkdtemp(prefix=f".{folder.name[:100]}.old.", dir=folder.absolute().parent)
-    )
-    folder.rename(aside / folder.name)
+    Raises
+    ------
+    StorageError
+        It leads nowhere, in a circle.
+    """
     try:
-        _put(temporary, folder)
-    except BaseException:
-        (aside / folder.name).rename(folder)
-        aside.rmdir()
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise StorageError(f"{path} leads nowhere: {error}") from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _at(made: Snapshot, path: Path) -> Snapshot:

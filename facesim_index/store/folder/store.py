@@ -10,6 +10,7 @@
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,12 @@ from typing import Self
 import numpy as np
 
 from facesim_index.config import CATALOG_NAME
-from facesim_index.errors import EngineMismatchError, IndexDamagedError, IndexNotFoundError
+from facesim_index.errors import (
+    EngineMismatchError,
+    IndexDamagedError,
+    IndexNotFoundError,
+    UsageError,
+)
 from facesim_index.records import (
     EngineIdentity,
     FaceId,
@@ -39,6 +45,7 @@ from facesim_index.store.folder.creation import (
 )
 from facesim_index.store.folder.erasure import erase, finish_erasing
 from facesim_index.store.folder.lock import WriterLock, is_held
+from facesim_index.store.folder.replacement import advice_on_left, enter
 from facesim_index.store.folder.segment_folder import SegmentFolder
 from facesim_index.store.folder.view import FolderView, RowsView
 from facesim_index.store.memory import Memory
@@ -78,12 +85,14 @@ class FolderStore:
         self.folder = folder
         self._checked_generation = -1
         self._memory = Memory()
+        self._process = os.getpid()
+        enter(folder)
         path = folder / CATALOG_NAME
         if not path.is_file():
             refuse_headless(folder)
             raise IndexNotFoundError(
                 f"{folder} is not a facesim index; make one with `facesim ingest`, or name "
-                "another with --index"
+                f"another with --index{advice_on_left(folder)}"
             )
         with contextlib.ExitStack() as undo:
             self._lock = WriterLock(folder) if writable else None
@@ -105,6 +114,7 @@ class FolderStore:
             self.segments = SegmentFolder(self.catalog, self.identity.dimension)
             if writable:
                 self.segments.remove_leftovers()
+                self.segments.remember_place()
                 finish_erasing(self.catalog, self.segments)
             undo.pop_all()
 
@@ -127,6 +137,7 @@ class FolderStore:
         IndexNotFoundError
             The folder exists and holds something else.
         """
+        enter(folder)
         if not (folder / CATALOG_NAME).exists():
             create_index(folder, identity, model)
         store = cls(folder, writable=True)
@@ -164,7 +175,9 @@ class FolderStore:
         return str(self.folder)
 
     def close(self) -> None:
-        """Let go of the files and of the lock."""
+        """Let go of the files and of the lock; in a forked child, of nothing: they are not its."""
+        if os.getpid() != self._process:
+            return
         self.segments.close()
         self.catalog.close()
         if self._lock:
@@ -185,18 +198,21 @@ class FolderStore:
     @contextlib.contextmanager
     def read(self) -> Iterator[RowsView]:
         """Hold the rows of the index as they are at this moment for the length of the block."""
+        self._require_own()
         with self.catalog.read() as transaction:
             yield self._rows(transaction)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Transaction]:
         """Make all changes of the block to the rows, or none of them."""
+        self._require_in_place()
         with self.catalog.write() as transaction:
             yield transaction
 
     @contextlib.contextmanager
     def view(self, *, partial: bool = False) -> Iterator[FolderView]:
         """Hold the index as it is at this moment; see `protocols.IndexStore.view`."""
+        self._require_own()
         before = -1
         while True:
             with self.catalog.read() as transaction:
@@ -223,6 +239,7 @@ class FolderStore:
 
     def commit(self, batch: Batch) -> int:
         """Make a batch part of the index; see `protocols.IndexStore.commit`."""
+        self._require_in_place()
         with self.catalog.write() as transaction:
             state = index_state.state(transaction)
             fresh = _fresh(transaction, batch.readings)
@@ -255,6 +272,7 @@ class FolderStore:
         secure: bool = False,
     ) -> int:
         """Remove files and faces as one; see `protocols.IndexStore.remove`."""
+        self._require_in_place()
         with self.catalog.write() as transaction:
             removed = writing.remove_faces(transaction, face_ids)
             removed += writing.remove_files(transaction, file_ids)
@@ -269,6 +287,7 @@ class FolderStore:
 
     def compact(self) -> None:
         """Rewrite the segments without removed faces, as few as may be, and shrink the catalog."""
+        self._require_in_place()
         compaction.compact(self.catalog, self.segments)
 
     def size(self) -> StoreSize:
@@ -291,10 +310,12 @@ class FolderStore:
 
     def check(self) -> Verdict:
         """Compare every file and row of the index with what was recorded."""
+        self._require_own()
         return checking.check(self.catalog, self.segments, self.identity.dimension)
 
     def mend_catalog(self) -> MendedRows:
         """Put back, make anew or take out every row that is not as it was written."""
+        self._require_in_place()
         mending.rebuild_indexes(self.catalog)
         return mending.mend_catalog_rows(self.catalog)
 
@@ -305,6 +326,7 @@ class FolderStore:
         lost: Sequence[FaceRecord],
     ) -> None:
         """Store embeddings that were made again; see `protocols.IndexStore.put_back`."""
+        self._require_in_place()
         damaged = {info.segment_id for info in verdict.damaged}
         ids = np.array(sorted(mended), dtype=np.int64)
         with self.catalog.write() as transaction:
@@ -333,6 +355,31 @@ class FolderStore:
             writing.advance(transaction, next_segment_id=next_id)
         self.segments.drop_files(verdict.damaged)
         self.segments.write_missing_coarse()
+
+    def _require_own(self) -> None:
+        """Refuse a process that was forked from the one that opened this store.
+
+        Neither SQLite's connections nor the lock are those of a child.
+
+        Raises
+        ------
+        UsageError
+        """
+        if os.getpid() != self._process:
+            raise UsageError(
+                f"{self.folder} was opened by process {self._process}, of which this one "
+                f"({os.getpid()}) is a fork; open the index anew in this process"
+            )
+
+    def _require_in_place(self) -> None:
+        """Refuse to write in a forked child, or where another folder came to the path.
+
+        Raises
+        ------
+        UsageError, StorageError
+        """
+        self._require_own()
+        self.segments.require_in_place()
 
     def _rows(self, transaction: Transaction) -> RowsView:
         return RowsView(self.location, self.identity, self.model, transaction)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from facesim_index.errors import IndexDamagedError
 from facesim_index.records import Float32Array, Int64Array, UInt8Array
 from facesim_index.store.segments.row_checksums import UInt64Array, row_sums
-from facesim_index.utils.files import atomic_output
+from facesim_index.utils.files import atomic_output, open_regular
 
 COARSE_MIN_ROWS = 1 << 14
 """Segments with fewer rows have no coarse codes: scanning them exactly takes a millisecond."""
@@ -36,6 +36,8 @@ MARGIN_SIGMAS = 3.5
 _HEADER = struct.Struct("<8s32sQdddQ")
 _MAGIC = b"FSIXCRS2"
 _MAGIC_WITHOUT_SUMS = b"FSIXCRS1"
+COARSE_MAGICS = (_MAGIC, _MAGIC_WITHOUT_SUMS)
+"""What a file of coarse codes begins with."""
 _DIGEST_BYTES = 32
 _KIND = b"IPfs"  # what FAISS calls an IndexPQFastScan; other kinds may name further files
 _CENTROID_BITS = 4
@@ -223,7 +225,8 @@ def read_coarse(segment: Path, sha256: str) -> CoarseCodes:
     """
     path = coarse_path(segment)
     try:
-        data = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+        with open_regular(path) as handle:
+            data = np.memmap(handle, dtype=np.uint8, mode="r").view(np.ndarray)
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path} is missing; searches go on without it, only slower; "

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import mmap
 import os
+import stat
 import threading
 import weakref
 from collections.abc import Sequence
@@ -29,6 +30,10 @@ from facesim_index.store.segments.coarse import (
     wants_coarse,
 )
 from facesim_index.store.segments.row_checksums import row_sums
+from facesim_index.utils.files import NO_FOLLOW, kind_of, open_regular
+
+SEGMENT_MAGIC = b"IxM2"
+"""What a segment begins with: FAISS's letters for an `IndexIDMap2`."""
 
 _ID_BYTES = 8
 _HASHED_AT_ONCE = 1 << 22  # bytes, of whole pages
@@ -64,8 +69,7 @@ class Segment:
     """
 
     def __init__(self, path: Path, sha256: str | None = None) -> None:
-        if not path.exists():
-            raise FileNotFoundError(path)
+        _require_regular(path)
         self._path = path
         self._sha256 = sha256
         self._reading_coarse = threading.Lock()
@@ -80,7 +84,7 @@ class Segment:
             codes = faiss.rev_swig_ptr(quantizer.codes.data(), quantizer.codes.size())
             self.vectors: NDArray[np.float16] = codes.view(np.float16).reshape(-1, quantizer.d)
             # Open and mapped once more, to be read even after a writer has merged the file away.
-            self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            self._descriptor = os.open(path, _READ_ONLY)
             weakref.finalize(self, os.close, self._descriptor)
             self._file = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
             # Only the ids, and how many they are, come after the embeddings.
@@ -291,6 +295,23 @@ def gather(segments: Sequence[Segment], face_ids: Int64Array) -> Float32Array:
     return embeddings
 
 
+_READ_ONLY = os.O_RDONLY | NO_FOLLOW | getattr(os, "O_BINARY", 0)
+
+
+def _require_regular(path: Path) -> None:
+    """Refuse what is no file: a link would lead out of the index, a FIFO never end."""
+    try:
+        mode = os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(path) from None
+    except OSError as error:
+        what = f"cannot be looked at ({error.strerror or error})"
+    else:
+        what = "" if stat.S_ISREG(mode) else f"is {kind_of(mode)} instead of a file"
+    if what:
+        raise DamagedSegmentError(path.name, f"{path} {what}; run `facesim verify --repair`")
+
+
 def _check_kind(path: Path) -> None:
     """Refuse what is not of the one kind that we write, before FAISS looks at it.
 
@@ -298,7 +319,7 @@ def _check_kind(path: Path) -> None:
     """
     with path.open("rb") as handle:
         start = handle.read(_INNER_KIND_AT + 4)
-    if start[:4] != b"IxM2" or start[_INNER_KIND_AT:] != b"IxSQ":
+    if start[:4] != SEGMENT_MAGIC or start[_INNER_KIND_AT:] != b"IxSQ":
         raise DamagedSegmentError(
             path.name, f"{path} is not a whole segment; run `facesim verify --repair`"
         )
@@ -317,8 +338,8 @@ def _mapped_sha256(content: mmap.mmap) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the hex SHA-256 of a file."""
-    with path.open("rb") as handle:
+    """Return the hex SHA-256 of a file; no link is followed."""
+    with open_regular(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 

@@ -1,13 +1,13 @@
 """Open, make and upgrade the catalog's SQLite file."""
 
 import contextlib
+import functools
 import logging
 import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from sqlalchemy import Engine, create_engine, event, exc, insert, text
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
@@ -23,9 +23,10 @@ from facesim_index.records import EngineIdentity
 from facesim_index.store.catalog.schema import EngineRow, IndexState
 from facesim_index.store.catalog.transaction import DIALECT_OPTION, Transaction, now
 from facesim_index.store.snapshot_list import LIST_NAME, advice
-from facesim_index.store.sqlite import row_checks
+from facesim_index.store.sqlite import descriptors, row_checks
 from facesim_index.store.sqlite.dialect import SqliteDialect
-from facesim_index.store.sqlite.wal import log_path
+from facesim_index.store.sqlite.read_only import ReadOnlyEngine
+from facesim_index.store.sqlite.wal import log_path, shared_path
 from facesim_index.utils.files import sync_folder
 from facesim_index.utils.permissions import make_file
 
@@ -58,22 +59,30 @@ class Catalog:
         The file is no facesim catalog.
     IndexVersionError
         A newer facesim wrote it.
+    StorageError
+        The disk refused.
     """
 
     def __init__(self, path: Path, *, writable: bool) -> None:
         self.path = path
         self.writable = writable
-        self._engine = _connect(path, "rw" if writable else "ro")
+        self._read_only: ReadOnlyEngine | None = None
+        if writable:
+            self._flush(log_path(path))  # what a killed writer may have left to the system
+        elif not os.access(path.parent, os.W_OK):
+            self._read_only = ReadOnlyEngine(path, functools.partial(_make_engine, path))
+        self._engine = _make_engine(path, "mode=rw" if writable else "mode=ro")
 
     def close(self) -> None:
         """Let go of the file."""
         self._engine.dispose()
+        if self._read_only is not None:
+            self._read_only.dispose()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Transaction]:
         """Hold one consistent view of the catalog for the length of the block."""
-        with _explained(self.path), self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN")
+        with _explained(self.path), self._begun() as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -87,7 +96,7 @@ class Catalog:
     def schema_revision(self) -> str:
         """Return the catalog's revision, ``SCHEMA_REVISION`` when it is up to date."""
         try:
-            with self._engine.connect() as connection:
+            with self._begun() as connection:
                 if connection.exec_driver_sql("PRAGMA application_id").scalar() != APPLICATION_ID:
                     raise _no_catalog(self.path, "or its header is damaged")
                 revision = str(
@@ -110,7 +119,7 @@ class Catalog:
             connection.exec_driver_sql("VACUUM")
             # Whoever closes the catalog last does this anyway: no waiting for readers.
             connection.exec_driver_sql("PRAGMA busy_timeout=0")
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._cut_log(connection)
             connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
 
     def empty_log(self) -> bool:
@@ -119,8 +128,7 @@ class Catalog:
         Waits a while for readers; returns False when one still needs what is in the log.
         """
         with _explained(self.path), self._engine.connect() as connection:
-            busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
-            return not busy
+            return self._cut_log(connection)
 
     def check_integrity(self) -> list[str]:
         """Return what SQLite finds wrong with the file; empty when it is whole."""
@@ -140,6 +148,57 @@ class Catalog:
         if not schema:
             found.append(f"{self.path}: its tables or triggers are not as they were made")
         return found
+
+    @contextlib.contextmanager
+    def _begun(self) -> Iterator[Transaction]:
+        """Hold one consistent view of the catalog; errors are SQLite's own."""
+        if self._read_only is not None:
+            with self._read_only.transaction() as connection:
+                yield connection
+            return
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            yield connection
+
+    def _cut_log(self, connection: Transaction) -> bool:
+        """Move the log into the catalog, then cut it to nothing; False when a reader is in the way.
+
+        The count of what is in the catalog reaches the disk first.  Otherwise a power cut could
+        leave an empty log beside an older count, as if the log had been lost.
+        """
+        for mode in ("FULL", "TRUNCATE"):
+            busy, _, _ = connection.exec_driver_sql(f"PRAGMA wal_checkpoint({mode})").one()
+            if busy:
+                return False
+            self._flush(shared_path(self.path))
+        return True
+
+    def _flush(self, file: Path) -> None:
+        with _written(file), contextlib.suppress(FileNotFoundError):
+            descriptors.flush_file(self.path, file.name)
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[sqlite3.Connection]:
+    """Hold one consistent view of a catalog of any schema, for SQLite's own backup.
+
+    Parameters
+    ----------
+    path : Path
+
+    Yields
+    ------
+    sqlite3.Connection
+
+    Raises
+    ------
+    IndexDamagedError, StorageError
+        It cannot be read.
+    """
+    with contextlib.closing(Catalog(path, writable=False)) as catalog, catalog.read() as view:
+        connection = view.connection.driver_connection
+        assert isinstance(connection, sqlite3.Connection)
+        yield connection
 
 
 def open_catalog(path: Path, *, writable: bool) -> Catalog:
@@ -223,7 +282,7 @@ def create_catalog(path: Path, identity: EngineIdentity, model: str) -> None:
             temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
         make_file(temporary)
         _migrate(temporary, create=True)
-        engine = _connect(temporary, "rw")
+        engine = _make_engine(temporary, "mode=rw")
         try:
             with engine.begin() as connection:
                 connection.execute(
@@ -253,23 +312,15 @@ def create_catalog(path: Path, identity: EngineIdentity, model: str) -> None:
         sync_folder(path.parent)
 
 
-def _connect(path: Path, mode: str) -> Engine:
+def _make_engine(path: Path, options: str) -> Engine:
     """Return an engine whose transactions are exactly those that we begin.
 
     Closing a connection rolls back what was not committed.  Nobody says ROLLBACK: after a
     Ctrl-C inside a statement there is no connection any more that would take it.
     """
-    options = f"mode={mode}"
-    if mode == "ro" and _is_frozen(path):
-        options = "mode=ro&immutable=1"
-    uri = f"file:{quote(os.fsencode(path.absolute()))}?{options}"
-
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
-
     engine = create_engine(
         "sqlite+pysqlite://",
-        creator=connect,
+        creator=lambda: descriptors.connect(path, options),
         poolclass=QueuePool,
         execution_options={DIALECT_OPTION: SqliteDialect()},
     )
@@ -279,27 +330,16 @@ def _connect(path: Path, mode: str) -> Engine:
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA foreign_keys=ON")
         row_checks.register(connection)
-        if mode != "ro":
+        if not options.startswith("mode=ro"):
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA secure_delete=ON")
 
     return engine
 
 
-def _is_frozen(path: Path) -> bool:
-    """Tell whether SQLite cannot make its side files here, as on a read-only medium.
-
-    Such a catalog can be read all the same when no write-ahead log is waiting.
-    """
-    if os.access(path.parent, os.W_OK):
-        return False
-    log = log_path(path)
-    return not log.exists() or log.stat().st_size == 0
-
-
 def _refuse_damaged(path: Path) -> None:
     """Refuse to upgrade what is not whole: new checksums would cover the damage."""
-    engine = _connect(path, "ro")
+    engine = _make_engine(path, "mode=ro")
     try:
         with engine.connect() as connection:
             rows = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalars().all()
@@ -315,7 +355,7 @@ def _migrate(path: Path, *, create: bool = False) -> None:
     """Run the migrations that this catalog lacks, all or none."""
     from alembic import command
 
-    engine = _connect(path, "rwc" if create else "rw")
+    engine = _make_engine(path, "mode=rwc" if create else "mode=rw")
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
