@@ -48,17 +48,19 @@ test: setup  ## run all tests; those on real pictures need FACESIM_TEST_DATA
 KILLS ?= 2000
 SEED ?= $(shell $(BIN)/python -c 'import random; print(random.randrange(2**31))')
 
-torture: setup  ## kill, starve, damage, fuzz and crowd an index for long (KILLS=N, SEED=S)
+torture: setup  ## kill, starve, damage, fuzz and crowd an index, attack its server (KILLS=N, SEED=S)
 	seed=$(SEED) && \
 	$(BIN)/python -m tests.reliability.kills --every-point --kills $(KILLS) --seed $$seed && \
 	$(BIN)/python -m tests.reliability.kills --in-calls --kills $(KILLS) --seed $$seed && \
 	$(BIN)/python -m tests.reliability.log_states --states 4000 --seed $$seed && \
 	$(BIN)/python -m tests.reliability.io_errors --every-point --seed $$seed && \
 	$(BIN)/python -m tests.reliability.restores --every-point --seed $$seed && \
+	$(BIN)/python -m pytest -q tests/reliability/test_hostile_indexes.py && \
 	$(BIN)/python -m tests.reliability.damage --cases 1500 --seed $$seed && \
 	$(BIN)/python -m tests.reliability.fuzz --inputs 10000 --seed $$seed && \
 	$(BIN)/python -m tests.reliability.concurrency --seconds 60 && \
-	$(BIN)/python -m tests.reliability.mixed_load --seconds 600 --seed $$seed
+	$(BIN)/python -m tests.reliability.mixed_load --seconds 600 --seed $$seed && \
+	$(BIN)/python -m tests.reliability.server_attacks --seconds 140 --seed $$seed
 
 lint: setup  ## check style, types, imports and spelling
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """What a human should look at first: doubtful faces of people, and people who may be one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -158,7 +159,13 @@ class _Groups:
     sums: Float32Array
 
 
-def review_people(view: IndexView, *, top: int = 20, prior: Prior = "gallery") -> Review:
+def review_people(
+    view: IndexView,
+    *,
+    top: int = 20,
+    prior: Prior = "gallery",
+    between: Callable[[], None] = lambda: None,
+) -> Review:
     """Return the most doubtful faces and the most likely merges.
 
     Parameters
@@ -168,6 +175,8 @@ def review_people(view: IndexView, *, top: int = 20, prior: Prior = "gallery") -
         Most of each.
     prior : float or "gallery", default="gallery"
         Probability, in (0, 1), of one person before looking.
+    between : callable, optional
+        Called between the parts of the work; what it raises ends it.
 
     Returns
     -------
@@ -182,9 +191,10 @@ def review_people(view: IndexView, *, top: int = 20, prior: Prior = "gallery") -
     calibration = usable_curve(calibration_in_force(view))
     value = resolve_prior(view, calibration, prior).value
     found = people_rows.assignments(view.transaction)
-    groups = _groups(view, found, calibration)
-    doubtful = _doubtful(view, found, groups, calibration, value, top)
-    merges = _merges(view, found, groups, calibration, value, top)
+    between()
+    groups = _groups(view, found, calibration, between)
+    doubtful = _doubtful(view, found, groups, calibration, value, top, between)
+    merges = _merges(view, found, groups, calibration, value, top, between)
     return Review(doubtful, merges, value)
 
 
@@ -228,7 +238,9 @@ def doubtful_faces(
     return [(FaceId(int(asked[i])), float(degrees[i])) for i in order]
 
 
-def _groups(view: IndexView, found: Assignments, calibration: Calibration) -> _Groups:
+def _groups(
+    view: IndexView, found: Assignments, calibration: Calibration, between: Callable[[], None]
+) -> _Groups:
     people, sizes = np.unique(found.person_ids, return_counts=True)
     order = np.argsort(found.person_ids, kind="stable")
     starts = np.searchsorted(found.person_ids[order], people)
@@ -238,10 +250,11 @@ def _groups(view: IndexView, found: Assignments, calibration: Calibration) -> _G
     sums = [calibration.head.transform(view.embeddings(lone))]
     if len(people):
         parts = zip(starts.tolist(), sizes.tolist(), strict=True)
-        of_people = [
-            summed(found.face_ids[order[start : start + size]], view, calibration)
-            for start, size in parts
-        ]
+        of_people = []
+        for start, size in parts:
+            between()
+            faces = found.face_ids[order[start : start + size]]
+            of_people.append(summed(faces, view, calibration))
         sums.insert(0, np.stack(of_people).astype(np.float32))
     return _Groups(
         np.concatenate([people, lone]),
@@ -258,12 +271,14 @@ def _doubtful(
     calibration: Calibration,
     prior: float,
     top: int,
+    between: Callable[[], None],
 ) -> tuple[DoubtfulFace, ...]:
     people = groups.ids[: groups.n_people]
     place = np.searchsorted(people, found.person_ids)
     asked = np.flatnonzero((groups.sizes[place] > 1) & ~found.confirmed)
     degrees = np.empty(len(asked))
     for start in range(0, len(asked), _FACES_AT_ONCE):
+        between()
         part = slice(start, start + _FACES_AT_ONCE)
         rows = asked[part]
         others = groups.sizes[place[rows]] - 1.0
@@ -304,13 +319,14 @@ def _merges(
     calibration: Calibration,
     prior: float,
     top: int,
+    between: Callable[[], None],
 ) -> tuple[LikelyMerge, ...]:
     people = groups.ids[: groups.n_people]
     rows = {row.person_id: row for row in people_rows.persons(view.transaction, people)}
     ignored = np.zeros(len(groups.ids), dtype=np.bool_)
     ignored[: len(people)] = [rows[person].ignored for person in people.tolist()]
     one, other, degrees = _likely(
-        groups, _barred(view, found, groups), ignored, calibration, prior, top
+        groups, _barred(view, found, groups), ignored, calibration, prior, top, between
     )
     places = np.union1d(one, other)
     examples = _examples(view, found, groups, places)
@@ -346,6 +362,7 @@ def _likely(
     calibration: Calibration,
     prior: float,
     top: int,
+    between: Callable[[], None],
 ) -> tuple[Int64Array, Int64Array, Float64Array]:
     """Return the places and degrees of groups that may be one person, the most probable first."""
     least = cosine_at_degree(
@@ -354,6 +371,7 @@ def _likely(
     best: list[tuple[float, int, int]] = []
     means_of: Float32Array = np.divide(groups.sums, groups.sizes[:, None], dtype=np.float32)
     for start in range(0, len(groups.ids), _ROWS_AT_ONCE):
+        between()
         means = np.asarray(means_of[start : start + _ROWS_AT_ONCE] @ means_of.T, np.float32)
         row, column = np.nonzero(means >= least)
         later = (row + start < column) & ~ignored[row + start] & ~ignored[column]

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio.to_thread
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
@@ -12,18 +13,21 @@ from starlette.types import ASGIApp
 
 from facesim_index.engine.base import EngineSource
 from facesim_index.errors import FacesimError
+from facesim_index.utils.threads import usable_cores
 from facesim_index.version import __version__
 from facesim_index.web.api import docs_page, edit_routes, read_routes
 from facesim_index.web.api.openapi import describe
+from facesim_index.web.guard.admission import Admission, Lanes
 from facesim_index.web.guard.limits import Limits
+from facesim_index.web.guard.methods import MethodCheck
 from facesim_index.web.guard.problems import answer_errors
-from facesim_index.web.guard.security import Guard, Guarded
-from facesim_index.web.pages import routes
+from facesim_index.web.guard.security import LOGIN_METHODS, LOGIN_PATH, Guard, Guarded
+from facesim_index.web.pages import routes, search_routes
 from facesim_index.web.service.service import Service
 
 STATIC_FOLDER = Path(__file__).parent / "static"
 
-_UPLOADS_AT_ONCE = 4
+_MORE_THREADS = 16  # to send files, and to tidy
 _TIDY_S = 5.0
 _ABOUT = (
     "Which faces in an index of photos are alike, and how sure that is. Every path names things "
@@ -35,6 +39,7 @@ class FacesimApp(FastAPI):
     """FastAPI with the guard outermost: even its own error pages go through it."""
 
     guarded = Guarded(frozenset())
+    lanes = Lanes(Limits(), 1)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the whole application.
@@ -43,7 +48,10 @@ class FacesimApp(FastAPI):
         -------
         ASGI application
         """
-        return Guard(super().build_middleware_stack(), self.guarded)
+        app: ASGIApp = super().build_middleware_stack()
+        app = Admission(app, self.lanes, self.guarded.limits)
+        app = MethodCheck(app, self.routes, {LOGIN_PATH: LOGIN_METHODS})
+        return Guard(app, self.guarded)
 
 
 def create_app(
@@ -76,10 +84,15 @@ def create_app(
     FastAPI
         Its ``state.service`` is the `Service` that the routes ask.
     """
+    limits = limits or Limits()
     service = Service(index_path, edit=edit, engine=engine, limits=limits)
+    lanes = Lanes(limits, usable_cores())
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        # Enough for all lanes: nobody who has a place waits for a thread.
+        threads = anyio.to_thread.current_default_thread_limiter()
+        threads.total_tokens = lanes.n_threads + _MORE_THREADS
         tidying = asyncio.create_task(_tidy(service))
         try:
             yield
@@ -96,9 +109,9 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    app.guarded = Guarded(hosts, token)
+    app.guarded = Guarded(hosts, token, limits)
+    app.lanes = lanes
     app.state.service = service
-    app.state.uploads = asyncio.Semaphore(_UPLOADS_AT_ONCE)
     answer_errors(app)
     describe(app)
     for router in (
@@ -106,6 +119,7 @@ def create_app(
         edit_routes.router,
         edit_routes.jobs_router,
         docs_page.router,
+        search_routes.router,
         routes.router,
     ):
         # Not included, which would build every route anew for each application: a third of a

@@ -7,16 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from facesim_index.engine.base import EngineSource
 from facesim_index.errors import StorageError, UsageError
 from facesim_index.store.opening import open_store
 from facesim_index.web.app import create_app
+from facesim_index.web.guard.connections import bounded_protocol, connection_bounds
 from facesim_index.web.guard.limits import Limits
+from facesim_index.web.guard.log_limit import LogLimit, limited_log
 from facesim_index.web.guard.security import loopback_hosts
 
 LEAST_TOKEN = 16
 _PATIENCE_S = 3
+_MOST_HEAD_BYTES = 32_768
 
 
 def serve(
@@ -63,6 +67,7 @@ def serve(
         There is no index that can be served.
     """
     check_address(host, token)
+    limits = limits or Limits()
     open_store(index_path).close()
     with contextlib.closing(_listening(host, port)) as listener:
         address = _address(host, listener.getsockname()[1])
@@ -70,8 +75,40 @@ def serve(
         app = create_app(
             index_path, edit=edit, token=token, hosts=names, engine=engine, limits=limits
         )
-        config = uvicorn.Config(
+        on_ready(address)
+        try:
+            with limited_log() as log, contextlib.suppress(KeyboardInterrupt):
+                make_server(app, limits, log).run(sockets=[listener])
+        finally:
+            app.state.service.close()
+
+
+def make_server(app: FastAPI, limits: Limits, log: LogLimit) -> uvicorn.Server:
+    """Return what serves an application within limits.
+
+    Parameters
+    ----------
+    app : FastAPI
+    limits : Limits
+    log : LogLimit
+        It is asked from time to time to tell what it left out.
+
+    Returns
+    -------
+    uvicorn.Server
+    """
+    bounds = connection_bounds(limits)
+
+    async def tell_what_was_left_out() -> None:
+        log.tell_old()
+
+    return uvicorn.Server(
+        uvicorn.Config(
             app,
+            http=bounded_protocol(limits, bounds),
+            backlog=bounds.backlog,
+            h11_max_incomplete_event_size=_MOST_HEAD_BYTES,
+            callback_notify=tell_what_was_left_out,
             log_config=None,
             lifespan="on",
             ws="none",
@@ -79,12 +116,7 @@ def serve(
             server_header=False,
             timeout_graceful_shutdown=_PATIENCE_S,
         )
-        on_ready(address)
-        try:
-            with contextlib.suppress(KeyboardInterrupt):
-                uvicorn.Server(config).run(sockets=[listener])
-        finally:
-            app.state.service.close()
+    )
 
 
 def check_address(host: str, token: str | None) -> None:

@@ -25,6 +25,8 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before FAISS: a fork must not inherit threads
 
+import numpy.ma  # noqa: F401 - numpy imports it late, and no file may be refused to it
+
 from facesim_index.errors import FacesimError
 from facesim_index.records import FaceId
 from facesim_index.store.folder.snapshots import restore_snapshot, take_snapshot

@@ -1,7 +1,6 @@
 """Multipart forms with pictures, read into memory only and no further than the limits allow."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -40,38 +39,6 @@ class Form:
 
     files: dict[str, bytes]
     fields: dict[str, str]
-
-
-@contextlib.asynccontextmanager
-async def upload_turn(request: Request, limits: Limits) -> AsyncGenerator[None, None]:
-    """Wait until few enough uploads are in memory, and count as one for the length of the block.
-
-    Parameters
-    ----------
-    request : Request
-    limits : Limits
-        `Limits.wait_s` is the longest wait.
-
-    Yields
-    ------
-    None
-
-    Raises
-    ------
-    ProblemError
-        The wait was too long; status 503.
-    """
-    turns = request.app.state.uploads
-    assert isinstance(turns, asyncio.Semaphore)
-    try:
-        async with asyncio.timeout(limits.wait_s):
-            await turns.acquire()
-    except TimeoutError:
-        raise ProblemError(503, "busy", "too many pictures are being sent; try again") from None
-    try:
-        yield
-    finally:
-        turns.release()
 
 
 async def read_form(request: Request, limits: Limits, names: tuple[str, ...]) -> Form:

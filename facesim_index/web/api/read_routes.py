@@ -9,7 +9,7 @@ from starlette.responses import Response
 from facesim_index.web.api import documents, schemas
 from facesim_index.web.api.cursors import file_after, id_after, n_skipped, person_after
 from facesim_index.web.api.dependencies import Asks
-from facesim_index.web.api.forms import checked_fields, read_form, upload_turn
+from facesim_index.web.api.forms import checked_fields, read_form
 from facesim_index.web.api.openapi import form_description, problem_responses
 from facesim_index.web.api.parameters import Asked, CompareAsked, Cursor, Id, Limit, UploadAsked
 from facesim_index.web.api.responses import JsonResponse, jpeg_response, svg_response
@@ -37,15 +37,14 @@ def get_status(service: Asks) -> schemas.Status:
 )
 async def post_query(request: Request, service: Asks, pictures: Pictures = False) -> schemas.Answer:
     """The indexed faces most similar to those of an uploaded picture; nothing of it is kept."""
-    async with upload_turn(request, service.limits):
-        form = await read_form(request, service.limits, ("picture",))
-        asked = checked_fields(UploadAsked, form)
-        found = await run_in_threadpool(
-            service.query_upload,
-            form.files["picture"],
-            asked.options(face=asked.face),
-            pictures=pictures,
-        )
+    form = await read_form(request, service.limits, ("picture",))
+    asked = checked_fields(UploadAsked, form)
+    found = await run_in_threadpool(
+        service.query_upload,
+        form.files["picture"],
+        asked.options(face=asked.face),
+        pictures=pictures,
+    )
     return documents.upload_document(found)
 
 
@@ -58,18 +57,17 @@ async def post_compare(
     request: Request, service: Asks, pictures: Pictures = False
 ) -> schemas.Comparison:
     """How surely two uploaded pictures show one person; nothing of them is kept."""
-    async with upload_turn(request, service.limits):
-        form = await read_form(request, service.limits, ("a", "b"))
-        asked = checked_fields(CompareAsked, form)
-        found = await run_in_threadpool(
-            service.compare_uploads,
-            form.files["a"],
-            form.files["b"],
-            face_a=asked.face_a,
-            face_b=asked.face_b,
-            prior=asked.prior,
-            pictures=pictures,
-        )
+    form = await read_form(request, service.limits, ("a", "b"))
+    asked = checked_fields(CompareAsked, form)
+    found = await run_in_threadpool(
+        service.compare_uploads,
+        form.files["a"],
+        form.files["b"],
+        face_a=asked.face_a,
+        face_b=asked.face_b,
+        prior=asked.prior,
+        pictures=pictures,
+    )
     return documents.upload_comparison_document(found)
 
 

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ConfigDict, with_config
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on only
 
@@ -82,6 +83,10 @@ class NotFoundError(ProblemError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(404, "not_found", detail)
+
+
+class GoneError(Exception):
+    """The client has hung up: nobody waits for the answer to its request."""
 
 
 def problem_of(error: Exception) -> ProblemError:
@@ -194,6 +199,9 @@ def answer_errors(app: FastAPI) -> None:
         problem = ProblemError(error.status_code, code, str(error.detail))
         return problem_response(problem, headers=error.headers)
 
+    async def on_gone(_request: Request, _error: Exception) -> Response:
+        return Response(None, 400)  # to nobody
+
     async def on_unexpected(_request: Request, error: Exception) -> Response:
         return problem_response(problem_of(error))
 
@@ -201,4 +209,6 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(errors.FacesimError, on_problem)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(ClientDisconnect, on_gone)
+    app.add_exception_handler(GoneError, on_gone)
     app.add_exception_handler(Exception, on_unexpected)

@@ -13,25 +13,26 @@ Where there is a token, a client that does not give it sees nothing but the logi
 """
 
 import hmac
-import http.cookies
 import ipaddress
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from facesim_index.web.guard.limits import Limits
 from facesim_index.web.guard.problems import ProblemError, problem_response
+from facesim_index.web.guard.receiving import beginning, paced
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 LOGIN_PATH = "/login"
+LOGIN_METHODS = frozenset({"GET", "POST"})
 STATIC_PATH = "/static/"
 COOKIE = "facesim_session"
 
@@ -44,10 +45,6 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-UPLOAD_PATHS = frozenset({"/v1/query", "/v1/compare"})
-MOST_BODY_BYTES = 2_000_000
-"""How many bytes the body of every other request may have."""
-
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _OURS = frozenset({"same-origin", "none"})
 _MOST_FORM_BYTES = 8192
@@ -63,10 +60,13 @@ class Guarded:
         Names of this server, lower case, without ports.
     token : str or None
         The secret that a client must know; None asks for none.
+    limits : Limits
+        How slowly a login may come.
     """
 
     hosts: frozenset[str]
     token: str | None = None
+    limits: Limits = field(default_factory=Limits)
 
 
 class Guard:
@@ -111,12 +111,10 @@ class Guard:
             await send(message)
 
         response = await self._refusal(scope, receive)
-        if response is not None:
-            await response(scope, receive, sealed)
-        elif scope["path"] in UPLOAD_PATHS:  # which have limits of their own
+        if response is None:
             await self._app(scope, receive, sealed)
         else:
-            await self._app(scope, _bounded(receive), sealed)
+            await response(scope, receive, sealed)
 
     async def _refusal(self, scope: Scope, receive: Receive) -> Response | None:
         headers = Headers(scope=scope)
@@ -124,7 +122,8 @@ class Guard:
         if problem is not None:
             return problem_response(problem)
         if self._guarded.token is None:
-            return RedirectResponse("/", 303) if scope["path"] == LOGIN_PATH else None
+            logs_in = scope["path"] == LOGIN_PATH and scope["method"] in LOGIN_METHODS
+            return RedirectResponse("/", 303) if logs_in else None
         if scope["path"] == LOGIN_PATH and scope["method"] == "POST":
             return await self._login(receive)
         if scope["path"] == LOGIN_PATH or scope["path"].startswith(STATIC_PATH):
@@ -161,16 +160,18 @@ class Guard:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and _equal(given.strip(), self._guarded.token or ""):
             return True
-        cookies: http.cookies.SimpleCookie = http.cookies.SimpleCookie()
-        try:
-            cookies.load(headers.get("cookie", ""))
-        except http.cookies.CookieError:
-            return False
-        return COOKIE in cookies and _equal(cookies[COOKIE].value, self._session)
+        sessions = (value for field in headers.getlist("cookie") for value in _sessions(field))
+        return any(_equal(session, self._session) for session in sessions)
 
     async def _login(self, receive: Receive) -> Response:
         """Give a client that knows the token a cookie, and redirect it to the page it asked for."""
-        form = parse_qs((await _body(receive)).decode("utf-8", "replace"))
+        limits = self._guarded.limits
+        try:
+            body = await beginning(paced(receive, limits), limits, _MOST_FORM_BYTES + 1)
+        except ProblemError as problem:
+            return problem_response(problem)
+        sent = b"" if body is None or body.more else body.data
+        form = parse_qs(sent.decode("utf-8", "replace"))
         target = _safe_target(form.get("next", ["/"])[0])
         if not _equal(form.get("token", [""])[0], self._guarded.token or ""):
             return RedirectResponse(f"{LOGIN_PATH}?wrong=1&next={quote(target)}", 303)
@@ -232,6 +233,16 @@ def _same(origin: str, host: str) -> bool:
     return bool(separator) and scheme in ("http", "https") and rest.lower() == host.lower()
 
 
+def _sessions(field: str) -> list[str]:
+    """Return what a ``Cookie`` field gives as our cookie.
+
+    Cookies have no ports: other programs on this host set theirs, with any text in them, and the
+    library's own parser gives up at the first that does not please it.
+    """
+    parts = (part.partition("=") for part in field.split(";"))
+    return [value.strip() for name, _, value in parts if name.strip() == COOKIE]
+
+
 def _equal(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode("utf-8"))
 
@@ -245,29 +256,3 @@ def _safe_target(target: str) -> str:
     """Return a target where it is a path of this server, otherwise the first page."""
     inside = target.startswith("/") and not target.startswith(("//", "/\\"))
     return target if inside and target.isprintable() else "/"
-
-
-def _bounded(receive: Receive) -> Receive:
-    """Return what receives a request, and refuses a body above `MOST_BODY_BYTES`."""
-    n_bytes = 0
-
-    async def bounded() -> Message:
-        nonlocal n_bytes
-        message = await receive()
-        n_bytes += len(message.get("body", b""))
-        if n_bytes > MOST_BODY_BYTES:
-            raise HTTPException(413, f"a request may have {MOST_BODY_BYTES:,} bytes at most")
-        return message
-
-    return bounded
-
-
-async def _body(receive: Receive) -> bytes:
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")[: _MOST_FORM_BYTES + 1]
-        if len(body) > _MOST_FORM_BYTES or message["type"] == "http.disconnect":
-            return b""
-        if not message.get("more_body", False):
-            return bytes(body)

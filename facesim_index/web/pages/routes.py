@@ -9,7 +9,7 @@ from facesim_index.errors import CalibrationError
 from facesim_index.web.api.cursors import cursor_of, file_after, id_after, person_after
 from facesim_index.web.api.dependencies import Asks
 from facesim_index.web.api.parameters import Cursor, Id
-from facesim_index.web.pages import search_routes, wording
+from facesim_index.web.pages import wording
 from facesim_index.web.pages.reliability_diagram import diagram_of
 from facesim_index.web.pages.route import PageRoute, page
 from facesim_index.web.pages.view_models import questions
@@ -24,7 +24,6 @@ _QUESTIONS = 20
 _DOUBTFUL, _MOST_DOUBTFUL = 0.9, 60
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-router.include_router(search_routes.router)
 
 
 @router.get("/people")

@@ -100,10 +100,9 @@ async def search_picture(request: Request, service: Asks) -> HTMLResponse:
     """
     options = _NOTHING_CHOSEN
     try:
-        async with request.app.state.uploads:
-            form = await read_form(request, service.limits, ("picture",))
-            options = checked_fields(SearchAsked, form)
-            return await run_in_threadpool(_picture_answer, service, form, options)
+        form = await read_form(request, service.limits, ("picture",))
+        options = checked_fields(SearchAsked, form)
+        return await run_in_threadpool(_picture_answer, service, form, options)
     except (ProblemError, FacesimError) as error:
         return await run_in_threadpool(_search_page, service, options, problem=problem_of(error))
 
@@ -139,10 +138,9 @@ async def compare_pictures(request: Request, service: Asks) -> HTMLResponse:
     """
     asked = CompareAsked.model_validate({})
     try:
-        async with request.app.state.uploads:
-            form = await read_form(request, service.limits, ("a", "b"))
-            asked = checked_fields(CompareAsked, form)
-            return await run_in_threadpool(_comparison, service, form, asked)
+        form = await read_form(request, service.limits, ("a", "b"))
+        asked = checked_fields(CompareAsked, form)
+        return await run_in_threadpool(_comparison, service, form, asked)
     except (ProblemError, FacesimError) as error:
         return _compare_page(service, asked.prior, problem=problem_of(error))
 

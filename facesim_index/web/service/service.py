@@ -25,6 +25,7 @@ from facesim_index.upkeep.status import index_status
 from facesim_index.utils.threads import usable_cores
 from facesim_index.web.guard.limits import Limits
 from facesim_index.web.guard.problems import ProblemError
+from facesim_index.web.guard.receiving import require_client
 from facesim_index.web.guard.turns import Turns
 from facesim_index.web.service.answers import (
     FaceCard,
@@ -247,7 +248,7 @@ class Service(IndexBrowser):
         ReviewPage
         """
         with self._studying() as store, store.view() as view:
-            found = review_people(view, top=top, prior=prior)
+            found = review_people(view, top=top, prior=prior, between=require_client)
             asked = {item.person_id for item in found.doubtful}
             asked |= {
                 side.person_id
@@ -437,6 +438,7 @@ class Service(IndexBrowser):
     def _studying(self) -> Iterator[IndexStore]:
         """Open the store for work on every face: one at a time, while searches go on."""
         with self._studies, self._index.store() as store:
+            require_client()
             yield store
 
     @contextlib.contextmanager

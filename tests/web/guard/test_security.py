@@ -10,7 +10,8 @@ from starlette.types import Message, Scope
 
 from facesim_index.cli.main import main
 from facesim_index.errors import UsageError
-from facesim_index.web.guard.security import CSP, MOST_BODY_BYTES, loopback_hosts
+from facesim_index.web.guard.receiving import MOST_BODY_BYTES
+from facesim_index.web.guard.security import CSP, loopback_hosts
 from facesim_index.web.server import check_address, is_loopback
 from tests.coloured_people import RED
 from tests.example_pictures import fake_photo
