@@ -57,6 +57,7 @@ torture: setup  ## kill, starve, damage, fuzz and crowd an index, attack its ser
 	$(BIN)/python -m tests.reliability.restores --every-point --seed $$seed && \
 	$(BIN)/python -m pytest -q tests/reliability/test_hostile_indexes.py && \
 	$(BIN)/python -m tests.reliability.damage --cases 1500 --seed $$seed && \
+	$(BIN)/python -m tests.reliability.row_sweep --count 300 --seed $$seed && \
 	$(BIN)/python -m tests.reliability.fuzz --inputs 10000 --seed $$seed && \
 	$(BIN)/python -m tests.reliability.concurrency --seconds 60 && \
 	$(BIN)/python -m tests.reliability.mixed_load --seconds 600 --seed $$seed && \

@@ -26,16 +26,19 @@ def status(state: State, as_json: bool) -> None:
     """Tell what is in the index."""
     with state.open() as index:
         found = index.status()
+    for message in found.damage:
+        click.echo(f"Warning: what follows may be wrong: {printable(message)}", err=True)
     if as_json:
         write_json(status_document(found))
         return
+    unknown = "unknown" if found.damage else "none for this engine: no degrees"
     counts = found.counts
     rows = [
         ("index", printable(found.path)),
         ("made", f"{found.created_at}, generation {found.generation}"),
         ("engine", found.engine),
         ("model", printable(found.model)),
-        ("calibration", found.calibration or "none for this engine: no degrees"),
+        ("calibration", printable(found.calibration or unknown)),
         *(("root", f"{shown_path(path)} (ingested {when})") for path, when in found.roots),
         ("files", _with(counts["files"], missing=counts["files_missing"])),
         (

@@ -172,6 +172,7 @@ def draw_status(found: IndexStatus) -> str:
         rows.append(("interrupted", "the last ingest did not finish; run it again to go on"))
     if found.traces_left:
         rows.append(("traces", "a secure forget did not finish; compact finishes it"))
+    rows += [("damage", f"this may be wrong: {message}") for message in found.damage]
     return page_html(facts_html(rows))
 
 

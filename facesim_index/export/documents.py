@@ -167,6 +167,7 @@ def status_document(status: "IndexStatus") -> "schemas.Status":
         "bytes_catalog": status.bytes_catalog,
         "interrupted": status.interrupted,
         "traces_left": status.traces_left,
+        "damage": list(status.damage),
     }
 
 

@@ -141,6 +141,8 @@ class Status(TypedDict):
     bytes_catalog: int
     interrupted: bool
     traces_left: bool
+    damage: list[str]
+    """What is damaged of the rows that all this was read from."""
 
 
 class FailedFile(TypedDict):

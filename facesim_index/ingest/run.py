@@ -27,7 +27,7 @@ from facesim_index.ingest.folders import Folders, FoldersHere
 from facesim_index.ingest.scanning import Candidate, Scan, candidates, scan
 from facesim_index.ingest.targets import IngestOptions, Targets
 from facesim_index.records import Failure, ImageStatus, PictureReading
-from facesim_index.store.catalog import index_state, picture_rows, writing
+from facesim_index.store.catalog import face_rows, picture_rows, writing
 from facesim_index.store.protocols import IndexStore
 from facesim_index.store.records import Batch, FileLink
 from facesim_index.utils.notebook_hook import Shown
@@ -189,7 +189,7 @@ class Ingest:
         if not summary.interrupted:
             self._settle_missing(found)
         with self._store.read() as view:
-            summary.faces_total = index_state.counts(view.transaction)["faces"]
+            summary.faces_total = face_rows.n_faces(view.transaction)
         summary.elapsed_s = time.monotonic() - started
         summary.images_per_s = summary.images_read / max(summary.elapsed_s, 1e-9)
         if not summary.interrupted:

@@ -3,7 +3,7 @@
 The walk that counts before an ingest, and the one that feeds it, see files the same way.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,8 +109,16 @@ def scan(
     Returns
     -------
     Scan
+
+    Raises
+    ------
+    IndexDamagedError
+        What the index knows of a file that is not simply unchanged is damaged.
     """
     found = Scan()
+    if store is not None:
+        with store.read() as view:
+            picture_rows.require_sound_scan(view.transaction)
     folders = folders or FoldersHere()
     for root in (*targets.folders, *targets.files):
         walked: set[str] = set()
@@ -123,11 +131,17 @@ def scan(
                 continue
             folder, known = step
             walked.add(str(folder.path))
-            for file in folder.files:
-                _count(found, file.stamp, known.get(file.name), options)
+            unsettled = [
+                known.get(file.name)
+                for file in folder.files
+                if not _count(found, file.stamp, known.get(file.name), options)
+            ]
             if root in targets.folders:
                 names = {file.name for file in folder.files}
+                unsettled += [known[name] for name in known.keys() - names]
                 absent += _absent_files(folder.path, known, names)
+            if store is not None and known and unsettled:
+                _require_sound(store, folder, unsettled)
             progress(ProgressUpdate("finding pictures", found.files_seen))
         if root in targets.folders and store is not None:
             absent += _files_of_absent_folders(store, root, walked)
@@ -205,7 +219,20 @@ def _walk_known(
         yield folder, known
 
 
-def _count(found: Scan, stamp: FileStamp, known: KnownFile | None, options: IngestOptions) -> None:
+def _require_sound(
+    store: IndexStore, folder: FoundFolder, unsettled: Sequence[KnownFile | None]
+) -> None:
+    """Refuse damaged rows of files that are not simply there, unchanged and used before."""
+    with store.read() as view:
+        if None in unsettled:  # new, or known by the name of another
+            picture_rows.require_sound_folder(view.transaction, str(folder.path))
+        else:
+            ids = [known.file_id for known in unsettled if known is not None]
+            picture_rows.require_sound_files(view.transaction, ids)
+
+
+def _count(found: Scan, stamp: FileStamp, known: KnownFile | None, options: IngestOptions) -> bool:
+    """Count a file; tell whether the disk settles it: there, unchanged, and used before."""
     found.files_seen += 1
     if known is None:
         found.files_new += 1
@@ -215,11 +242,12 @@ def _count(found: Scan, stamp: FileStamp, known: KnownFile | None, options: Inge
         found.files_unchanged += 1
         found.to_read += options.checksum and known.status is not None
         if known.status in _DONE and not known.missing:  # as almost all files are
-            return
+            return True
     if _worth_a_look(stamp, known, options):
         found.to_read += 1
     elif known is not None and known.missing:
         found.returned.append(known.file_id)
+    return False
 
 
 def _worth_a_look(stamp: FileStamp, known: KnownFile | None, options: IngestOptions) -> bool:
@@ -239,10 +267,13 @@ def _absent_files(
 
 def _files_of_absent_folders(
     store: IndexStore, root: Path, walked: set[str]
-) -> Iterator[tuple[int, Path]]:
-    """Yield the known files in folders below a root that were not walked."""
+) -> list[tuple[int, Path]]:
+    """Return the known files in folders below a root that were not walked."""
+    absent: list[tuple[int, Path]] = []
     with store.read() as view:
         for folder in picture_rows.folders_under(view.transaction, root):
             if folder not in walked:
                 known = picture_rows.folder_files(view.transaction, folder)
-                yield from _absent_files(Path(folder), known, set())
+                absent += _absent_files(Path(folder), known, set())
+        picture_rows.require_sound_files(view.transaction, [file_id for file_id, _ in absent])
+    return absent

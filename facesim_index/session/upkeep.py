@@ -1,6 +1,7 @@
 """Look after an index: what is in it, whether it is whole, and what is to be forgotten."""
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from facesim_index.store.records import FailedFile, Snapshot, Verdict
 from facesim_index.upkeep import forgetting, repairs
 from facesim_index.upkeep.repairs import Repair
 from facesim_index.upkeep.status import IndexStatus, index_status
+
+logger = logging.getLogger(__name__)
 
 
 class UpkeepMethods(IndexSession):
@@ -46,6 +49,11 @@ class UpkeepMethods(IndexSession):
         FailedFile
             In the order of the paths.
 
+        Notes
+        -----
+        Where rows about such files are damaged, that is logged as an error; the other files are
+        yielded all the same.
+
         Examples
         --------
         >>> for failed in index.errors():
@@ -53,7 +61,10 @@ class UpkeepMethods(IndexSession):
         broken.jpg unsupported - not a picture in a format that can be read
         """
         with self._read() as rows:
-            yield from picture_rows.failed_files(rows.transaction)
+            files, damage = picture_rows.sound_failed_files(rows.transaction)
+        for message in damage:
+            logger.error("files may be left out: %s", message)
+        yield from files
 
     def audit(self) -> tuple[AuditLine, ...]:
         """Return when something was forgotten, and how much; never what.

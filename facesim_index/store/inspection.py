@@ -6,6 +6,7 @@ from pathlib import Path
 from facesim_index.config import CATALOG_NAME
 from facesim_index.records import EngineIdentity
 from facesim_index.store.catalog import index_state
+from facesim_index.store.catalog.transaction import require_whole
 from facesim_index.store.folder.layout import require_plain
 from facesim_index.store.sqlite.connection import needs_upgrade, open_catalog
 
@@ -32,5 +33,6 @@ def engine_of_index(address: Path) -> EngineIdentity | None:
     if needs_upgrade(path):
         return None
     with closing(open_catalog(path, writable=False)) as catalog, catalog.read() as transaction:
+        require_whole(transaction, "engine")
         identity, _ = index_state.stored_engine(transaction)
     return identity

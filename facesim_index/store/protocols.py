@@ -59,7 +59,7 @@ class IndexView(CatalogView, Protocol):
 
     @property
     def generation(self) -> int:
-        """Grows with every commit; equal generations of one index have equal answers."""
+        """Grows with every change of an answer: equal generations have equal answers."""
         ...
 
     @property

@@ -1,11 +1,39 @@
 """What is in an index, for a person to read at a glance."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from facesim_index.degrees.in_force import calibration_in_force
+from facesim_index.errors import IndexDamagedError
+from facesim_index.records import ImageStatus
 from facesim_index.store.catalog import audit_log, index_state
+from facesim_index.store.catalog.transaction import (
+    ANY,
+    Key,
+    dialect_of,
+    require_count,
+    require_whole,
+    told,
+)
 from facesim_index.store.protocols import CatalogView, IndexStore
 from facesim_index.utils.notebook_hook import Shown
+
+_WHOLE = ("index_state", "segment", "tombstone", "calibration", "root", "ingest_run", "audit")
+_COUNTS: tuple[tuple[str, Key, str], ...] = (
+    ("face.id", ANY, "faces"),
+    ("face_person.face_id", ANY, "faces_of_people"),
+    ("file.failed", ANY, "files_unreadable"),
+    ("file.id", ANY, "files"),
+    ("file.missing", ANY, "files_missing"),
+    ("image.id", ANY, "images"),
+    ("image.status", ImageStatus.OK, "images_ok"),
+    ("image.status", ImageStatus.NO_FACE, "images_without_face"),
+    ("image.status", ImageStatus.ERROR, "images_failed"),
+    ("person.id", ANY, "people"),
+    ("person.ignored", ANY, "people_ignored"),
+    ("person.named", ANY, "people_named"),
+)
+"""By what rows are counted, and what each number is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +45,7 @@ class IndexStatus(Shown):
     path : str
         The folder of the index.
     generation : int
-        Grows with every commit.
+        Grows with every change of what the index answers.
     created_at : str
         ISO 8601, UTC.
     engine, model : str
@@ -37,6 +65,8 @@ class IndexStatus(Shown):
         The last ingest did not finish; when it is run again, it goes on where it stopped.
     traces_left : bool
         A secure forget did not finish; the next command that writes finishes it.
+    damage : tuple of str
+        What is damaged of the rows that all this was read from; empty when nothing is.
 
     Examples
     --------
@@ -60,6 +90,7 @@ class IndexStatus(Shown):
     bytes_catalog: int
     interrupted: bool
     traces_left: bool
+    damage: tuple[str, ...] = ()
 
 
 def index_status(store: IndexStore, view: CatalogView) -> IndexStatus:
@@ -75,21 +106,42 @@ def index_status(store: IndexStore, view: CatalogView) -> IndexStatus:
     -------
     IndexStatus
     """
-    calibration = calibration_in_force(view)
-    state = index_state.state(view.transaction)
+    transaction = view.transaction
     size = store.size()
+    n_rows = index_state.counts(transaction)
+    checks = (
+        *(partial(require_whole, transaction, table) for table in _WHOLE),
+        *(
+            partial(require_count, transaction, name, value, n_rows[count])
+            for name, value, count in _COUNTS
+        ),
+    )
+    damage = told(checks)
+    with dialect_of(transaction).raw_texts(transaction):
+        state = index_state.state(transaction)
+        roots = index_state.roots(transaction)
     return IndexStatus(
         path=store.location,
         generation=state.generation,
         created_at=state.created_at,
         engine=str(store.identity),
         model=store.model,
-        calibration=calibration.name if calibration else None,
-        roots=tuple(index_state.roots(view.transaction)),
-        counts=index_state.counts(view.transaction),
-        segments=len(index_state.segment_infos(view.transaction)),
+        calibration=_calibration_name(view),
+        roots=tuple(roots),
+        counts=n_rows,
+        segments=len(index_state.segment_infos(transaction)),
         bytes_segments=size.embeddings_bytes,
         bytes_catalog=size.catalog_bytes,
-        interrupted=index_state.unfinished_runs(view.transaction) > 0,
-        traces_left=audit_log.unfinished(view.transaction) > 0,
+        interrupted=index_state.unfinished_runs(transaction) > 0,
+        traces_left=audit_log.unfinished(transaction) > 0,
+        damage=damage,
     )
+
+
+def _calibration_name(view: CatalogView) -> str | None:
+    """Return the name of the calibration in force; None where its row is damaged, too."""
+    try:
+        calibration = calibration_in_force(view)
+    except IndexDamagedError:
+        return None
+    return None if calibration is None else calibration.name

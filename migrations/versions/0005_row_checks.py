@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the table; `catalog.row_checks.install` fills it."""
+    """Make the table; `sqlite.row_triggers.install` fills it."""
     op.create_table(
         "row_check",
         sa.Column("table_name", sa.String, nullable=False),

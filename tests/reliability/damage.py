@@ -324,7 +324,7 @@ def _dump(folder: Path) -> dict[str, list[tuple[object, ...]]]:
         return {
             name: sorted(database.execute(f"SELECT rowid, * FROM {name}"), key=repr)
             for name in names
-            if name not in ("row_check", "sqlite_sequence")
+            if name not in ("row_check", "row_group", "sqlite_sequence")
         }
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine
 
 from facesim_index.config import CATALOG_NAME
 from facesim_index.records import FaceId, Failure, FailureCode
-from facesim_index.store.sqlite import row_checks
+from facesim_index.store.sqlite import row_checks, row_triggers
 from facesim_index.store.sqlite.connection import APPLICATION_ID
 from tests.builders import commit_pictures, failed, new_store, picture, unit_vectors
 
@@ -106,7 +106,7 @@ def _keep_checksums(path: Path) -> None:
         raw = connection.connection.driver_connection
         assert isinstance(raw, sqlite3.Connection)
         row_checks.register(raw)
-        row_checks.install(connection)
+        row_triggers.install(connection)
     engine.dispose()
 
 

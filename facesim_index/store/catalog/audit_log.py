@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from facesim_index.store.catalog.picture_rows import files_under
 from facesim_index.store.catalog.schema import Audit, IngestRun, Root
-from facesim_index.store.catalog.transaction import now
+from facesim_index.store.catalog.transaction import now, require_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class AuditLine:
 
 def add_line(connection: Connection, files: int, faces: int, *, secure: bool) -> None:
     """Record a forget; a secure one as not finished yet."""
+    require_whole(connection, "audit")
     at = now()
     connection.execute(
         insert(Audit).values(
@@ -57,7 +58,14 @@ def add_line(connection: Connection, files: int, faces: int, *, secure: bool) ->
 
 
 def lines(connection: Connection) -> tuple[AuditLine, ...]:
-    """Return every forget, oldest first."""
+    """Return every forget, oldest first.
+
+    Raises
+    ------
+    IndexDamagedError
+        A line is not as it was written.
+    """
+    require_whole(connection, "audit")
     rows = connection.execute(
         select(Audit.at, Audit.files, Audit.faces, Audit.secure, Audit.finished_at).order_by(
             Audit.id
@@ -70,7 +78,10 @@ def lines(connection: Connection) -> tuple[AuditLine, ...]:
 
 
 def unfinished(connection: Connection) -> int:
-    """Return how many secure forgets still have traces to erase."""
+    """Return how many secure forgets still have traces to erase; without any check.
+
+    Every writer asks it when it opens the index, also one that is about to mend it.
+    """
     return connection.execute(
         select(func.count()).select_from(Audit).where(Audit.finished_at.is_(None))
     ).scalar_one()

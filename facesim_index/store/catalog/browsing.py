@@ -1,4 +1,8 @@
-"""What somebody who leafs through an index asks for: one picture, parts of long lists, covers."""
+"""What somebody who leafs through an index asks for: one picture, parts of long lists, covers.
+
+Where nothing else is said, every function raises an `IndexDamagedError` when a row that the answer
+depends on is not as it was written, or is not found where it was written.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,8 +12,13 @@ from sqlalchemy.sql.functions import coalesce
 
 from facesim_index.records import FaceRecord, FailureCode, ImageId, ImageStatus
 from facesim_index.store.catalog.face_rows import faces, faces_of_images
-from facesim_index.store.catalog.people_rows import HUMAN, PersonRow, persons
-from facesim_index.store.catalog.picture_rows import paths_of_images
+from facesim_index.store.catalog.people_rows import HUMAN, PersonRow, assignments_of, persons
+from facesim_index.store.catalog.picture_rows import (
+    HAS_FAILED,
+    paths_of_images,
+    require_sound_failures,
+    require_sound_files,
+)
 from facesim_index.store.catalog.schema import (
     Face,
     FacePerson,
@@ -21,7 +30,7 @@ from facesim_index.store.catalog.schema import (
     Person,
 )
 from facesim_index.store.catalog.statements import among, joined
-from facesim_index.store.catalog.transaction import require_whole
+from facesim_index.store.catalog.transaction import require_complete, require_whole
 from facesim_index.store.records import FailedFile
 
 _SHARP_ENOUGH_PX = 200.0
@@ -77,13 +86,7 @@ class PeopleWanted:
 
 
 def picture(connection: Connection, image_id: ImageId) -> IndexedPicture | None:
-    """Return a picture with its living faces, or None when there is none of that id.
-
-    Raises
-    ------
-    IndexDamagedError
-        A row of it is not as it was written.
-    """
+    """Return a picture with its living faces, or None when there is none of that id."""
     require_whole(connection, "image", [image_id])
     row = connection.execute(
         select(*Image.__table__.columns).where(Image.id == image_id)
@@ -117,21 +120,27 @@ def failed_files_after(
     limit : int
         Most to return.
     """
+    require_sound_failures(connection)
     code = coalesce(Image.failure_code, File.failure_code)
     query = (
-        select(Folder.path, File.name, code, coalesce(Image.failure_message, File.failure_message))
+        select(
+            *(Folder.path, File.name, code, coalesce(Image.failure_message, File.failure_message)),
+            File.id,
+        )
         .join(Folder, Folder.id == File.folder_id)
         .outerjoin(Image, Image.id == File.image_id)
-        .where(code.is_not(None), File.missing_since.is_(None))
+        .where(HAS_FAILED, File.missing_since.is_(None))
         .order_by(Folder.path, File.name)
         .limit(limit)
     )
     if after is not None:
         place = tuple_(*(literal(part, PathText()) for part in after))
         query = query.where(tuple_(Folder.path, File.name) > place)
+    rows = connection.execute(query).all()
+    require_sound_files(connection, [row.id for row in rows])
     return [
         ((folder, name), FailedFile(joined(folder, name), FailureCode(failure), message))
-        for folder, name, failure, message in connection.execute(query)
+        for folder, name, failure, message, _ in rows
     ]
 
 
@@ -151,6 +160,8 @@ def people_after(
     limit : int
         Most to return.
     """
+    require_whole(connection, "person")
+    require_complete(connection, "face_person.person_id")
     count = select(func.count()).where(FacePerson.person_id == Person.id).scalar_subquery()
     sized = select(Person.id, Person.name, Person.ignored, count.label("n_faces")).subquery()
     query = select(sized.c.id).where(sized.c.n_faces >= wanted.min_faces)
@@ -167,12 +178,15 @@ def people_after(
 
 def n_confirmed(connection: Connection) -> int:
     """Return how many faces are somebody's because a human said so."""
+    require_complete(connection, "face_person.source")
     query = select(func.count()).select_from(FacePerson).where(FacePerson.source == HUMAN)
     return connection.execute(query).scalar_one()
 
 
 def covers(connection: Connection, person_ids: Iterable[int]) -> dict[int, int]:
     """Return the face of each of some people by which one best knows them: large and sure."""
+    wanted = list(person_ids)
+    require_whole(connection, "face", assignments_of(connection, wanted).face_ids.tolist())
     size = func.min(Face.size_px, _SHARP_ENOUGH_PX)
     place = func.row_number().over(
         partition_by=FacePerson.person_id, order_by=((Face.detection * size).desc(), Face.id)
@@ -180,7 +194,7 @@ def covers(connection: Connection, person_ids: Iterable[int]) -> dict[int, int]:
     ranked = (
         select(FacePerson.person_id, FacePerson.face_id, place.label("place"))
         .join(Face, Face.id == FacePerson.face_id)
-        .where(among(FacePerson.person_id, person_ids))
+        .where(among(FacePerson.person_id, wanted))
         .subquery()
     )
     rows = connection.execute(
@@ -191,15 +205,16 @@ def covers(connection: Connection, person_ids: Iterable[int]) -> dict[int, int]:
 
 def newest_change(connection: Connection) -> str | None:
     """Return what made the newest change to the people, which `undo` would take back."""
+    require_whole(connection, "people_change")
     query = select(PeopleChange.action).order_by(PeopleChange.id.desc()).limit(1)
     return connection.execute(query).scalar()
 
 
 def living_faces(connection: Connection, face_ids: Iterable[int]) -> set[int]:
-    """Return those of some faces that are still there."""
+    """Return those of some faces that are still there; without any check."""
     return set(connection.execute(select(Face.id).where(among(Face.id, face_ids))).scalars())
 
 
 def living_images(connection: Connection, image_ids: Iterable[int]) -> set[int]:
-    """Return those of some pictures that are still there."""
+    """Return those of some pictures that are still there; without any check."""
     return set(connection.execute(select(Image.id).where(among(Image.id, image_ids))).scalars())

@@ -1,10 +1,14 @@
-"""Questions about faces."""
+"""Questions about faces.
 
-from collections.abc import Iterable, Sequence
+Where nothing else is said, every function raises an `IndexDamagedError` when a row that the answer
+depends on is not as it was written, or is not found where it was written.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import aliased
 
 from facesim_index.errors import UsageError
@@ -18,10 +22,15 @@ from facesim_index.records import (
     PictureFaces,
     Quality,
 )
-from facesim_index.store.catalog.picture_rows import paths_of_images
-from facesim_index.store.catalog.schema import Face, File, Folder, Image
-from facesim_index.store.catalog.statements import among, among_listed, at_or_below, listed
-from facesim_index.store.catalog.transaction import require_whole
+from facesim_index.store.catalog.picture_rows import file_at, files_under, paths_of_images
+from facesim_index.store.catalog.schema import Face, File, Image
+from facesim_index.store.catalog.statements import among, among_listed, listed
+from facesim_index.store.catalog.transaction import (
+    ANY,
+    require_complete,
+    require_count,
+    require_whole,
+)
 
 
 def as_ids(face_ids: Int64Array | Sequence[int], location: Path | str) -> Int64Array:
@@ -49,33 +58,30 @@ def as_ids(face_ids: Int64Array | Sequence[int], location: Path | str) -> Int64A
         raise UsageError(f"there is no face {beyond} in {location}") from error
 
 
-def faces_of_images(connection: Connection, image_ids: Sequence[ImageId]) -> Int64Array:
+def faces_of_images(connection: Connection, image_ids: Collection[ImageId]) -> Int64Array:
     """Return the living faces of some images, ascending."""
-    rows = connection.execute(_FACES_OF_IMAGES, listed(image_ids))
-    return np.fromiter(rows.scalars(), dtype=np.int64)
+    found = connection.execute(_FACES_OF_IMAGES, listed(image_ids)).scalars().all()
+    require_complete(connection, "face.image_id", image_ids, found)
+    return np.array(found, dtype=np.int64)
 
 
 def face_ids(connection: Connection, *, under: Path | None = None) -> Int64Array:
     """Return the living faces, ascending; with `under`, those of pictures at or below a path."""
-    query = select(Face.id)
-    if under is not None:
-        files = or_(
-            at_or_below(Folder.path, under),
-            (Folder.path == str(under.parent)) & (File.name == under.name),
-        )
-        images = select(File.image_id).join(Folder).where(files, File.image_id.is_not(None))
-        query = query.where(Face.image_id.in_(images))
-    return np.fromiter(connection.execute(query.order_by(Face.id)).scalars(), dtype=np.int64)
+    if under is None:
+        rows = connection.execute(select(Face.id).order_by(Face.id)).scalars()
+        found = np.fromiter(rows, dtype=np.int64)
+        require_complete(connection, "face.id", [ANY], found.tolist())
+        return found
+    files = files_under(connection, under)
+    require_whole(connection, "file", files)
+    images = connection.execute(select(File.image_id).where(among(File.id, files))).scalars()
+    return faces_of_images(
+        connection, {ImageId(image_id) for image_id in images if image_id is not None}
+    )
 
 
 def faces(connection: Connection, ids: Int64Array) -> list[FaceRecord]:
-    """Return the records of living faces in the order asked; unknown ids are left out.
-
-    Raises
-    ------
-    IndexDamagedError
-        A row of one of them, or of its files, is not as it was written.
-    """
+    """Return the records of living faces in the order asked; unknown ids are left out."""
     require_whole(connection, "face", ids.tolist())
     rows = {row.id: row for row in connection.execute(_FACES, listed(ids.tolist()))}
     paths = paths_of_images(connection, sorted({row.image_id for row in rows.values()}))
@@ -96,21 +102,23 @@ def faces(connection: Connection, ids: Int64Array) -> list[FaceRecord]:
 
 def picture_faces(connection: Connection, path: Path) -> PictureFaces | None:
     """Return the living faces of the picture in a file, or None when the file is not known."""
-    row = connection.execute(
-        select(Image.id, Image.width_px, Image.height_px)
-        .join(File, File.image_id == Image.id)
-        .join(Folder, Folder.id == File.folder_id)
-        .where(Folder.path == str(path.parent), File.name == path.name)
-    ).one_or_none()
-    if row is None:
+    files = file_at(connection, path)
+    image_id = connection.execute(select(File.image_id).where(among(File.id, files))).scalar()
+    if image_id is None:
         return None
-    found = faces(connection, faces_of_images(connection, [ImageId(row.id)]))
+    require_whole(connection, "image", [image_id])
+    row = connection.execute(
+        select(Image.width_px, Image.height_px).where(Image.id == image_id)
+    ).one()
+    found = faces(connection, faces_of_images(connection, [ImageId(image_id)]))
     return PictureFaces(row.width_px or 0, row.height_px or 0, tuple(found))
 
 
 def n_faces(connection: Connection) -> int:
     """Return how many living faces there are."""
-    return connection.execute(_N_FACES).scalar_one()
+    count = connection.execute(_N_FACES).scalar_one()
+    require_count(connection, "face.id", ANY, count)
+    return count
 
 
 def faces_of_same_images(
@@ -127,6 +135,7 @@ def faces_of_same_images(
     -------
     face_ids, other_ids : ndarray of shape (n_pairs,), int64
     """
+    require_complete(connection, "face.image_id")
     other = aliased(Face)
     rows = connection.execute(
         select(Face.id, other.id)
@@ -139,7 +148,7 @@ def faces_of_same_images(
 
 
 def images_without_faces(connection: Connection, image_ids: Iterable[ImageId]) -> list[ImageId]:
-    """Return those of the images that have no living face."""
+    """Return those of the images that have no living face; without any check."""
     has_face = select(Face.id).where(Face.image_id == Image.id).exists()
     rows = connection.execute(select(Image.id).where(among(Image.id, image_ids), ~has_face))
     return [ImageId(image_id) for image_id in rows.scalars()]

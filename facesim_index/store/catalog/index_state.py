@@ -1,4 +1,7 @@
-"""What there is one of in an index: generation, engine, segments, calibration, counts."""
+"""What there is one of in an index: generation, engine, segments, calibration, counts.
+
+Nothing is checked here: whoever asks has seen that the tables are whole, or tells what is not.
+"""
 
 from dataclasses import dataclass, fields
 
@@ -6,6 +9,7 @@ import numpy as np
 from sqlalchemy import Connection, func, select
 from sqlalchemy.sql.functions import coalesce
 
+from facesim_index.errors import IndexDamagedError
 from facesim_index.records import EngineIdentity, FaceId, ImageStatus, Int64Array
 from facesim_index.store.catalog.schema import (
     CalibrationRow,
@@ -27,7 +31,7 @@ from facesim_index.store.records import SegmentId, SegmentInfo
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The row that every commit advances."""
+    """The row that every change of an answer advances."""
 
     generation: int
     next_face_id: int
@@ -52,8 +56,20 @@ class PriorEstimate:
 
 
 def state(connection: Connection) -> State:
-    """Return the generation and the next free ids."""
-    return State(*connection.execute(_STATE).one())
+    """Return the generation and the next free ids.
+
+    Raises
+    ------
+    IndexDamagedError
+        The row is lost.
+    """
+    row = connection.execute(_STATE).one_or_none()
+    if row is None:
+        raise IndexDamagedError(
+            "the catalog is damaged: its only row of table index_state is lost; "
+            "run `facesim verify --repair`"
+        )
+    return State(*row)
 
 
 # Statements of a query are made once: making one takes longer than answering it.

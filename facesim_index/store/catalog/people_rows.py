@@ -1,19 +1,30 @@
 """The people of an index: who there is, whose each face is, and what a human said of it.
 
-Rows are checked as they are read, so that nothing is told, grouped or taken back by a damaged one;
-`mend` puts what refers to lost rows in order again.
+Rows are checked as they are read, and so is that all of them are found, so that nothing is told,
+grouped or taken back by a damaged one: where nothing else is said, every function raises an
+`IndexDamagedError` then.
 
 Whatever is changed through a `Change` can be undone: it records how each face and each person
 was before.  The log names faces by rows that go when the face goes, and a person who has no
 face left, neither now nor in the log, is dropped: of a forgotten face nothing stays.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Executable, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Executable,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from facesim_index.records import ImageId, Int64Array
 from facesim_index.store.catalog.schema import (
@@ -28,7 +39,14 @@ from facesim_index.store.catalog.schema import (
     Person,
 )
 from facesim_index.store.catalog.statements import among, among_listed, listed
-from facesim_index.store.catalog.transaction import dialect_of, now, require_whole
+from facesim_index.store.catalog.transaction import (
+    advance,
+    dialect_of,
+    now,
+    require_complete,
+    require_whole,
+    require_whole_groups,
+)
 from facesim_index.utils.notebook_hook import Shown
 
 HUMAN, MACHINE = "human", "machine"
@@ -91,15 +109,14 @@ class Assignments:
 
 
 def persons(connection: Connection, person_ids: Iterable[int] | None = None) -> list[PersonRow]:
-    """Return people, those with most faces first.
-
-    Raises
-    ------
-    IndexDamagedError
-        A row of one of them is not as it was written.
-    """
+    """Return people, those with most faces first."""
     wanted = None if person_ids is None else [int(person_id) for person_id in person_ids]
     require_whole(connection, "person", wanted)
+    if wanted is None:
+        require_whole(connection, "face_person")
+        require_complete(connection, "face.image_id")
+    else:
+        require_whole(connection, "face", assignments_of(connection, wanted).face_ids.tolist())
     query = (
         select(
             Person.id,
@@ -121,6 +138,7 @@ def persons(connection: Connection, person_ids: Iterable[int] | None = None) -> 
 
 def named(connection: Connection, name: str) -> list[int]:
     """Return the people of a name, capitals apart or not."""
+    require_whole(connection, "person")
     rows = connection.execute(select(Person.id, Person.name).where(Person.name.is_not(None)))
     return [person_id for person_id, known in rows if str(known).casefold() == name.casefold()]
 
@@ -138,21 +156,18 @@ def ids_by_name(connection: Connection) -> dict[str, int]:
 
 
 def assignments(connection: Connection) -> Assignments:
-    """Return whose each face is; faces that are nobody's are left out.
-
-    Raises
-    ------
-    IndexDamagedError
-        One of the rows that say so is not as it was written.
-    """
+    """Return whose each face is; faces that are nobody's are left out."""
     require_whole(connection, "face_person")
     return _assignments(connection, _BY_FACE)
 
 
 def assignments_of(connection: Connection, person_ids: Iterable[int]) -> Assignments:
     """Return the faces of some people."""
-    found = _assignments(connection, _ASSIGNMENTS_OF, person_ids)
-    require_whole(connection, "face_person", found.face_ids.tolist())
+    wanted = [int(person_id) for person_id in person_ids]
+    found = _assignments(connection, _ASSIGNMENTS_OF, wanted)
+    faces = found.face_ids.tolist()
+    require_complete(connection, "face_person.person_id", wanted, faces)
+    require_whole(connection, "face_person", faces)
     return found
 
 
@@ -190,6 +205,7 @@ def faces_apart(connection: Connection) -> list[tuple[int, int]]:
 
 def face_bars(connection: Connection) -> tuple[Int64Array, Int64Array, NDArray[np.float64]]:
     """Return every living face: its id, its picture, and (detection, size_px)."""
+    require_whole(connection, "face")
     rows = connection.execute(
         select(Face.id, Face.image_id, Face.detection, Face.size_px).order_by(Face.id)
     )
@@ -198,9 +214,10 @@ def face_bars(connection: Connection) -> tuple[Int64Array, Int64Array, NDArray[n
 
 
 def picture_sizes(
-    connection: Connection, image_ids: Iterable[ImageId]
+    connection: Connection, image_ids: Collection[ImageId]
 ) -> dict[ImageId, tuple[int, int]]:
     """Return width and height of upright pictures."""
+    require_whole(connection, "image", image_ids)
     query = select(Image.id, Image.width_px, Image.height_px).where(among(Image.id, image_ids))
     return {
         ImageId(row.id): (row.width_px or 0, row.height_px or 0)
@@ -222,6 +239,8 @@ class Change:
     def __init__(self, connection: Connection, action: str) -> None:
         self._connection = connection
         self._dialect = dialect_of(connection)
+        require_whole(connection, "people_change")
+        advance(connection, same_faces=True)
         statement = insert(PeopleChange).values(action=action, made_at=now())
         self._id = connection.execute(statement.returning(PeopleChange.id)).scalar_one()
         oldest = self._id - KEPT_CHANGES
@@ -271,6 +290,7 @@ class Change:
     def set_apart(self, face_a: int, face_b: int, *, apart: bool = True) -> None:
         """Say that two faces are not one person's, or that nothing is known of that."""
         low, high = sorted((face_a, face_b))
+        require_whole(self._connection, "faces_apart")
         pair = (FacesApart.face_a == low) & (FacesApart.face_b == high)
         query = select(func.count()).select_from(FacesApart).where(pair)
         before = bool(self._connection.execute(query).scalar_one())
@@ -287,6 +307,7 @@ class Change:
             self._connection.execute(delete(Person).where(Person.id == person_id))
 
     def _person(self, person_id: int) -> tuple[str | None, bool, str] | None:
+        require_whole(self._connection, "person", [person_id])
         row = self._connection.execute(
             select(Person.name, Person.ignored, Person.created_at).where(Person.id == person_id)
         ).one_or_none()
@@ -301,6 +322,7 @@ class Change:
         )
 
     def _remember_faces(self, face_ids: Int64Array) -> None:
+        require_sound_owners(self._connection, face_ids.tolist())
         before = {
             row.face_id: row
             for row in self._connection.execute(
@@ -323,12 +345,14 @@ class Change:
 
 def undo(connection: Connection) -> str | None:
     """Take the newest change back; return what it was, or None when there is none."""
+    require_whole(connection, "people_change")
     newest = connection.execute(
         select(PeopleChange.id, PeopleChange.action).order_by(PeopleChange.id.desc()).limit(1)
     ).one_or_none()
     if newest is None:
         return None
-    _require_whole_change(connection, newest.id)
+    _require_sound_change(connection, newest.id)
+    advance(connection, same_faces=True)
     people = connection.execute(
         select(*PeopleChangePerson.__table__.columns).where(
             PeopleChangePerson.change_id == newest.id
@@ -356,58 +380,54 @@ def drop_traces(connection: Connection) -> None:
     connection.execute(delete(Person).where(among(Person.id, gone)))
     connection.execute(
         delete(PeopleChangePerson).where(
+            among(PeopleChangePerson.person_id, _without_traces(connection)),
             PeopleChangePerson.created_at.is_not(None),
-            ~exists().where(Person.id == PeopleChangePerson.person_id),
-            ~exists().where(PeopleChangeFace.person_id == PeopleChangePerson.person_id),
         )
     )
-    connection.execute(
-        delete(PeopleChange).where(
-            ~exists().where(PeopleChangeFace.change_id == PeopleChange.id),
-            ~exists().where(PeopleChangePerson.change_id == PeopleChange.id),
-            ~exists().where(PeopleChangeApart.change_id == PeopleChange.id),
-        )
+    connection.execute(delete(PeopleChange).where(among(PeopleChange.id, _empty(connection))))
+
+
+def _without_traces(connection: Connection) -> Sequence[int]:
+    """Return who is in the log, but is nobody's any more, and no face in it was theirs."""
+    require_whole(connection, "people_change_person")
+    query = select(PeopleChangePerson.person_id).where(
+        PeopleChangePerson.created_at.is_not(None),
+        ~exists().where(Person.id == PeopleChangePerson.person_id),
     )
+    former = connection.execute(query.distinct()).scalars().all()
+    require_whole(connection, "person", former)
+    require_whole_groups(connection, "people_change_face.person_id", former)
+    unknown = ~exists().where(PeopleChangeFace.person_id == PeopleChangePerson.person_id)
+    return connection.execute(query.where(unknown).distinct()).scalars().all()
 
 
-def mend(connection: Connection, damaged: Iterable[str]) -> None:
-    """Put the people in order after rows of some tables were taken out.
+def _empty(connection: Connection) -> Sequence[int]:
+    """Return the changes of which the log says nothing any more."""
+    require_whole(connection, "people_change")
+    for log in _LOGS:
+        require_complete(connection, f"{log.__tablename__}.change_id")
+    nothing = (~exists().where(log.change_id == PeopleChange.id) for log in _LOGS)
+    return connection.execute(select(PeopleChange.id).where(*nothing)).scalars().all()
 
-    What a human said is kept where its row is sound: a person whose own row is lost is there
-    again, without a name, with the faces that a human gave it.  What the machine found of such
-    a person is dropped, and can be grouped anew.  A log with a hole in it is dropped whole.
 
-    Parameters
-    ----------
-    connection : Connection
-        Inside a transaction of `Catalog.write`, which ends with sound references.
-    damaged : iterable of str
-        The tables of the rows that were taken out.
+def require_sound_owners(connection: Connection, face_ids: Collection[int]) -> None:
+    """Refuse damaged rows about whose some faces are, and whose their people's other faces are.
+
+    To be asked before faces go: whoever has no face left goes too.
     """
-    if any(table.startswith("people_change") for table in damaged):
-        for log in (PeopleChangeFace, PeopleChangePerson, PeopleChangeApart, PeopleChange):
-            connection.execute(delete(log))
-    for column in _FACES_REFERRED_TO:
-        gone = ~exists().where(Face.id == column)
-        connection.execute(delete(column.class_).where(gone))
-    lost = ~exists().where(Person.id == FacePerson.person_id)
-    connection.execute(delete(FacePerson).where(lost, FacePerson.source != HUMAN))
-    ids = connection.execute(select(FacePerson.person_id).where(lost).distinct()).scalars().all()
-    made = {"name": None, "ignored": False, "created_at": now()}
-    if ids:
-        connection.execute(insert(Person), [{"id": person_id, **made} for person_id in ids])
-    drop_traces(connection)
+    owners = whose(connection, face_ids)
+    require_whole_groups(connection, "face_person.person_id", set(owners.values()))
 
 
-_FACES_REFERRED_TO = (
-    FacePerson.face_id,
-    FacesApart.face_a,
-    FacesApart.face_b,
-    PeopleChangeFace.face_id,
-    PeopleChangeApart.face_a,
-    PeopleChangeApart.face_b,
-)
+def require_sound_references(connection: Connection, face_ids: Collection[int]) -> None:
+    """Refuse damaged rows that refer to some faces, which take them along when they go."""
+    require_sound_owners(connection, face_ids)
+    require_whole(connection, "faces_apart")
+    require_whole(connection, "people_change_apart")
+    require_whole_groups(connection, "people_change_face.face_id", face_ids)
 
+
+_LOGS = (PeopleChangeFace, PeopleChangePerson, PeopleChangeApart)
 _WHOSE = select(FacePerson.face_id, FacePerson.person_id).where(among_listed(FacePerson.face_id))
 _NAMES = select(Person.id, Person.name).where(among_listed(Person.id))
 _ASSIGNMENT = (FacePerson.face_id, FacePerson.person_id, FacePerson.source)
@@ -425,16 +445,27 @@ def _assignments(connection: Connection, query: Executable, ids: Iterable[int] =
     )
 
 
-def _require_whole_change(connection: Connection, change_id: int) -> None:
-    """Refuse to take back by rows of the log that are not as they were written."""
-    for table in ("people_change_face", "people_change_person", "people_change_apart"):
-        dialect_of(connection).require_whole_where(connection, table, "change_id", change_id)
-    require_whole(connection, "people_change", [change_id])
+def _require_sound_change(connection: Connection, change_id: int) -> None:
+    """Refuse to take back by rows of the log that are damaged, or are not all found."""
+    for log in _LOGS:
+        require_whole_groups(connection, f"{log.__tablename__}.change_id", [change_id])
+    require_whole(connection, "faces_apart")
+    rows = connection.execute(
+        select(PeopleChangeFace.face_id, PeopleChangeFace.person_id).where(
+            PeopleChangeFace.change_id == change_id
+        )
+    ).all()
+    require_sound_owners(connection, [row.face_id for row in rows])
+    require_whole(connection, "person", {row.person_id for row in rows if row.person_id})
 
 
 def _without_faces(connection: Connection) -> Sequence[int]:
+    """Return who has no face: surely, for they are about to be dropped."""
     alone = ~exists().where(FacePerson.person_id == Person.id)
-    return connection.execute(select(Person.id).where(alone)).scalars().all()
+    gone = connection.execute(select(Person.id).where(alone)).scalars().all()
+    require_whole(connection, "person", gone)
+    require_complete(connection, "face_person.person_id", gone)
+    return gone
 
 
 def _restore_faces(connection: Connection, change_id: int) -> None:

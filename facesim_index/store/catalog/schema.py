@@ -69,7 +69,7 @@ class Base(DeclarativeBase):
 
 
 class IndexState(Base):
-    """The one row that every commit advances."""
+    """The one row that every change of an answer advances."""
 
     __tablename__ = "index_state"
     __table_args__ = (CheckConstraint("id = 1", name="single_row"),)
@@ -267,6 +267,18 @@ class RowCheck(Base):
     table_name: Mapped[str] = mapped_column(primary_key=True)
     row_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     value: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class RowGroup(Base):
+    """How many rows have one value, and the sum of their ids; see `row_checks`."""
+
+    __tablename__ = "row_group"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    n_rows: Mapped[int]
+    row_ids: Mapped[int]
 
 
 class Person(Base):

@@ -2,6 +2,9 @@
 
 Each function takes a connection inside a transaction of `Catalog.write`; none of
 them commits.  `advance` closes every change that readers must notice.
+
+What is about to be removed because nothing refers to it any more is removed only where that is
+sure: a damaged row may be what did.  Then an `IndexDamagedError` is raised, and nothing changes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,13 +16,12 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, insert, lite
 
 from facesim_index.records import EmbeddedFace, FaceId, ImageId, ImageStatus, PictureReading
 from facesim_index.store.catalog.index_state import PriorEstimate
-from facesim_index.store.catalog.people_rows import drop_traces
+from facesim_index.store.catalog.people_rows import drop_traces, require_sound_references
 from facesim_index.store.catalog.schema import (
     Face,
     File,
     Folder,
     Image,
-    IndexState,
     IngestRun,
     PriorEstimateRow,
     Root,
@@ -27,7 +29,13 @@ from facesim_index.store.catalog.schema import (
     Tombstone,
 )
 from facesim_index.store.catalog.statements import among, at_or_below
-from facesim_index.store.catalog.transaction import dialect_of, now
+from facesim_index.store.catalog.transaction import advance as advance
+from facesim_index.store.catalog.transaction import (
+    dialect_of,
+    now,
+    require_complete,
+    require_whole,
+)
 from facesim_index.store.records import FileLink, SegmentId, SegmentInfo
 
 _VALUES_OF_IMAGE = (
@@ -47,18 +55,6 @@ _FOLDER_AT = select(Folder.id).where(Folder.path == bindparam("path"))
 _NEW_FOLDER = insert(Folder).returning(Folder.id)
 _NEW_FACES = insert(Face)
 _IMAGE_OF_CONTENT = select(Image.id).where(Image.content_hash == bindparam("content_hash"))
-
-
-def advance(
-    connection: Connection, *, next_face_id: int | None = None, next_segment_id: int | None = None
-) -> None:
-    """Start a new generation, and take ids that were handed out."""
-    values: dict[str, object] = {"generation": IndexState.generation + 1}
-    if next_face_id is not None:
-        values["next_face_id"] = next_face_id
-    if next_segment_id is not None:
-        values["next_segment_id"] = next_segment_id
-    connection.execute(update(IndexState).values(values))
 
 
 def put_image(connection: Connection, reading: PictureReading) -> ImageId:
@@ -141,29 +137,39 @@ def link_files(connection: Connection, links: Sequence[FileLink]) -> int:
 
 def mark_missing(connection: Connection, file_ids: Sequence[int]) -> None:
     """Record that files were gone when an ingest looked for them."""
-    connection.execute(
-        update(File)
-        .where(among(File.id, file_ids), File.missing_since.is_(None))
-        .values(missing_since=now())
-    )
+    chosen = among(File.id, file_ids), File.missing_since.is_(None)
+    if connection.execute(update(File).where(*chosen).values(missing_since=now())).rowcount:
+        advance(connection, same_faces=True)
 
 
 def mark_found(connection: Connection, file_ids: Sequence[int]) -> None:
     """Record that files which had been gone are back, unchanged."""
-    connection.execute(update(File).where(among(File.id, file_ids)).values(missing_since=None))
+    chosen = among(File.id, file_ids), File.missing_since.is_not(None)
+    if connection.execute(update(File).where(*chosen).values(missing_since=None)).rowcount:
+        advance(connection, same_faces=True)
 
 
 def remove_files(connection: Connection, file_ids: Sequence[int]) -> int:
     """Remove files, and the images that no other file shows; return how many faces that removed."""
+    require_whole(connection, "file", file_ids)
     images = connection.execute(select(File.image_id).where(among(File.id, file_ids))).scalars()
     orphans = {image_id for image_id in images if image_id is not None}
     connection.execute(delete(File).where(among(File.id, file_ids)))
-    connection.execute(delete(Folder).where(~exists().where(File.folder_id == Folder.id)))
+    empty = select(Folder.id).where(~exists().where(File.folder_id == Folder.id))
+    folders = connection.execute(empty).scalars().all()
+    require_whole(connection, "folder", folders)
+    require_complete(connection, "file.folder_id", folders)
+    connection.execute(delete(Folder).where(among(Folder.id, folders)))
     return _remove_orphans(connection, orphans)
 
 
 def remove_faces(connection: Connection, face_ids: Iterable[int]) -> int:
     """Put tombstones in the place of living faces; return how many."""
+    face_ids = list(face_ids)
+    if not face_ids:
+        return 0
+    require_whole(connection, "face", face_ids)
+    require_sound_references(connection, face_ids)
     chosen = among(Face.id, face_ids)
     living = select(Face.id, literal(now())).where(chosen)
     connection.execute(insert(Tombstone).from_select(["face_id", "deleted_at"], living))
@@ -225,17 +231,20 @@ def add_segment(connection: Connection, segment: SegmentInfo) -> None:
 
 def put_root(connection: Connection, path: str) -> None:
     """Record that a path was given to ingest."""
+    require_whole(connection, "root")
     put = dialect_of(connection).upsert(Root, ("path",), ("last_ingest_at",))
     connection.execute(put, {"path": path, "last_ingest_at": now()})
 
 
 def remove_roots(connection: Connection, path: Path) -> None:
     """Forget that a path, and paths below it, were given to ingest."""
+    require_whole(connection, "root")
     connection.execute(delete(Root).where(at_or_below(Root.path, path)))
 
 
 def start_run(connection: Connection, version: str, options: str) -> int:
     """Record that an ingest begins; return the run's id."""
+    require_whole(connection, "ingest_run")  # or the next number may follow from a damaged one
     statement = (
         insert(IngestRun)
         .values(started_at=now(), version=version, options=options)
@@ -267,13 +276,18 @@ def _folder_id(connection: Connection, path: str) -> int:
 
 def _remove_orphans(connection: Connection, image_ids: set[int]) -> int:
     """Remove those of the images that no file shows; return how many faces that removed."""
+    if not image_ids:
+        return 0
     shown = exists().where(File.image_id == Image.id)
     orphans = (
         connection.execute(select(Image.id).where(among(Image.id, image_ids), ~shown))
         .scalars()
         .all()
     )
+    require_whole(connection, "image", orphans)
+    require_complete(connection, "file.image_id", orphans)
     faces = connection.execute(select(Face.id).where(among(Face.image_id, orphans))).scalars().all()
+    require_complete(connection, "face.image_id", orphans, faces)
     removed = remove_faces(connection, faces)
     connection.execute(delete(Image).where(among(Image.id, orphans)))
     return removed

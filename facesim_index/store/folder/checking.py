@@ -7,11 +7,12 @@ import numpy as np
 from facesim_index.errors import IndexDamagedError
 from facesim_index.records import Int64Array
 from facesim_index.store.catalog import face_rows, index_state
+from facesim_index.store.catalog.transaction import Transaction, unchecked
 from facesim_index.store.folder.segment_folder import SegmentFolder
 from facesim_index.store.records import Problem, SegmentInfo, Verdict
 from facesim_index.store.segments.coarse import coarse_path, read_coarse, wants_coarse
 from facesim_index.store.segments.segment import Segment, file_sha256
-from facesim_index.store.sqlite import counters, row_checks
+from facesim_index.store.sqlite import counters, row_checks, row_groups
 from facesim_index.store.sqlite.connection import Catalog
 
 
@@ -31,7 +32,7 @@ def check(catalog: Catalog, folder: SegmentFolder, dimension: int) -> Verdict:
     Verdict
     """
     problems = list(_check_catalog(catalog))
-    with catalog.read() as transaction:
+    with catalog.read() as transaction, unchecked(transaction):
         segments = index_state.segment_infos(transaction)
         living = face_rows.face_ids(transaction)
         removed = index_state.tombstones(transaction)
@@ -61,16 +62,37 @@ def check(catalog: Catalog, folder: SegmentFolder, dimension: int) -> Verdict:
     return Verdict(tuple(problems), tuple(damaged), without, stray)
 
 
+def require_sound(transaction: Transaction) -> None:
+    """Refuse a catalog with a damaged row, whatever it is about.
+
+    Parameters
+    ----------
+    transaction : Transaction
+
+    Raises
+    ------
+    IndexDamagedError
+        Names the first.
+    """
+    for message in _wrong(transaction):
+        raise IndexDamagedError(f"the catalog is damaged: {message}; run `facesim verify --repair`")
+
+
+def _wrong(transaction: Transaction) -> Iterator[str]:
+    """Yield what is wrong with the rows of a catalog."""
+    yield from map(str, row_checks.all_wrong_rows(transaction))
+    yield from row_groups.wrong_groups(transaction)
+    for table in counters.counters_behind(transaction):
+        yield f"the counter of table {table} is behind its rows"
+
+
 def _check_catalog(catalog: Catalog) -> Iterator[Problem]:
     """Yield what is wrong with the catalog: with its structure, or with what a row holds."""
     try:
         messages = catalog.check_integrity()
         yield from (Problem("catalog", message) for message in messages)
         with catalog.read() as transaction:
-            for wrong in row_checks.all_wrong_rows(transaction):
-                yield Problem("rows", str(wrong))
-            for table in counters.counters_behind(transaction):
-                yield Problem("rows", f"the counter of table {table} is behind its rows")
+            yield from (Problem("rows", message) for message in _wrong(transaction))
     except IndexDamagedError as error:
         yield Problem("catalog", str(error))
 

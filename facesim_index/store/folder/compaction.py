@@ -7,6 +7,7 @@ import numpy as np
 
 from facesim_index.errors import IndexDamagedError
 from facesim_index.store.catalog import index_state, writing
+from facesim_index.store.catalog.transaction import Transaction, require_whole
 from facesim_index.store.folder.segment_folder import SegmentFolder
 from facesim_index.store.records import SegmentId, SegmentInfo
 from facesim_index.store.segments.writer import merged_rows
@@ -32,11 +33,12 @@ def compact(catalog: Catalog, folder: SegmentFolder) -> None:
     Raises
     ------
     IndexDamagedError
-        A segment that must be rewritten is damaged.
+        A segment that must be rewritten is damaged, or a row about segments or removed faces.
     StorageError
         The disk refused.
     """
     with catalog.read() as transaction:
+        _require_sound_rows(transaction)
         segments = index_state.segment_infos(transaction)
         removed = index_state.tombstones(transaction)
     for group in compaction_groups(segments):
@@ -85,6 +87,7 @@ def replace_segments(catalog: Catalog, folder: SegmentFolder, old: Sequence[Segm
     for segment in opened:
         segment.require_whole()  # or damage would get a hash of its own
     with catalog.write() as transaction:
+        _require_sound_rows(transaction)
         state = index_state.state(transaction)
         ids, blocks = merged_rows(opened, index_state.tombstones(transaction))
         new: list[SegmentInfo] = []
@@ -119,6 +122,12 @@ def compaction_groups(segments: Sequence[SegmentInfo]) -> list[list[SegmentInfo]
         groups[-1].append(segment)
         room -= segment.n_rows
     return groups
+
+
+def _require_sound_rows(transaction: Transaction) -> None:
+    """Refuse to merge by damaged rows: a tombstone says whose embedding is left out for good."""
+    for table in ("index_state", "segment", "tombstone"):
+        require_whole(transaction, table)
 
 
 def _tier(n_rows: int) -> int:

@@ -10,23 +10,34 @@ finds again; what a human said stays where its row is sound.
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from sqlalchemy import delete, exists, insert, select
 
 from facesim_index.config import CATALOG_NAME, SEGMENTS_NAME
 from facesim_index.errors import IndexDamagedError, StorageError
 from facesim_index.records import FaceId
 from facesim_index.store.catalog import index_state, people_rows, writing
-from facesim_index.store.catalog.transaction import Transaction
+from facesim_index.store.catalog.schema import (
+    Face,
+    FacePerson,
+    FacesApart,
+    PeopleChange,
+    PeopleChangeApart,
+    PeopleChangeFace,
+    PeopleChangePerson,
+    Person,
+)
+from facesim_index.store.catalog.transaction import Transaction, now, unchecked
 from facesim_index.store.folder.lock import WriterLock
 from facesim_index.store.records import MendedRows
 from facesim_index.store.snapshot_list import advice
-from facesim_index.store.sqlite import counters, descriptors, row_checks
+from facesim_index.store.sqlite import counters, descriptors, row_checks, row_groups
 from facesim_index.store.sqlite.connection import Catalog, needs_upgrade
 from facesim_index.store.sqlite.row_checks import WrongRow
-from facesim_index.store.sqlite.row_repair import mend_rows
+from facesim_index.store.sqlite.row_repair import accept, mend_rows
 from facesim_index.store.sqlite.wal import (
     LogDamage,
     aside_path,
@@ -150,7 +161,7 @@ def mend_catalog_rows(catalog: Catalog) -> MendedRows:
         The row of the engine is damaged, or those of the tables are, or a row that is as it was
         written refers to nothing.  Nothing is changed then.
     """
-    with catalog.write() as transaction:
+    with catalog.write() as transaction, unchecked(transaction):
         transaction.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
         mended, left = mend_rows(transaction)
         taken_out: list[str] = []
@@ -158,18 +169,20 @@ def mend_catalog_rows(catalog: Catalog) -> MendedRows:
         for wrong in sorted(left, key=lambda row: _ORDER.get(row.table, 0)):
             lost_paths += _take_out(catalog, transaction, wrong)
             taken_out.append(str(wrong))
-        people_rows.mend(transaction, {wrong.table for wrong in left})
+        _mend_people(transaction, {wrong.table for wrong in left})
         if left:
             _count_anew(catalog, transaction)
         counters.advance_counters(transaction)
+        n_sums = row_groups.add_up(transaction)
         broken = transaction.exec_driver_sql("PRAGMA foreign_key_check").first()
         if broken is not None:
             raise _beyond_mending(
                 catalog, f"row {broken[1]} of table {broken[0]} refers to nothing"
             )
-        if mended or left:
+        if mended or left or n_sums:
             writing.advance(transaction)
-    return MendedRows(len(mended), tuple(taken_out), tuple(sorted(set(lost_paths))))
+    n_mended = len(mended) if mended or left else n_sums  # the sums of such rows follow from them
+    return MendedRows(n_mended, tuple(taken_out), tuple(sorted(set(lost_paths))))
 
 
 def _beyond_mending(catalog: Catalog, why: str) -> IndexDamagedError:
@@ -199,7 +212,7 @@ def _take_out(catalog: Catalog, transaction: Transaction, wrong: WrongRow) -> li
         ).scalars()
         writing.remove_faces(transaction, [FaceId(face_id) for face_id in faces])
     if wrong.table == "index_state" and not wrong.lost:
-        row_checks.accept(transaction, wrong.table, wrong.row_id)
+        accept(transaction, wrong.table, wrong.row_id)
         return paths
     if not wrong.lost:
         transaction.exec_driver_sql(f'DELETE FROM "{wrong.table}" WHERE rowid = ?', (wrong.row_id,))
@@ -253,6 +266,38 @@ def _paths(transaction: Transaction, file_ids: Sequence[int]) -> list[str]:
         if row is not None:
             paths.append(os.fsdecode(row[0] + os.fsencode(os.sep) + row[1]))
     return paths
+
+
+def _mend_people(transaction: Transaction, damaged: Iterable[str]) -> None:
+    """Put the people in order after rows of some tables were taken out.
+
+    What a human said is kept where its row is sound: a person whose own row is lost is there
+    again, without a name, with the faces that a human gave it.  What the machine found of such
+    a person is dropped, and can be grouped anew.  A log with a hole in it is dropped whole.
+    """
+    if any(table.startswith("people_change") for table in damaged):
+        for log in (PeopleChangeFace, PeopleChangePerson, PeopleChangeApart, PeopleChange):
+            transaction.execute(delete(log))
+    for column in _FACES_REFERRED_TO:
+        gone = ~exists().where(Face.id == column)
+        transaction.execute(delete(column.class_).where(gone))
+    lost = ~exists().where(Person.id == FacePerson.person_id)
+    transaction.execute(delete(FacePerson).where(lost, FacePerson.source != people_rows.HUMAN))
+    ids = transaction.execute(select(FacePerson.person_id).where(lost).distinct()).scalars().all()
+    made = {"name": None, "ignored": False, "created_at": now()}
+    if ids:
+        transaction.execute(insert(Person), [{"id": person_id, **made} for person_id in ids])
+    people_rows.drop_traces(transaction)
+
+
+_FACES_REFERRED_TO = (
+    FacePerson.face_id,
+    FacesApart.face_a,
+    FacesApart.face_b,
+    PeopleChangeFace.face_id,
+    PeopleChangeApart.face_a,
+    PeopleChangeApart.face_b,
+)
 
 
 def _count_anew(catalog: Catalog, transaction: Transaction) -> None:

@@ -35,7 +35,7 @@ from facesim_index.records import (
     PictureReading,
 )
 from facesim_index.store.catalog import audit_log, face_rows, index_state, picture_rows, writing
-from facesim_index.store.catalog.transaction import Transaction
+from facesim_index.store.catalog.transaction import Transaction, require_whole
 from facesim_index.store.folder import checking, compaction, mending
 from facesim_index.store.folder.creation import (
     create_index,
@@ -53,7 +53,7 @@ from facesim_index.store.records import Batch, MendedRows, SegmentId, StoreSize,
 from facesim_index.store.segments.writer import check_embeddings
 from facesim_index.store.snapshot_list import advice
 from facesim_index.store.sqlite import row_checks
-from facesim_index.store.sqlite.connection import SCHEMA_REVISION, needs_upgrade, open_catalog
+from facesim_index.store.sqlite.connection import SCHEMA_REVISION, open_upgraded
 from facesim_index.utils.permissions import close_to_others
 
 
@@ -83,7 +83,6 @@ class FolderStore:
 
     def __init__(self, folder: Path, *, writable: bool = False) -> None:
         self.folder = folder
-        self._checked_generation = -1
         self._memory = Memory()
         self._process = os.getpid()
         enter(folder)
@@ -100,9 +99,9 @@ class FolderStore:
                 undo.callback(self._lock.release)
                 close_to_others(folder)
             require_whole_log(path)
-            if needs_upgrade(path):
-                upgrade_index(folder, self._lock)
-            self.catalog = open_catalog(path, writable=writable)
+            self.catalog = open_upgraded(
+                path, writable=writable, upgrade=lambda: upgrade_index(folder, self._lock)
+            )
             undo.callback(self.catalog.close)
             with self.catalog.read() as transaction:
                 if any(row_checks.wrong_rows(transaction, "engine")):
@@ -216,8 +215,9 @@ class FolderStore:
         before = -1
         while True:
             with self.catalog.read() as transaction:
+                for table in row_checks.SMALL_TABLES:
+                    require_whole(transaction, table)
                 generation = index_state.state(transaction).generation
-                self._require_sound_rows(transaction, generation)
                 infos = index_state.segment_infos(transaction)
                 try:
                     segments, left_out = self.segments.usable(
@@ -241,6 +241,7 @@ class FolderStore:
         """Make a batch part of the index; see `protocols.IndexStore.commit`."""
         self._require_in_place()
         with self.catalog.write() as transaction:
+            require_whole(transaction, "index_state")
             state = index_state.state(transaction)
             fresh = _fresh(transaction, batch.readings)
             faces = [face for picture in fresh for face in picture.faces]
@@ -274,6 +275,8 @@ class FolderStore:
         """Remove files and faces as one; see `protocols.IndexStore.remove`."""
         self._require_in_place()
         with self.catalog.write() as transaction:
+            if secure:  # a damaged row may hold what is to leave no trace
+                checking.require_sound(transaction)
             removed = writing.remove_faces(transaction, face_ids)
             removed += writing.remove_files(transaction, file_ids)
             for root in roots:
@@ -384,19 +387,14 @@ class FolderStore:
     def _rows(self, transaction: Transaction) -> RowsView:
         return RowsView(self.location, self.identity, self.model, transaction)
 
-    def _require_sound_rows(self, transaction: Transaction, generation: int) -> None:
-        """Refuse a catalog whose few rows about everything are not as they were written."""
-        if generation != self._checked_generation:
-            for table in row_checks.SMALL_TABLES:
-                row_checks.require_whole(transaction, table)
-            self._checked_generation = generation
-
 
 def _fresh(transaction: Transaction, readings: Sequence[PictureReading]) -> list[PictureReading]:
     """Return the readings to insert: content that is new, or that earlier only failed."""
     fresh: dict[bytes, PictureReading] = {}
+    hashes = {picture.content_hash for picture in readings}
+    images = picture_rows.images_by_hash(transaction, hashes)
     for picture in readings:
-        known = picture_rows.image_by_hash(transaction, picture.content_hash)
+        known = images.get(picture.content_hash)
         if known is None or known.status is ImageStatus.ERROR:
             fresh.setdefault(picture.content_hash, picture)
     return list(fresh.values())

@@ -5,7 +5,7 @@ import functools
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from facesim_index.records import EngineIdentity
 from facesim_index.store.catalog.schema import EngineRow, IndexState
 from facesim_index.store.catalog.transaction import DIALECT_OPTION, Transaction, now
 from facesim_index.store.snapshot_list import LIST_NAME, advice
-from facesim_index.store.sqlite import descriptors, row_checks
+from facesim_index.store.sqlite import descriptors, row_checks, row_triggers
 from facesim_index.store.sqlite.dialect import SqliteDialect
 from facesim_index.store.sqlite.read_only import ReadOnlyEngine
 from facesim_index.store.sqlite.wal import log_path, shared_path
@@ -33,7 +33,7 @@ from facesim_index.utils.permissions import make_file
 if TYPE_CHECKING:
     from alembic.config import Config
 
-SCHEMA_REVISION = "0007"
+SCHEMA_REVISION = "0008"
 APPLICATION_ID = 0x46534958  # "FSIX", so that `file` and we can tell our catalogs
 BUSY_TIMEOUT_MS = 30_000
 
@@ -103,7 +103,7 @@ class Catalog:
                     connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
                 )
                 if revision != SCHEMA_REVISION and row_checks.are_kept(connection):
-                    row_checks.require_whole(connection, "alembic_version")
+                    SqliteDialect().require_whole(connection, "alembic_version")
                 return revision
         except exc.OperationalError as error:
             if "no such table" not in str(error):
@@ -264,6 +264,34 @@ def upgrade_catalog(path: Path) -> None:
     logger.warning("upgraded %s to schema %s", path, SCHEMA_REVISION)
 
 
+def open_upgraded(path: Path, *, writable: bool, upgrade: Callable[[], None]) -> Catalog:
+    """Open an existing catalog; one that an older facesim wrote is brought to this schema first.
+
+    Parameters
+    ----------
+    path : Path
+    writable : bool
+    upgrade : callable
+        Does `upgrade_catalog`, under the writer's lock; is called only where it is needed.
+
+    Raises
+    ------
+    IndexNotFoundError, IndexVersionError, IndexDamagedError, StorageError
+        See `needs_upgrade` and `upgrade_catalog`.
+    """
+    catalog = Catalog(path, writable=writable)  # nearly always of this schema: no second look
+    try:
+        if catalog.schema_revision() == SCHEMA_REVISION:
+            return catalog
+    except BaseException:
+        catalog.close()
+        raise
+    catalog.close()
+    if needs_upgrade(path):
+        upgrade()
+    return open_catalog(path, writable=writable)
+
+
 def create_catalog(path: Path, identity: EngineIdentity, model: str) -> None:
     """Make a new catalog, whole or not at all; the caller holds the writer's lock.
 
@@ -362,7 +390,7 @@ def _migrate(path: Path, *, create: bool = False) -> None:
             config = _alembic_config()
             config.attributes["connection"] = connection
             command.upgrade(config, SCHEMA_REVISION)
-            row_checks.install(connection)
+            row_triggers.install(connection)
             connection.exec_driver_sql("COMMIT")
     finally:
         engine.dispose()

@@ -1,32 +1,29 @@
-"""A checksum of every row, so that a changed byte is found wherever it lies.
+"""A checksum of every row.
 
 SQLite finds what breaks the structure of its file, but not a byte that changes inside a value: a
 box's coordinate, a letter of a path.  So the table ``row_check`` keeps eight bytes for each row of
-each other table.  Triggers keep them, so that no statement can forget to; they call a function
-that `register` gives to every connection.
-
-A row that was damaged stays known as such: when it is changed, its checksum follows only where it
-was right before.
+each other table.  `row_triggers` keeps them up to date, and `row_groups` tells of rows that are not
+even found.
 """
 
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from facesim_index.errors import IndexDamagedError
 
-TABLE = "row_check"
+TABLE, GROUP_TABLE = "row_check", "row_group"
 FUNCTION = "facesim_row_check"
 SMALL_TABLES = ("index_state", "engine", "segment", "tombstone", "prior_estimate", "calibration")
 """What every view of an index depends on."""
 
 _LONG_BYTES = 256
 _ROWS_AT_ONCE = 1024
-_SCHEMA = "sqlite_master"  # the name under which the checksum of the tables' own text is kept
+SCHEMA = "sqlite_master"  # the name under which the checksum of the tables' own text is kept
 
 Value = int | float | str | bytes | None
 
@@ -71,7 +68,7 @@ def row_check(*values: Value) -> bytes:
     """
     short = [
         hashlib.sha256(value).digest()
-        if isinstance(value, bytes) and len(value) > _LONG_BYTES
+        if type(value) is bytes and len(value) > _LONG_BYTES
         else value
         for value in values
     ]
@@ -85,37 +82,18 @@ def register(connection: sqlite3.Connection) -> None:
     connection.create_function(FUNCTION, -1, row_check, deterministic=True)
 
 
-def install(connection: Connection) -> None:
-    """Make the triggers of every table anew, and the checksums that are lacking.
-
-    To be called after the migrations, in their transaction.
-    """
-    for table in _tables(connection):
-        columns = _columns(connection, table)
-        for statement in _triggers(table, columns):
-            connection.exec_driver_sql(statement)
-        listed = ", ".join(f'"{column}"' for column in columns)
-        connection.exec_driver_sql(
-            f"INSERT OR IGNORE INTO {TABLE} (table_name, row_id, value) "
-            f"SELECT '{table}', rowid, {FUNCTION}({listed}) FROM \"{table}\""
-        )
-
-    schema = "INSERT OR REPLACE INTO row_check (table_name, row_id, value) VALUES (?, 0, ?)"
-    connection.exec_driver_sql(schema, (_SCHEMA, _schema_check(connection)))
-
-
-def are_kept(connection: Connection) -> bool:
-    """Tell whether the catalog has checksums: those of older facesims have none."""
-    rows = connection.exec_driver_sql(f"SELECT 1 FROM sqlite_master WHERE name = '{TABLE}'")
+def are_kept(connection: Connection, table: str = TABLE) -> bool:
+    """Tell whether the catalog has checksums, or sums: those of older facesims have none."""
+    rows = connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = ?", (table,))
     return rows.first() is not None
 
 
 def schema_is_whole(connection: Connection) -> bool:
     """Tell whether the tables, indexes and triggers are those that were made."""
     rows = connection.exec_driver_sql(
-        f"SELECT value FROM {TABLE} WHERE table_name = ?", (_SCHEMA,)
+        f"SELECT value FROM {TABLE} WHERE table_name = ?", (SCHEMA,)
     ).scalars()
-    return list(rows) == [_schema_check(connection)]
+    return list(rows) == [schema_check(connection)]
 
 
 def wrong_rows(
@@ -129,39 +107,37 @@ def wrong_rows(
         Inside a transaction.
     table : str
     row_ids : iterable of int, optional
-        Look at these only, and for no lost ones.
+        Look for these only.
     """
-    chosen, among = "", []
     if row_ids is not None:
-        chosen = "WHERE t.rowid IN (SELECT value FROM json_each(?))"
-        among = [json.dumps([int(row_id) for row_id in row_ids])]
-    rows = _raw_rows(
+        yield from _wrong_of(connection, table, row_ids)
+        return
+    rows = raw_rows(
         connection,
         f'SELECT t.rowid, c.value, t.* FROM "{table}" AS t LEFT JOIN {TABLE} AS c '
-        f"ON c.table_name = '{table}' AND c.row_id = t.rowid {chosen}",
-        among,
+        f"ON c.table_name = '{table}' AND c.row_id = t.rowid",
+        [],
     )
     for row_id, check, *values in rows:
         if check != row_check(*values):
             yield _wrong(table, row_id, values, check)
-    if row_ids is None:
-        lost = _raw_rows(
-            connection,
-            f"SELECT c.row_id, c.value FROM {TABLE} AS c WHERE c.table_name = '{table}' "
-            f'AND NOT EXISTS (SELECT 1 FROM "{table}" AS t WHERE t.rowid = c.row_id)',
-            [],
-        )
-        for row_id, check in lost:
-            yield _wrong(table, row_id, None, check)
+    lost = raw_rows(
+        connection,
+        f"SELECT c.row_id, c.value FROM {TABLE} AS c WHERE c.table_name = '{table}' "
+        f'AND NOT EXISTS (SELECT 1 FROM "{table}" AS t WHERE t.rowid = c.row_id)',
+        [],
+    )
+    for row_id, check in lost:
+        yield _wrong(table, row_id, None, check)
 
 
 def all_wrong_rows(connection: Connection) -> Iterator[WrongRow]:
     """Yield every row of the catalog that is not as it was written, and checksums of no table."""
-    tables = _tables(connection)
+    tables = tables_of(connection)
     for table in tables:
         yield from wrong_rows(connection, table)
-    names = ", ".join(f"'{table}'" for table in (*tables, _SCHEMA))
-    strange = _raw_rows(
+    names = ", ".join(f"'{table}'" for table in (*tables, SCHEMA))
+    strange = raw_rows(
         connection,
         f"SELECT table_name, row_id, value FROM {TABLE} WHERE table_name NOT IN ({names})",
         [],
@@ -170,43 +146,46 @@ def all_wrong_rows(connection: Connection) -> Iterator[WrongRow]:
         yield _wrong(ascii(name), row_id, None, check)
 
 
-def require_whole(connection: Connection, table: str, row_ids: Iterable[int] | None = None) -> None:
-    """Refuse rows that are not as they were written.
-
-    Raises
-    ------
-    IndexDamagedError
-        Names the first of them.
-    """
-    for wrong in wrong_rows(connection, table, row_ids):
-        raise IndexDamagedError(f"the catalog is damaged: {wrong}; run `facesim verify --repair`")
-
-
-def accept(connection: Connection, table: str, row_id: int) -> None:
-    """Let the checksum of a row be that of what it holds now."""
-    listed = ", ".join(f'"{column}"' for column in _columns(connection, table))
-    connection.exec_driver_sql(
-        f"DELETE FROM {TABLE} WHERE table_name = ? AND row_id = ?", (table, row_id)
+def all_whole(connection: Connection, table: str) -> bool:
+    """Tell whether every row of a table is as it was written, sooner than `wrong_rows`."""
+    rows = (
+        f'SELECT 1 FROM "{table}" AS t LEFT JOIN {TABLE} AS c '
+        f"ON c.table_name = '{table}' AND c.row_id = t.rowid "
+        f"WHERE c.value IS NOT {check_of(connection, table, 't.')}"
     )
-    connection.exec_driver_sql(
-        f"INSERT INTO {TABLE} (table_name, row_id, value) "
-        f'SELECT ?, rowid, {FUNCTION}({listed}) FROM "{table}" WHERE rowid = ?',
-        (table, row_id),
+    lost = (
+        f"SELECT 1 FROM {TABLE} AS c WHERE c.table_name = '{table}' "
+        f'AND NOT EXISTS (SELECT 1 FROM "{table}" AS t WHERE t.rowid = c.row_id)'
     )
+    return not any(holds(connection, f"SELECT EXISTS ({wrong})") for wrong in (rows, lost))
 
 
-def put_back(connection: Connection, wrong: WrongRow, values: Iterable[Value]) -> None:
-    """Give a row the values that it was written with."""
-    columns = _columns(connection, wrong.table)
-    assigned = ", ".join(f'"{column}" = ?' for column in columns)
-    connection.exec_driver_sql(
-        f'UPDATE "{wrong.table}" SET {assigned} WHERE rowid = ?', (*values, wrong.row_id)
-    )
+def raw_connection(connection: Connection) -> sqlite3.Connection:
+    """Return what SQLAlchemy's connection stands on."""
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    return raw
 
 
 def columns_of(connection: Connection, table: str) -> list[str]:
     """Return the names of a table's columns, in its order."""
-    return _columns(connection, table)
+    rows = connection.exec_driver_sql(f'SELECT name FROM pragma_table_info("{table}")')
+    return [row[0] for row in rows]
+
+
+def _wrong_of(connection: Connection, table: str, row_ids: Iterable[int]) -> Iterator[WrongRow]:
+    rows = raw_rows(
+        connection,
+        f"SELECT k.value, t.rowid, c.value, t.* FROM json_each(?) AS k "
+        f'LEFT JOIN "{table}" AS t ON t.rowid = k.value '
+        f"LEFT JOIN {TABLE} AS c ON c.table_name = '{table}' AND c.row_id = k.value",
+        [json.dumps([int(row_id) for row_id in row_ids])],
+    )
+    for row_id, found, check, *values in rows:
+        if found is None and check is not None:
+            yield _wrong(table, row_id, None, check)
+        elif found is not None and check != row_check(*values):
+            yield _wrong(table, row_id, values, check)
 
 
 def _wrong(table: str, row_id: Value, values: list[Value] | None, check: Value) -> WrongRow:
@@ -220,66 +199,51 @@ def _wrong(table: str, row_id: Value, values: list[Value] | None, check: Value) 
     )
 
 
-def _tables(connection: Connection) -> list[str]:
+def holds(connection: Connection, statement: str) -> bool:
+    """Tell whether a statement finds something to be so, or cannot even be executed."""
+    try:
+        return bool(raw_connection(connection).execute(statement).fetchone()[0])
+    except sqlite3.DatabaseError:
+        return True
+
+
+def tables_of(connection: Connection) -> list[str]:
+    """Return the tables whose rows have checksums."""
     rows = connection.exec_driver_sql(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' "
-        f"AND name <> '{TABLE}' ORDER BY name"
+        f"AND name NOT IN ('{TABLE}', '{GROUP_TABLE}') ORDER BY name"
     )
     return [row[0] for row in rows]
 
 
-def _schema_check(connection: Connection) -> bytes:
-    rows = _raw_rows(
+def schema_check(connection: Connection) -> bytes:
+    """Return the checksum of the text of the tables, indexes and triggers."""
+    rows = raw_rows(
         connection, "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name", []
     )
     return row_check(*(value for row in rows for value in row))
 
 
-def _columns(connection: Connection, table: str) -> list[str]:
-    rows = connection.exec_driver_sql(f'SELECT name FROM pragma_table_info("{table}")')
-    return [row[0] for row in rows]
+def check_of(connection: Connection, table: str, row: str = "") -> str:
+    """Return the checksum of a row in SQL."""
+    columns = columns_of(connection, table)
+    return f"{FUNCTION}({', '.join(f'{row}{column}' for column in columns)})"
 
 
-def _triggers(table: str, columns: list[str]) -> list[str]:
-    """Return the statements that make a table's triggers, in the place of older ones."""
-    new, old = (
-        f"{FUNCTION}({', '.join(f'{which}.{column}' for column in columns)})"
-        for which in ("NEW", "OLD")
-    )
-    here = f"table_name = '{table}' AND row_id = OLD.rowid"
-    bodies = {
-        "insert": f"INSERT OR REPLACE INTO {TABLE} (table_name, row_id, value) "
-        f"VALUES ('{table}', NEW.rowid, {new})",
-        "update": f"UPDATE {TABLE} SET row_id = NEW.rowid, value = {new} "
-        f"WHERE {here} AND value = {old}",
-        "delete": f"DELETE FROM {TABLE} WHERE {here}",
-    }
-    return [
-        statement
-        for event, body in bodies.items()
-        for statement in (
-            f"DROP TRIGGER IF EXISTS check_{table}_{event}",
-            f'CREATE TRIGGER check_{table}_{event} AFTER {event.upper()} ON "{table}" '
-            f"BEGIN {body}; END",
-        )
-    ]
-
-
-def _raw_rows(
-    connection: Connection, statement: str, parameters: list[str]
+def raw_rows(
+    connection: Connection, statement: str, parameters: Sequence[Value]
 ) -> Iterator[tuple[Value, ...]]:
     """Yield rows as they are, even where a text is none any more."""
-    raw = connection.connection.driver_connection
-    assert isinstance(raw, sqlite3.Connection)
+    raw = raw_connection(connection)
     before = raw.text_factory
     cursor = raw.cursor()
     try:
-        raw.text_factory = _text
+        raw.text_factory = raw_text
         rows = cursor.execute(statement, parameters).fetchmany(_ROWS_AT_ONCE)
         while rows:
             raw.text_factory = before
             yield from rows
-            raw.text_factory = _text
+            raw.text_factory = raw_text
             rows = cursor.fetchmany(_ROWS_AT_ONCE)
     except sqlite3.DatabaseError as error:
         raise IndexDamagedError(
@@ -290,5 +254,6 @@ def _raw_rows(
         cursor.close()
 
 
-def _text(data: bytes) -> str:
+def raw_text(data: bytes) -> str:
+    """Return a text as it is, even where it is none any more."""
     return data.decode("utf-8", "surrogateescape")

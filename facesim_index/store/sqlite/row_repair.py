@@ -5,7 +5,7 @@ one in a single byte, the one with the right checksum is what was written.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sqlalchemy import Connection
 
@@ -54,13 +54,35 @@ def _mend(connection: Connection, row: WrongRow, check: bytes) -> bool:
     """Put back one row; return whether its former values were found."""
     now = row_check(*row.values)
     if sum(a != b for a, b in zip(now, check, strict=False)) == 1 and len(check) == len(now):
-        row_checks.accept(connection, row.table, row.row_id)  # the checksum itself was hit
+        accept(connection, row.table, row.row_id)  # the checksum itself was hit
         return True
     values = former_values(row.values, check)
     if values is None:
         return False
-    row_checks.put_back(connection, row, values)
+    _put_back(connection, row, values)
     return True
+
+
+def accept(connection: Connection, table: str, row_id: int) -> None:
+    """Let the checksum of a row be that of what it holds now."""
+    connection.exec_driver_sql(
+        f"DELETE FROM {row_checks.TABLE} WHERE table_name = ? AND row_id = ?", (table, row_id)
+    )
+    connection.exec_driver_sql(
+        f"INSERT INTO {row_checks.TABLE} (table_name, row_id, value) "
+        f'SELECT ?, rowid, {row_checks.check_of(connection, table)} FROM "{table}" '
+        "WHERE rowid = ?",
+        (table, row_id),
+    )
+
+
+def _put_back(connection: Connection, wrong: WrongRow, values: Iterable[Value]) -> None:
+    """Give a row the values that it was written with."""
+    columns = row_checks.columns_of(connection, wrong.table)
+    assigned = ", ".join(f'"{column}" = ?' for column in columns)
+    connection.exec_driver_sql(
+        f'UPDATE "{wrong.table}" SET {assigned} WHERE rowid = ?', (*values, wrong.row_id)
+    )
 
 
 def _is_twin(row: WrongRow, lost: WrongRow) -> bool:
@@ -80,9 +102,9 @@ def _bring_together(connection: Connection, row: WrongRow, lost: WrongRow) -> No
         connection.exec_driver_sql(
             f'UPDATE "{row.table}" SET "{first}" = ? WHERE rowid = ?', (lost.row_id, row.row_id)
         )
-        row_checks.accept(connection, row.table, lost.row_id)
+        accept(connection, row.table, lost.row_id)
     else:
-        row_checks.accept(connection, row.table, row.row_id)
+        accept(connection, row.table, row.row_id)
 
 
 def former_values(values: tuple[Value, ...], check: bytes) -> list[Value] | None:

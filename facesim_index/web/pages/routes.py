@@ -247,4 +247,5 @@ def _facts(status: ServerStatus) -> list[tuple[str, str]]:
         ("Catalog", wording.size_text(index.bytes_catalog)),
         ("Made", wording.moment_text(index.created_at)),
         ("Commits", f"{index.generation:,}"),
+        *(("Damage", message) for message in index.damage),
     ]

@@ -1,5 +1,6 @@
 """How well the calibration in force fits the pictures of the index; found once a commit."""
 
+import hashlib
 import threading
 from dataclasses import dataclass
 
@@ -120,10 +121,9 @@ class CalibrationPages:
                 raise CalibrationError(no_calibration(view.identity))
             found = people_rows.assignments(view.transaction)
             confirmed = found.face_ids[found.confirmed], found.person_ids[found.confirmed]
-            labels = [part.tobytes() for part in confirmed]
-            key = repr(
-                (view.location, view.generation, calibration.name, calibration.knots, *labels)
-            )
+            arrays = (view.living_faces(), *confirmed)  # the generation grows with every name, too
+            digests = [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays]
+            key = repr((view.location, calibration.name, calibration.knots, *digests))
             if self._kept is None or self._kept[0] != key:
                 prior = gallery_prior(view, calibration)
                 page = CalibrationPage(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from facesim_index.records import FaceRecord, ImageId
-from facesim_index.store.catalog import browsing, face_rows, index_state, people_rows, picture_rows
+from facesim_index.store.catalog import browsing, face_rows, people_rows, picture_rows
 from facesim_index.store.catalog.people_rows import PersonRow
 from facesim_index.store.catalog.transaction import Transaction
 from facesim_index.web.guard.limits import Limits
@@ -71,7 +71,7 @@ class IndexBrowser:
         int
         """
         with self._reading() as transaction:
-            return index_state.counts(transaction)["faces"]
+            return face_rows.n_faces(transaction)
 
     def sample_faces(self, most: int) -> list[FaceCard]:
         """Return some faces from all over the index.
