@@ -17,7 +17,7 @@ from benchmarks.harness import Options, Row, machine, table, write_result
 
 HERE = Path(__file__).parent
 #: What takes too much disk or time to run unless it is named.
-ON_DEMAND = {"search_large"}
+ON_DEMAND = {"pairs_large", "search_large"}
 NAMES = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
 
 
@@ -49,7 +49,7 @@ def main(
     quick: bool,
     rounds: int | None,
 ) -> None:
-    """Run the benchmarks NAMES, or all but search_large."""
+    """Run the benchmarks NAMES, or all but the large ones."""
     work.mkdir(parents=True, exist_ok=True)
     options = Options(data.resolve(), work.resolve(), quick, rounds or (3 if quick else 5))
     click.echo(machine())

@@ -5,6 +5,7 @@ skipped.  With FACESIM_REQUIRE_DATA=1 a run that skipped one of them, or the exa
 that could not be imported, or in which nothing passed, fails.
 """
 
+import logging
 import os
 
 # Several tests run at the same time, and threads beside them only cost time.  Before NumPy.
@@ -38,6 +39,16 @@ def test_data() -> Path:
     if not folder.is_dir():
         pytest.fail(f"{DATA} is {named}, which is not a folder")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _logger_as_it_was() -> Generator[None]:
+    """The command line says which messages are shown, which would hold for the next test, too."""
+    logger = logging.getLogger("facesim_index")
+    handlers, level = list(logger.handlers), logger.level
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,7 +4,9 @@ In a gallery almost every pair of faces shows two people, and a degree is only t
 prior says so.  Nobody needs to count: the share of genuine pairs follows from the scores of the
 gallery itself, given the calibration and its head [1]_ (`metrics.label_shift`).
 
-- Faces are drawn at random, and each is paired with every living face except itself.
+- Every pair of a gallery of 10,000 faces or fewer is looked at.  Of a larger one two sets of 7,071
+  faces are drawn at random, and each face of one is paired with each of the other: as many pairs,
+  whatever the size of the gallery, and few of them of one person.
 - **Two faces of one picture are no pair here.**  They are two people, which is known without
   looking; and a query picture, which is rarely in the index itself, meets no such pair.
 - A small gallery says little about itself.  So half a genuine pair is added, and as many
@@ -14,8 +16,9 @@ gallery itself, given the calibration and its head [1]_ (`metrics.label_shift`).
   impostor pairs that must be expected at that level, as long as genuine pairs are rarer than one
   in L.  So the share may be too low by up to 1/L; within that, the rule of thumb decides.
 - The interval is the wider of two.  One is by bootstrap over the drawn faces: a person has many
-  pairs, so faces are what is drawn anew.  The other follows from how likely each share makes the
-  scores: where hardly a genuine pair was seen, drawing anew shows nothing.
+  pairs, so faces are what is drawn anew, those of two sets independently of each other.  The other
+  follows from how likely each share makes the scores: where hardly a genuine pair was seen, drawing
+  anew shows nothing.
 
 References
 ----------
@@ -26,6 +29,7 @@ References
 import hashlib
 import logging
 import math
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,21 +40,23 @@ from facesim_index.calibration.record import Calibration
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.errors import IndexDamagedError
 from facesim_index.metrics.label_shift import KnownBefore, credible_interval, most_likely_shares
+from facesim_index.pairs.blocks import load, single
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 from facesim_index.store.catalog import face_rows, index_state, writing
 from facesim_index.store.protocols import IndexStore, IndexView
+from facesim_index.utils.threads import threads_for_blocks
 
 METHOD_EM = "EM for label shift"
 METHOD_RULE = "rule of thumb 1/(n_faces + 1)"
 
 PAIRS = 100_000_000
-"""Pairs to look at: every pair up to 10,000 faces, in about a second."""
+"""Ordered pairs to look at: every pair up to 10,000 faces, in about a second."""
 
 L1_PAIRS = 10_000_000
 """Pairs to look at with a weighted-l1 head, whose scores are no matrix product."""
 
 MIN_ROWS = 400
-"""Faces to draw at least, where there are that many."""
+"""Faces to draw at least for each set, where there are twice that many."""
 
 BINS = 2000
 """Bins of the score over [-1, 1]: 0.001 wide, over which the likelihood ratio changes by 3 %."""
@@ -61,6 +67,8 @@ N_BOOTSTRAP = 500
 CONFIDENCE = 0.95
 
 _GROUPS = 200
+# Two sets are compared group by group, so that a block of scores stays in the processor's cache.
+_GROUPS_OF_SETS = 50
 _CHANGED_SHARE = 0.02
 _HIGHEST = math.nextafter(1.0, 0.0)
 _ROWS_AT_ONCE = 512
@@ -82,7 +90,7 @@ class GalleryPrior:
     n_faces : int
         Living faces of the index.
     n_rows_sampled : int
-        Faces that were drawn.
+        Faces that were drawn, or of two sets those of the first.
     n_pairs : int
         Pairs of a drawn face and another that were looked at, each counted once.
     method : str
@@ -108,15 +116,21 @@ class ScoreSample:
         For each group of drawn faces, the scores in equal bins over [-1, 1].
     n_faces, n_rows : int
         Faces of the gallery, and how many of them were drawn.
+    by_column : ndarray of shape (n_groups, BINS), int64, or None
+        The same pairs for each group of a second set of faces, which the drawn ones were paired
+        with; None where they were paired with all faces.
     """
 
     counts: Int64Array
     n_faces: int
     n_rows: int
+    by_column: Int64Array | None = None
 
     @property
     def pair_weight(self) -> float:
         """Weight of a counted pair, in [0.5, 1]: two drawn faces are counted twice, as one pair."""
+        if self.by_column is not None:
+            return 1.0
         return 1.0 - (self.n_rows - 1) / (2.0 * max(1, self.n_faces - 1))
 
 
@@ -135,7 +149,8 @@ def estimate_gallery_prior(
     seed : int, optional
         By default always the same.
     n_pairs : int, optional
-        About how many pairs to look at; at least 400 faces are drawn all the same.
+        Every pair is looked at where there are no more, each counted twice; otherwise half as many.
+        Two sets of 400 faces are drawn at least.
 
     Returns
     -------
@@ -151,9 +166,9 @@ def estimate_gallery_prior(
 def sample_scores(
     view: IndexView, rng: np.random.Generator, *, n_pairs: int = PAIRS, head: Head = COSINE
 ) -> ScoreSample:
-    """Draw faces, and count their scores with every living face of another picture.
+    """Count the scores of faces with those of other pictures: of all, or of two sets drawn.
 
-    Memory is bounded: the embeddings are read from the segments in blocks.
+    Memory is bounded: embeddings are read in blocks, and those of the drawn faces only.
 
     Parameters
     ----------
@@ -161,7 +176,8 @@ def sample_scores(
     rng : numpy.random.Generator
         Draws the faces.
     n_pairs : int, optional
-        About how many pairs to look at; at least 400 faces are drawn all the same.
+        Every pair is looked at where there are no more, each counted twice; otherwise half as many.
+        Two sets of 400 faces are drawn at least.
     head : Head, default=COSINE
         What makes a score of two embeddings.
 
@@ -170,18 +186,21 @@ def sample_scores(
     ScoreSample
     """
     living = view.living_faces()
-    n_faces = len(living)
-    n_rows = min(n_faces, max(MIN_ROWS, n_pairs // max(1, n_faces)))
-    n_groups = min(n_rows, _GROUPS)
+    if len(living) > max(MIN_ROWS, math.isqrt(n_pairs)):
+        side = min(len(living) // 2, max(MIN_ROWS, math.isqrt(n_pairs // 2)))
+        drawn = rng.choice(living, 2 * side, replace=False)
+        by_row, by_column = _count_sets(view, drawn[:side], drawn[side:], head)
+        return ScoreSample(by_row, len(living), side, by_column)
+    n_groups = min(len(living), _GROUPS)
     counts = np.zeros((n_groups, BINS), dtype=np.int64)
-    if n_faces >= 2:
+    if len(living) >= 2:
         # In random order, so that each stretch of rows is a random sample of its own.
-        rows = rng.permutation(living)[:n_rows]
-        group = np.arange(n_rows) * n_groups // n_rows
-        for start in range(0, n_rows, _ROWS_AT_ONCE):
+        rows = rng.permutation(living)
+        group = np.arange(len(rows)) * n_groups // len(rows)
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             _count_rows(view, rows[part], group[part], counts, head)
-    return ScoreSample(counts, n_faces, n_rows)
+    return ScoreSample(counts, len(living), len(living))
 
 
 def prior_of_sample(
@@ -203,16 +222,25 @@ def prior_of_sample(
     """
     occupied = np.flatnonzero(sample.counts.any(axis=0))
     centre = (occupied + 0.5) * (2.0 / BINS) - 1.0
-    evidence = log10_lr(centre, calibration)
-    groups = sample.counts[:, occupied] * sample.pair_weight
+    # Beyond the ends of the curve, where most strangers are, all bins say the same.
+    evidence, which = np.unique(log10_lr(centre, calibration), return_inverse=True)
+    alike = which[:, None] == np.arange(len(evidence))
+
+    def told(counts: Int64Array) -> Float64Array:
+        return np.asarray((counts[:, occupied] @ alike) * sample.pair_weight)
+
+    groups = told(sample.counts)
     total = groups.sum(axis=0)
     rule = 1.0 / (max(1, sample.n_faces) + 1)
     before = KnownBefore(PSEUDO_GENUINE, PSEUDO_GENUINE / rule - PSEUDO_GENUINE)
     share = float(most_likely_shares(evidence, total[None, :], before)[0])
     low, high = credible_interval(evidence, total, before, confidence=CONFIDENCE)
     if len(groups) > 1:
-        drawn = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), N_BOOTSTRAP)
-        shares = most_likely_shares(evidence, drawn @ groups, before)
+        shares = most_likely_shares(evidence, _drawn_anew(groups, rng), before)
+        if sample.by_column is not None:
+            # The faces of both sets vary, by factors that are independent of each other.
+            columns = _drawn_anew(told(sample.by_column), rng)
+            shares *= most_likely_shares(evidence, columns, before) / share
         tail = (1.0 - CONFIDENCE) / 2.0
         low = min(low, float(np.quantile(shares, tail)))
         high = max(high, float(np.quantile(shares, 1.0 - tail)))
@@ -228,6 +256,12 @@ def prior_of_sample(
         n_pairs=n_pairs,
         method=METHOD_RULE if n_pairs == 0 or share == rule else METHOD_EM,
     )
+
+
+def _drawn_anew(groups: Float64Array, rng: np.random.Generator) -> Float64Array:
+    """Return the sums of as many groups as there are, drawn at random, many times."""
+    even = np.full(len(groups), 1 / len(groups))
+    return np.asarray(rng.multinomial(len(groups), even, N_BOOTSTRAP) @ groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +416,49 @@ def _count_rows(
         n_groups = int(group[-1]) - first + 1
         found = np.bincount((place + spread).ravel(), minlength=n_groups * (BINS + 1))
         counts[first : first + n_groups] += found.reshape(n_groups, BINS + 1)[:, :BINS]
+
+
+def _count_sets(
+    view: IndexView, rows: Int64Array, columns: Int64Array, head: Head
+) -> tuple[Int64Array, Int64Array]:
+    """Return the counts of the scores of two sets of faces, for each group of either."""
+    left, right = load(rows, view, head), load(columns, view, head)
+    mates = _pairs_of_one_picture(view, rows, columns)
+    n_groups = min(len(rows), len(columns), _GROUPS_OF_SETS)
+    row_ends, column_ends = (
+        np.arange(n_groups + 1) * len(faces) // n_groups for faces in (rows, columns)
+    )
+    by_row, by_column = (np.zeros((n_groups, BINS), dtype=np.int64) for _ in range(2))
+    turn = threading.Lock()
+
+    def count(i: int) -> None:
+        mine = slice(row_ends[i], row_ends[i + 1])
+        some = single(left.vectors[mine])
+        near = mates[(mates[:, 0] >= mine.start) & (mates[:, 0] < mine.stop)]
+        for j in range(n_groups):
+            theirs = slice(column_ends[j], column_ends[j + 1])
+            place = _bins(head.pair_scores(some, single(right.vectors[theirs])))
+            here = near[(near[:, 1] >= theirs.start) & (near[:, 1] < theirs.stop)]
+            place[here[:, 0] - mine.start, here[:, 1] - theirs.start] = BINS
+            found = np.bincount(place.ravel(), minlength=BINS + 1)[:BINS]
+            with turn:
+                by_row[i] += found
+                by_column[j] += found
+
+    with threads_for_blocks() as threads:
+        list(threads.map(count, range(n_groups)))
+    return by_row, by_column
+
+
+def _pairs_of_one_picture(view: IndexView, rows: Int64Array, columns: Int64Array) -> Int64Array:
+    """Return the places of faces of two sets that are in one picture, shape (n_pairs, 2)."""
+    face_ids, mate_ids = face_rows.faces_of_same_images(view.transaction, rows)
+    row_order, column_order = np.argsort(rows), np.argsort(columns)
+    place = np.searchsorted(columns, mate_ids, sorter=column_order)
+    column = column_order[np.minimum(place, len(columns) - 1)]
+    here = columns[column] == mate_ids
+    row = row_order[np.searchsorted(rows, face_ids[here], sorter=row_order)]
+    return np.stack([row, column[here]], axis=1)
 
 
 def _bins(score: Float32Array | Float64Array) -> Int64Array:

@@ -38,7 +38,8 @@ def write_matches(
     """Write every pair of faces with at least a degree; each once, ``face_a < face_b``.
 
     Lines are in order of `face_a`, then of the score, highest first, then of `face_b`.  All
-    pairs are compared; the memory is that of the embeddings and of the pairs of some rows.
+    pairs are compared; the memory is that of the embeddings, of the paths of the faces that have a
+    match, and of the pairs of some rows.
 
     Parameters
     ----------
@@ -81,8 +82,7 @@ def write_matches(
     least = cosine_at_degree(min_degree, calibration, prior=prior) - _BISECTION
     faces = load(np.sort(face_ids), source, calibration.head)
     plain = load(faces.ids, source) if calibration.head.learned else faces
-    if spreadsheet_safe:
-        paths_of = _safe(paths_of)
+    paths_of = _asked_once(_safe(paths_of) if spreadsheet_safe else paths_of)
     out.write(csv_line(COLUMNS))
     n_written = 0
     for pairs in close_pairs(faces, least) if least <= 1.0 else ():
@@ -116,6 +116,19 @@ def _write(
         out.write(csv_line((a, b, *numbers, paths[a], paths[b])))
         count += 1
     return count
+
+
+def _asked_once(paths_of: PathsOf) -> PathsOf:
+    """Remember paths: a face is in the pairs of many rows."""
+    known: dict[int, str] = {}
+
+    def all_paths_of(face_ids: Int64Array) -> Mapping[int, str]:
+        new = [face_id for face_id in face_ids.tolist() if face_id not in known]
+        if new:
+            known.update(paths_of(np.array(new, dtype=np.int64)))
+        return known
+
+    return all_paths_of
 
 
 def _safe(paths_of: PathsOf) -> PathsOf:

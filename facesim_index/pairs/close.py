@@ -1,23 +1,32 @@
-"""The pairs of many faces with at least a given score.
+"""The pairs of many faces with at least a given score, and the closest pair of two sets.
 
-Every pair is scored once, in blocks and in single precision.  Pairs that may have the score, within
-the rounding error of single precision, are scored again exactly (see `pairs.blocks`).  So the pairs
-found are those that exact scores of all pairs would give.
+Every pair is compared once, in blocks: by codes of one byte a number where there are very many
+(`pairs.byte_codes`), otherwise in single precision.  Pairs that may have the score, within the
+error of either, are scored again exactly (see `pairs.blocks`).  So the pairs found are those that
+exact scores of all pairs would give.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from facesim_index.calibration.heads import single_error
+from facesim_index.engine.runtimes.integer_products import integer_products
 from facesim_index.pairs.blocks import Faces, listed_scores, single
-from facesim_index.records import Float64Array, Int64Array
+from facesim_index.pairs.byte_codes import ByteCodes, LeftCodes, left_codes
+from facesim_index.records import Float32Array, Float64Array, Int64Array
 from facesim_index.utils.threads import threads_for_blocks
 
 _ROWS_AT_ONCE = 1024
 _COLUMNS_AT_ONCE = 4096
+_CLOSEST_ROWS = 512
 _MOST_PAIRS = 4_000_000
+# Of fewer faces all pairs are compared in less time than a minute anyway.
+_CODED_PAIRS = 50_000**2
+# Where codes let more than this share of pairs through, single precision is faster.
+_MOST_LET_THROUGH = 1 / 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +49,20 @@ class ClosePairs:
     scores: Float64Array
 
 
-def close_pairs(faces: Faces, least: float) -> Iterator[ClosePairs]:
+def close_pairs(faces: Faces, least: float, *, n_rows: int | None = None) -> Iterator[ClosePairs]:
     """Yield every pair with a score of at least `least`, each once.
 
     Memory: a block of scores (16 MB) for each core, and the pairs of the rows being worked on.
-    Where rows have very many pairs, fewer rows are worked on at a time.
+    Where rows have very many pairs, fewer rows are worked on at a time.  The codes of very many
+    faces take a byte a number.
 
     Parameters
     ----------
     faces : Faces
     least : float
         In [-1, 1].
+    n_rows : int, optional
+        Only the pairs whose first face is among so many first rows; by default all.
 
     Yields
     ------
@@ -64,50 +76,110 @@ def close_pairs(faces: Faces, least: float) -> Iterator[ClosePairs]:
     >>> pairs.a, pairs.b, pairs.scores
     (array([0]), array([2]), array([1.]))
     """
-    size = len(faces.ids)
-    start, n_rows = 0, _ROWS_AT_ONCE
+    size = len(faces.ids) if n_rows is None else n_rows
+    search = _PairSearch(faces, least, _codes(faces, size))
+    start, at_once = 0, _ROWS_AT_ONCE
     while start < size:
-        stop = min(start + n_rows, size)
-        found = _candidates(faces, start, stop, least)
+        stop = min(start + at_once, size)
+        found = search.of_rows(start, stop)
         if found is None:
-            n_rows = max(1, (stop - start) // 2)
+            at_once = max(1, (stop - start) // 2)
             continue
-        a, b = found
-        scores = listed_scores(faces, a, b)
-        close = scores >= least
-        yield ClosePairs(stop, a[close], b[close], scores[close])
+        yield found
         start = stop
 
 
-def _candidates(
-    faces: Faces, start: int, stop: int, least: float
-) -> tuple[Int64Array, Int64Array] | None:
-    """Return the pairs of some rows that may have the score; None when they are too many."""
-    left = single(faces.vectors[start:stop])
-    limit = np.float32(least - single_error(faces.vectors.shape[1]))
+def closest_pair(left: Faces, right: Faces) -> tuple[int, int]:
+    """Return the two faces, one of each set, that are most alike; of equals the first.
 
-    def near(column: int) -> tuple[Int64Array, Int64Array]:
-        right = single(faces.vectors[column : column + _COLUMNS_AT_ONCE])
-        scores = faces.head.pair_scores(left, right)
-        row, other = np.divmod(np.flatnonzero(scores >= limit), scores.shape[1])
-        row, other = row + start, other + column
-        after = row < other
-        return row[after], other[after]
+    Memory: a block of scores (16 MB), whatever the number of faces.
 
-    rows, columns, count = [], [], 0
-    with threads_for_blocks() as threads:
-        work = [
-            threads.submit(near, column)
-            for column in range(start, len(faces.vectors), _COLUMNS_AT_ONCE)
-        ]
-        for part in work:
-            row, other = part.result()
-            rows.append(row)
-            columns.append(other)
-            count += len(row)
-            if count > _MOST_PAIRS and stop - start > 1:
-                threads.shutdown(cancel_futures=True)
-                return None
-    a, b = np.concatenate(rows), np.concatenate(columns)
-    order = np.lexsort((b, a))
-    return a[order], b[order]
+    Parameters
+    ----------
+    left, right : Faces
+        At least one face each, and vectors of the same head.
+
+    Returns
+    -------
+    tuple of (int, int)
+        Their rows.
+
+    Examples
+    --------
+    >>> left = Faces(np.array([5, 7]), np.array([[1.0, 0.0], [0.0, 1.0]], np.float16))
+    >>> right = Faces(np.array([9]), np.array([[0.6, 0.8]], np.float16))
+    >>> closest_pair(left, right)
+    (1, 0)
+    """
+    best = (math.inf, 0, 0)
+    for start in range(0, len(left.ids), _CLOSEST_ROWS):
+        rows = left.vectors[start : start + _CLOSEST_ROWS].astype(np.float64)
+        for column in range(0, len(right.ids), _COLUMNS_AT_ONCE):
+            columns = right.vectors[column : column + _COLUMNS_AT_ONCE].astype(np.float64)
+            scores = left.head.pair_scores(rows, columns)  # exact in double precision
+            row, other = divmod(int(scores.argmax()), len(columns))
+            best = min(best, (-float(scores[row, other]), start + row, column + other))
+    return best[1:]
+
+
+def _codes(faces: Faces, n_rows: int) -> ByteCodes | None:
+    """Return codes where they save time."""
+    if n_rows * len(faces.ids) < _CODED_PAIRS or not faces.head.by_products:
+        return None
+    products = integer_products()
+    return None if products is None else ByteCodes(faces, _COLUMNS_AT_ONCE, products)
+
+
+@dataclass(frozen=True, slots=True)
+class _PairSearch:
+    """Looks for the pairs with a score."""
+
+    faces: Faces
+    least: float
+    codes: ByteCodes | None
+
+    def of_rows(self, start: int, stop: int) -> ClosePairs | None:
+        """Return the pairs of some rows with all rows after them; None when they are too many."""
+        left = single(self.faces.vectors[start:stop])
+        coded = None if self.codes is None else left_codes(left)
+        parts: list[ClosePairs] = []
+        first = start - start % _COLUMNS_AT_ONCE
+        with threads_for_blocks() as threads:
+            work = [
+                threads.submit(self._of_block, start, left, coded, column)
+                for column in range(first, len(self.faces.ids), _COLUMNS_AT_ONCE)
+            ]
+            for part in work:
+                parts.append(part.result())
+                if sum(len(found.a) for found in parts) > _MOST_PAIRS and stop - start > 1:
+                    threads.shutdown(cancel_futures=True)
+                    return None
+        a = np.concatenate([part.a for part in parts])
+        b = np.concatenate([part.b for part in parts])
+        scores = np.concatenate([part.scores for part in parts])
+        order = np.lexsort((b, a))
+        return ClosePairs(stop, a[order], b[order], scores[order])
+
+    def _of_block(
+        self, start: int, left: Float32Array, coded: LeftCodes | None, column: int
+    ) -> ClosePairs:
+        """Return the pairs of some rows with those of a block, after the row itself."""
+        row, other = self._candidates(left, coded, column)
+        after = row + start < other + column
+        a, b = row[after] + start, other[after] + column
+        scores = listed_scores(self.faces, a, b)
+        close = scores >= self.least
+        return ClosePairs(start + len(left), a[close], b[close], scores[close])
+
+    def _candidates(
+        self, left: Float32Array, coded: LeftCodes | None, column: int
+    ) -> tuple[Int64Array, Int64Array]:
+        """Return the pairs of some rows and those of a block that may have the score."""
+        if self.codes is not None and coded is not None:
+            found = self.codes.near(coded, column, self.least)
+            if len(found[0]) <= _MOST_LET_THROUGH * len(left) * _COLUMNS_AT_ONCE:
+                return found
+        right = single(self.faces.vectors[column : column + _COLUMNS_AT_ONCE])
+        limit = np.float32(self.least - single_error(right.shape[1]))
+        scores = self.faces.head.pair_scores(left, right)
+        return np.divmod(np.flatnonzero(scores >= limit), scores.shape[1])

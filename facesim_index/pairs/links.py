@@ -70,16 +70,12 @@ def nearest_links(
     kept = Links(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
     pending: list[Links] = []
     limit = max(_LEAST_PENDING, 2 * per_face * len(faces.ids))
-    for pairs in close_pairs(faces, least) if wanted else ():
-        first = pairs.a < wanted
-        scores = pairs.scores[first].astype(np.float32)
-        pending.append(Links(pairs.a[first], pairs.b[first], scores))
+    for pairs in close_pairs(faces, least, n_rows=wanted):
+        pending.append(Links(pairs.a, pairs.b, pairs.scores.astype(np.float32)))
         if len(kept.a) + sum(len(links.a) for links in pending) > limit:
             kept, pending = _best(_joined([kept, *pending]), per_face), []
         if on_rows is not None:
-            on_rows(min(pairs.stop, wanted))
-        if pairs.stop >= wanted:
-            break
+            on_rows(pairs.stop)
     return _best(_joined([kept, *pending]), per_face)
 
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.errors import UsageError
+from facesim_index.pairs.blocks import load
+from facesim_index.pairs.close import closest_pair
 from facesim_index.people.evidence import usable_curve
 from facesim_index.records import MAX_ID, FaceRecord, Int64Array
 from facesim_index.store.catalog import face_rows, people_rows
@@ -369,10 +371,12 @@ def confirm_faces(store: IndexStore, labels: Mapping[str, Sequence[int]]) -> Non
         return
     with store.write() as transaction:
         change = Change(transaction, "ingest --people")
+        known = people_rows.ids_by_name(transaction)
         for name, face_ids in labels.items():
             clean = _clean(name)
-            found = people_rows.named(transaction, clean)
-            person_id = found[0] if found else change.new_person(clean)
+            person_id = known.get(clean.casefold())
+            if person_id is None:
+                person_id = known[clean.casefold()] = change.new_person(clean)
             faces = np.unique(face_rows.as_ids(face_ids, store.location))
             change.assign(faces, np.full(len(faces), person_id), people_rows.HUMAN)
         change.close()
@@ -412,9 +416,8 @@ def set_people_apart(store: IndexStore, one: Who, other: Who) -> tuple[int, int]
             people_rows.assignments_of(view.transaction, [person.person_id]).face_ids
             for person in people
         ]
-        left, right = (head.transform(view.embeddings(faces)) for faces in ids)
-        scores = head.pair_scores(left, right)
-    row, column = np.unravel_index(int(scores.argmax()), scores.shape)
+        left, right = (load(faces, view, head) for faces in ids)
+    row, column = closest_pair(left, right)
     pair = int(ids[0][row]), int(ids[1][column])
     with store.write() as transaction:
         Change(transaction, "apart").set_apart(*pair)

@@ -1,5 +1,6 @@
 """Labels from folders: each folder is named after the person that its pictures show."""
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from facesim_index.labels.embeddings import central_face
 from facesim_index.records import FaceRecord
 from facesim_index.store.catalog import face_rows, people_rows
 from facesim_index.store.protocols import IndexView
+
+_FACES_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,8 @@ def folder_labels(view: IndexView, folder: Path) -> FolderLabels:
         raise UsageError(f"cannot look into {folder}: {error.strerror or error}") from error
     if not names:
         raise UsageError(f"{folder} has no folders; make one for each person, with its name")
-    chosen = {name: _faces_of_person(view, where / name) for name in names}
+    below = _faces_below(view, where)
+    chosen = {name: _faces_of_person(view, below.get(name, [])) for name in names}
     known = {row.person_id: row.name for row in people_rows.persons(view.transaction)}
     found = people_rows.assignments(view.transaction)
     said = {
@@ -95,11 +99,23 @@ def _same_name(known: str | None, name: str) -> bool:
     return known is not None and known.casefold() == name.casefold()
 
 
-def _faces_of_person(view: IndexView, folder: Path) -> list[int]:
-    """Return, for each picture of a folder, the face that shows the person."""
-    ids = face_rows.face_ids(view.transaction, under=folder)
+def _faces_below(view: IndexView, where: Path) -> dict[str, list[int]]:
+    """Return the faces of the pictures in each folder of a folder, asking for all of them once."""
+    start = f"{str(where).rstrip(os.sep)}{os.sep}"
+    found: dict[str, list[int]] = {}
+    ids = face_rows.face_ids(view.transaction, under=where)
+    for row in range(0, len(ids), _FACES_AT_ONCE):
+        for face in face_rows.faces(view.transaction, ids[row : row + _FACES_AT_ONCE]):
+            below = [path[len(start) :] for path in face.paths if path.startswith(start)]
+            for name in {path.partition(os.sep)[0] for path in below}:
+                found.setdefault(name, []).append(face.face_id)
+    return found
+
+
+def _faces_of_person(view: IndexView, ids: list[int]) -> list[int]:
+    """Return, for each picture of some faces, the face that shows the person."""
     pictures: dict[int, list[FaceRecord]] = {}
-    for face in face_rows.faces(view.transaction, ids):
+    for face in face_rows.faces(view.transaction, np.array(ids, dtype=np.int64)):
         pictures.setdefault(face.image_id, []).append(face)
     alone = [faces[0].face_id for faces in pictures.values() if len(faces) == 1]
     several = [faces for faces in pictures.values() if len(faces) > 1]

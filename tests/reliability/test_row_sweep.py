@@ -31,7 +31,8 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweep]:
     logger = logging.getLogger("facesim_index")
     handlers, level = list(logger.handlers), logger.level  # the command line sets its own
     yield Sweep(tmp_path_factory.mktemp("sweep"))
-    logger.handlers[:], logger.level = handlers, level
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
 
 
 def bad(found: list[Found] | None) -> list[Found]:

@@ -143,6 +143,18 @@ def named(connection: Connection, name: str) -> list[int]:
     return [person_id for person_id, known in rows if str(known).casefold() == name.casefold()]
 
 
+def ids_by_name(connection: Connection) -> dict[str, int]:
+    """Return the person of each name, in folded case; the first where several have it.
+
+    For many names at once: `named` reads the names of all people to find one.
+    """
+    known: dict[str, int] = {}
+    query = select(Person.id, Person.name).where(Person.name.is_not(None)).order_by(Person.id)
+    for person_id, name in connection.execute(query):
+        known.setdefault(str(name).casefold(), person_id)
+    return known
+
+
 def assignments(connection: Connection) -> Assignments:
     """Return whose each face is; faces that are nobody's are left out."""
     require_whole(connection, "face_person")

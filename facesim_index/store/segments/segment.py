@@ -37,6 +37,7 @@ SEGMENT_MAGIC = b"IxM2"
 
 _ID_BYTES = 8
 _HASHED_AT_ONCE = 1 << 22  # bytes, of whole pages
+_MAPPED_SHARE = 16
 _INNER_KIND_AT = 37  # after the four letters and the header of the IndexIDMap2
 
 logger = logging.getLogger(__name__)
@@ -170,8 +171,9 @@ class Segment:
     def checked(self, rows: Int64Array, *, mapped: bool = True) -> NDArray[np.float16]:
         """Return the embeddings `at` rows, after seeing that they are what was written.
 
-        Those of a large segment are checked one by one, with the sums in its coarse codes; of
-        another the file is, once.
+        Those of a large segment are checked one by one, with the sums in its coarse codes, where
+        these are read already or rows are not taken from the mapped file; of another the file is,
+        once.
 
         Raises
         ------
@@ -179,7 +181,8 @@ class Segment:
         """
         vectors = self.at(rows, mapped=mapped)
         if not self._is_whole and len(rows):
-            sums = None if self._coarse is None else self._coarse.sums
+            codes = self._coarse if mapped else self.coarse()
+            sums = None if codes is None else codes.sums
             if sums is None:
                 self.require_whole()
             elif not np.array_equal(row_sums(self.face_ids[rows], vectors), sums[rows]):
@@ -279,7 +282,10 @@ def gather(segments: Sequence[Segment], face_ids: Int64Array) -> Float32Array:
         )
         rows = segment.rows_of(face_ids[wanted])
         present = wanted[rows >= 0]
-        embeddings[present] = segment.checked(rows[rows >= 0])
+        found = rows[rows >= 0]
+        # Of few rows, far from each other, the pages around them would be most of the file.
+        mapped = len(found) * _MAPPED_SHARE > np.ptp(found) if len(found) else True
+        embeddings[present] = segment.checked(found, mapped=bool(mapped))
         missing[present] = False
     if missing.any():
         raise IndexDamagedError(

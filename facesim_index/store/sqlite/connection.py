@@ -107,9 +107,9 @@ class Catalog:
                 return revision
         except exc.OperationalError as error:
             if "no such table" not in str(error):
-                raise _explain(self.path, error) from error
+                raise _explain(self.path, str(error.orig)) from error
             raise _no_catalog(self.path, f"or is damaged ({error.orig})") from error
-        except (exc.DatabaseError, exc.NoResultFound, UnicodeDecodeError) as error:
+        except (exc.DatabaseError, sqlite3.Error, exc.NoResultFound, UnicodeDecodeError) as error:
             reason = getattr(error, "orig", error)
             raise _no_catalog(self.path, f"or is damaged ({reason})") from error
 
@@ -438,7 +438,9 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except exc.DBAPIError as error:
-        raise _explain(path, error) from error
+        raise _explain(path, str(error.orig)) from error
+    except sqlite3.Error as error:  # of rows that are read as they are
+        raise _explain(path, str(error)) from error
     except UnicodeDecodeError as error:
         raise IndexDamagedError(
             f"{path} is damaged (a text is none any more); run `facesim verify --repair`"
@@ -454,8 +456,7 @@ def _written(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _explain(path: Path, error: exc.DBAPIError) -> FacesimError:
-    reason = str(error.orig)
+def _explain(path: Path, reason: str) -> FacesimError:
     if any(sign in reason for sign in _SIGNS_OF_DAMAGE):
         return IndexDamagedError(f"{path} is damaged ({reason}); {advice(path.parent)}")
     if "readonly" in reason:

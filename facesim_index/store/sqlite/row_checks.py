@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from facesim_index.errors import IndexDamagedError
-
 TABLE, GROUP_TABLE = "row_check", "row_group"
 FUNCTION = "facesim_row_check"
 SMALL_TABLES = ("index_state", "engine", "segment", "tombstone", "prior_estimate", "calibration")
@@ -245,10 +243,6 @@ def raw_rows(
             yield from rows
             raw.text_factory = raw_text
             rows = cursor.fetchmany(_ROWS_AT_ONCE)
-    except sqlite3.DatabaseError as error:
-        raise IndexDamagedError(
-            f"the catalog is damaged ({error}); restore it from a snapshot"
-        ) from error
     finally:
         raw.text_factory = before
         cursor.close()
