@@ -355,9 +355,11 @@ def test_only_the_download_of_models_knows_the_network() -> None:
         "descriptors.py": {"urllib"},  # urllib.parse, for the catalog's file: address
         # The server: it is asked, and asks nobody.
         "app.py": {"asyncio"},
+        "connections.py": {"asyncio"},
         "forms.py": {"asyncio"},
         "problems.py": {"http"},
-        "security.py": {"http", "urllib"},
+        "receiving.py": {"asyncio", "http"},
+        "security.py": {"urllib"},
         "server.py": {"socket"},
     }
     [descriptors] = [
