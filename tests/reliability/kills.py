@@ -54,7 +54,7 @@ class Stage:
         self.name = name
         self.scenario = SCENARIOS[name]
         self.index, self.photos = folder / "i.facesim", folder / "photos"
-        self._start = folder / "start.facesim"
+        self._start, self._seen = folder / "start.facesim", folder / "seen.facesim"
         folder.mkdir()
         self.scenario.prepare(self.index, self.photos)
         copy_folder(self.index, self._start)
@@ -81,7 +81,8 @@ class Stage:
 
             def look(_: int, name: str, __: Path) -> None:
                 points.append(name)
-                before.append(content(self.index))
+                copy_folder(self.index, self._seen)  # a reader would leave a log where none is
+                before.append(content(self._seen))
 
             arm(self.index, self.reached, look)
             self.run()
