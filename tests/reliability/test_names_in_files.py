@@ -224,7 +224,8 @@ def test_only_workers_are_started_and_no_name_is_on_their_command_line(
         index.ingest([photos], workers=1)
         index.query(photos / f"{NAMES[8]}.png")
     worker = [sys.executable, "-P", "-c", "from facesim_index.workers.child import main; main()"]
-    assert started == [("subprocess.Popen", sys.executable, worker)]
+    # One hashes files, one reads pictures.
+    assert started == [("subprocess.Popen", sys.executable, worker)] * 2
 
 
 def test_the_code_has_no_way_to_a_shell() -> None:
