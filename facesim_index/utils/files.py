@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,6 +39,23 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def total_bytes(paths: Iterable[Path]) -> int:
+    """Return how many bytes some files have together.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        What is no file, or is not there any more when it is looked at, counts nothing: others may
+        be writing in that folder.
+    """
+    total = 0
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            found = path.lstat()
+            total += found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return total
 
 
 def short_name(name: str) -> str:

@@ -26,6 +26,7 @@ from facesim_index.store.segments.segment import Segment
 from facesim_index.store.segments.writer import check_embeddings, write_segment
 from facesim_index.store.sqlite import row_checks
 from facesim_index.store.sqlite.connection import Catalog
+from facesim_index.utils.files import total_bytes
 from facesim_index.utils.permissions import make_folder
 
 # Segments and coarse codes, and those that a killed process was writing.
@@ -261,7 +262,7 @@ class SegmentFolder:
 
     def size_bytes(self) -> int:
         """Return how many bytes the files of all segments have."""
-        return sum(path.stat().st_size for path in self.path.glob("*") if path.is_file())
+        return total_bytes(self.path.glob("*"))
 
     def _write_coarse(self, info: SegmentInfo) -> None:
         """Write a segment's coarse codes; without them it is only searched more slowly."""

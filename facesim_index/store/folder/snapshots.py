@@ -50,6 +50,7 @@ from facesim_index.utils.files import (
     open_regular,
     read_regular,
     sync_folder,
+    total_bytes,
 )
 
 MAX_TRIES = 100
@@ -288,7 +289,6 @@ def _verified(folder: Path, linked: int, source: Path) -> Snapshot:
             generation = index_state.state(rows.transaction).generation
             faces = face_rows.n_faces(rows.transaction)
             segments = len(index_state.segment_infos(rows.transaction))
-    files = [path for path in folder.rglob("*") if path.is_file()]
     return Snapshot(
         str(folder),
         now(),
@@ -296,7 +296,7 @@ def _verified(folder: Path, linked: int, source: Path) -> Snapshot:
         faces,
         segments,
         linked,
-        sum(path.stat().st_size for path in files),
+        total_bytes(folder.rglob("*")),
     )
 
 

@@ -54,6 +54,7 @@ from facesim_index.store.segments.writer import check_embeddings
 from facesim_index.store.snapshot_list import advice
 from facesim_index.store.sqlite import row_checks
 from facesim_index.store.sqlite.connection import SCHEMA_REVISION, open_upgraded
+from facesim_index.utils.files import total_bytes
 from facesim_index.utils.permissions import close_to_others
 
 
@@ -295,10 +296,8 @@ class FolderStore:
 
     def size(self) -> StoreSize:
         """Return how much room the index takes."""
-        catalog = sum(
-            path.stat().st_size for path in self.folder.glob(f"{CATALOG_NAME}*") if path.is_file()
-        )
-        return StoreSize(self.segments.size_bytes(), catalog)
+        catalog_bytes = total_bytes(self.folder.glob(f"{CATALOG_NAME}*"))
+        return StoreSize(self.segments.size_bytes(), catalog_bytes)
 
     def is_being_written(self) -> bool:
         """Tell whether somebody is writing, as far as the file of the lock's holder tells."""
