@@ -184,9 +184,21 @@ def run(folder: Path, seconds: float, seed: int) -> Figures:
         load.figures.rounds = int(writer.communicate()[0] or -1)
         if server.process.poll() is not None:
             load.figures.faults.append(f"the server ended: {server.process.returncode}")
-    with FolderStore(folder, writable=True) as store:
+    with _opened_when_free(folder) as store:
         load.figures.faults += [str(problem) for problem in verify(store).problems]
     return load.figures
+
+
+def _opened_when_free(folder: Path) -> FolderStore:
+    """Open an index for writing; a grouping that outlives its server may still hold the lock."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return FolderStore(folder, writable=True)
+        except IndexLockedError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ class Server:
 
 @contextlib.contextmanager
 def serving(index: Path, *words: str, real: bool = False) -> Iterator[Server]:
-    """Run ``facesim serve`` at a free port; end it if the test did not."""
+    """Run ``facesim serve`` at a free port; end it if the test did not, and pass on its stderr."""
     runner = ["-m", "facesim_index"] if real else ["-c", RUN]
     process = subprocess.Popen(
         [sys.executable, *runner, "--index", str(index), "serve", "--port", "0", *words],
@@ -50,7 +50,8 @@ def serving(index: Path, *words: str, real: bool = False) -> Iterator[Server]:
         yield Server(process, found[1], said)
     finally:
         process.kill()
-        process.communicate()
+        _, rest = process.communicate()
+        sys.stderr.write(rest)  # a fault of the server is explained by the trace that it wrote
 
 
 def children(pid: int) -> list[int]:
