@@ -8,7 +8,7 @@ WORKERS ?= logical
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-FIT := $(BIN)/python tools/fit_shipped_calibration.py "$$FACESIM_TEST_DATA/lfw_dev"
+FIT := $(BIN)/python -m tools.fit_shipped_calibration "$$FACESIM_TEST_DATA/lfw_dev"
 CALIBRATIONS := facesim_index/calibration/data/scrfd_500m_w600k_mbf
 PINNED := --require-hashes --no-deps --only-binary :all:
 # Tests start many programs: those that find the package compiled start in half the time.

@@ -176,7 +176,8 @@ def _grouped(
 
     marks = {} if image is None else {row: {int(photo)} for row, photo in enumerate(image)}
     known = Known(np.full(len(vectors), UNASSIGNED, dtype=np.int64), marks)
-    return cluster(vectors, links, known, evidence, float(np.log10((1.0 - prior) / prior)))
+    faces = Faces(np.arange(len(vectors)), vectors)
+    return cluster(faces, links, known, evidence, float(np.log10((1.0 - prior) / prior)))
 
 
 def bcubed(label: Int64Array, person: Int64Array) -> tuple[float, float, float]:

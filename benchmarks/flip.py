@@ -33,7 +33,7 @@ from facesim_index.models.resolution import resolve
 from facesim_index.pictures.decoding import decode
 from facesim_index.pictures.files import read_bytes
 from facesim_index.pictures.views import WholePicture
-from facesim_index.records import Augment, Float64Array, Int64Array
+from facesim_index.records import Augment, Float32Array, Float64Array, Int64Array
 from tools.fit_shipped_calibration import (
     METHOD,
     Labelled,
@@ -98,8 +98,7 @@ def tell_accuracy(labelled: Labelled, train: PairList, test: PairList) -> None:
 
 
 def best_threshold(
-    genuine: np.ndarray[tuple[int], np.dtype[np.float32]],
-    impostor: np.ndarray[tuple[int], np.dtype[np.float32]],
+    genuine: Float32Array | Float64Array, impostor: Float32Array | Float64Array
 ) -> float:
     """Return the cosine with the fewest errors, midway between the pairs around it."""
     cosine = np.concatenate((genuine, impostor)).astype(np.float64)

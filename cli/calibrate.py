@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from facesim_index.calibration.fitting.labelled_data import LabelledData
+    from facesim_index.calibration.normalisation import Normalisation
     from facesim_index.index import FaceIndex
     from facesim_index.records import Float32Array, Int64Array, PictureFaces
 
@@ -161,6 +162,7 @@ def calibrate(
             in_force=index.calibration(),
             head=head,
             force=force,
+            normalisation=_normalisation(index),
         )
         index.calibrations.keep(fit.calibration, use=not no_use)
     if as_json:
@@ -175,6 +177,14 @@ def calibrate(
             f"Note: {before}, in force before, does better on these pairs, unless it was fitted "
             f"on them; `facesim calibrate use {before}` chooses it"
         )
+
+
+def _normalisation(index: "FaceIndex") -> "Normalisation | None":
+    """Return how scores are normalised for the engine of an index, as far as that is known."""
+    from facesim_index.calibration.shipped import shipped_calibration
+
+    shipped = shipped_calibration(index.identity.key)
+    return None if shipped is None else shipped.normalisation
 
 
 @calibrate.command("list", epilog="Example: facesim calibrate list --json")

@@ -30,7 +30,7 @@ def list_document(entry: "ListedCalibration") -> dict[str, object]:
         "active": entry.active,
         "shipped": entry.shipped,
         "method": calibration.method,
-        "head": calibration.head.kind,
+        "head": calibration.score_kind,
         "data": evidence.data,
         "n_people": evidence.n_people,
         "n_genuine": evidence.n_genuine,
@@ -47,7 +47,7 @@ def list_row(entry: "ListedCalibration") -> tuple[str, ...]:
     return (
         "*" if entry.active else "",
         printable(calibration.name) + (" (default)" if entry.shipped else ""),
-        calibration.head.kind,
+        calibration.score_kind,
         f"{evidence.n_people:,}",
         f"{evidence.n_genuine:,}",
         f"{evidence.n_impostor:,}",
@@ -66,7 +66,7 @@ def fit_document(
         "used": used,
         "method": fit.method,
         "chosen": fit.chosen,
-        "head": fit.calibration.head.kind,
+        "head": fit.calibration.score_kind,
         "heads": [
             {
                 "head": trial.kind,
@@ -109,10 +109,10 @@ def write_fit(fit: "CalibrationFit", labelled: "LabelledData", *, used: bool) ->
         unseen = (
             ": each pair by one that has not seen its people" if calibration.head.learned else ""
         )
-        click.echo(f"head    {calibration.head.kind}{unseen}")
+        click.echo(f"head    {calibration.score_kind}{unseen}")
     low, high = calibration.knots[0], calibration.knots[-1]
     click.echo(
-        f"bounds  log10 LR {low[1]:.1f} at {score_name(calibration.head.kind)} {low[0]:.2f} and "
+        f"bounds  log10 LR {low[1]:.1f} at {score_name(calibration.score_kind)} {low[0]:.2f} and "
         f"below, {high[1]:.1f} at {high[0]:.2f} and above\n"
     )
     rows = [(str(name), f"{cllr:.4f}", _HELD_OUT) for name, cllr in fit.cllr.items()]
@@ -209,7 +209,7 @@ def _write_knots(calibration: "Calibration") -> None:
         between = "-" if low is None or high is None else f"{low:.2f} to {high:.2f}"
         rows.append((f"{at:.3f}", f"{value:.2f}", between, f"{degree:.6f}", rate))
     columns = (
-        score_name(calibration.head.kind),
+        score_name(calibration.score_kind),
         "log10 LR",
         "95 % interval",
         "degree at 0.5",

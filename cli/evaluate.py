@@ -20,6 +20,7 @@ from .state import TYPED, Augment, Numerics, State, pass_state
 
 if TYPE_CHECKING:
     from facesim_index.calibration.heads import Head
+    from facesim_index.calibration.normalisation import Normalisation
     from facesim_index.calibration.record import Calibration
     from facesim_index.evaluation.report import ReportOrigin
     from facesim_index.index import FaceIndex
@@ -63,6 +64,11 @@ class _Judged:
         from facesim_index.calibration.heads import COSINE
 
         return COSINE if self.calibration is None else self.calibration.head
+
+    @property
+    def normalisation(self) -> "Normalisation | None":
+        """By which those scores are normalised."""
+        return None if self.calibration is None else self.calibration.normalisation
 
 
 @click.command(epilog="Example: facesim evaluate pairs.txt --images lfw --protocol lfw")
@@ -175,7 +181,9 @@ def _evaluate_pairs(state: State, options: _Options, *, as_json: bool) -> None:
             f"{options.pairs} has no folds, as the protocol of LFW has them; --folds makes some"
         )
     with _judged(state, options, listed.paths) as judged:
-        labelled = score_pairs(judged.index, listed, options.pairs.name, judged.head)
+        labelled = score_pairs(
+            judged.index, listed, options.pairs.name, judged.head, judged.normalisation
+        )
         result = evaluate_pairs(labelled, judged.calibration, judged.engine, folds=options.folds)
         if options.report is not None:
             from facesim_index.evaluation.report import pair_report, write_report
@@ -197,7 +205,7 @@ def _evaluate_people(state: State, options: _Options, *, as_json: bool) -> None:
     assert options.people is not None
     paths = list(people_folder(options.people))
     with _judged(state, options, paths) as judged:
-        searches = search_people(judged.index, options.people, judged.head)
+        searches = search_people(judged.index, options.people, judged.head, judged.normalisation)
         name = options.people.resolve().name
         result = evaluate_people(searches, name, judged.engine)
         if options.report is not None:

@@ -4,18 +4,24 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
-from facesim_index.calibration.head_json import head_document, head_of_document
+from facesim_index.calibration.head_json import (
+    head_document,
+    head_of_document,
+    normalisation_document,
+    normalisation_of_document,
+)
 from facesim_index.calibration.heads import COSINE
 from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
 from facesim_index.errors import CalibrationError
 from facesim_index.utils.text import json_text
 
 FORMAT = "facesim-calibration"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 _WITHOUT_HEAD = 2  # Calibrations of this version have no head; their scores are cosines.
+_WITHOUT_NORMALISATION = 3
 _PAIR_ON_LINES = re.compile(r"\[\n\s*([^\s,\[\]{}\"]+),\n\s*([^\s,\[\]{}\"]+)\n\s*\]")
 
 
@@ -41,8 +47,9 @@ def to_json(calibration: Calibration) -> str:
     content = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
-        **asdict(calibration),
+        **asdict(replace(calibration, head=COSINE, normalisation=None)),
         "head": head_document(calibration.head),
+        "normalisation": normalisation_document(calibration.normalisation),
     }
     text = json_text(content, indent=2, allow_nan=False)
     # No string of the record can match, because JSON escapes line breaks in strings.
@@ -78,8 +85,11 @@ def from_json(text: str) -> Calibration:
     except (ValueError, RecursionError) as error:
         raise CalibrationError(f"this calibration is not JSON: {error}") from error
     keys = ["format", "version", *_field_names(Calibration)]
-    if _format_version(content) == _WITHOUT_HEAD:
+    version = _format_version(content)
+    if version <= _WITHOUT_HEAD:
         keys.remove("head")
+    if version <= _WITHOUT_NORMALISATION:
+        keys.remove("normalisation")
     top = _mapping(content, keys, "calibration")
     return Calibration(
         name=_text(top["name"], "name"),
@@ -90,6 +100,7 @@ def from_json(text: str) -> Calibration:
         band=_pairs(top["band"], "band"),
         false_matches=_pairs(top["false_matches"], "false_matches"),
         head=head_of_document(top["head"]) if "head" in top else COSINE,
+        normalisation=normalisation_of_document(top.get("normalisation")),
     )
 
 

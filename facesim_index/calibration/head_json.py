@@ -1,4 +1,4 @@
-"""Heads as JSON.  Weights are encoded in base64, so that every bit of them is kept."""
+"""Heads and normalisations as JSON.  Weights are in base64, so that every bit of them is kept."""
 
 import base64
 import binascii
@@ -6,9 +6,12 @@ import binascii
 import numpy as np
 
 from facesim_index.calibration.heads import COSINE, LEARNED, Head
+from facesim_index.calibration.normalisation import Normalisation
 from facesim_index.errors import CalibrationError
+from facesim_index.records import Float32Array
 
 _KEYS = {"kind", "shape", "float32"}
+_NORMALISATION_KEYS = {"middle", "top", "shape", "float32"}
 
 
 def head_document(head: Head) -> dict[str, object]:
@@ -33,12 +36,7 @@ def head_document(head: Head) -> dict[str, object]:
     """
     if not head.learned:
         return {"kind": head.kind}
-    data = head.weights.astype("<f4").tobytes()
-    return {
-        "kind": head.kind,
-        "shape": list(head.weights.shape),
-        "float32": base64.b64encode(data).decode("ascii"),
-    }
+    return {"kind": head.kind, **_weights_document(head.weights)}
 
 
 def head_of_document(value: object) -> Head:
@@ -76,19 +74,86 @@ def head_of_document(value: object) -> Head:
         )
     if set(value) != _KEYS:
         raise CalibrationError(f"head must have exactly the keys {', '.join(sorted(_KEYS))}")
+    return Head(kind, _weights_of_document(value, "head"))
+
+
+def normalisation_document(normalisation: Normalisation | None) -> dict[str, object] | None:
+    """Return a normalisation as a JSON object, None without one.
+
+    Parameters
+    ----------
+    normalisation : Normalisation or None
+
+    Returns
+    -------
+    dict or None
+        ``middle`` and ``top``, and the weights as of a head.
+
+    Examples
+    --------
+    >>> normalisation_document(Normalisation(0.0, 0.25, np.zeros((1, 2), np.float32)))
+    {'middle': 0.0, 'top': 0.25, 'shape': [1, 2], 'float32': 'AAAAAAAAAAA='}
+    """
+    if normalisation is None:
+        return None
+    return {
+        "middle": normalisation.middle,
+        "top": normalisation.top,
+        **_weights_document(normalisation.weights),
+    }
+
+
+def normalisation_of_document(value: object) -> Normalisation | None:
+    """Make a normalisation from a JSON object, as `normalisation_document` returns it.
+
+    Parameters
+    ----------
+    value : object
+        As `json.loads` returns it.
+
+    Returns
+    -------
+    Normalisation or None
+
+    Raises
+    ------
+    CalibrationError
+        A key is missing, or a key or a value does not belong there.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, dict) or set(value) != _NORMALISATION_KEYS:
+        keys = ", ".join(sorted(_NORMALISATION_KEYS))
+        raise CalibrationError(f"normalisation must have exactly the keys {keys}")
+    middle, top = value["middle"], value["top"]
+    for number in (middle, top):
+        if not isinstance(number, float | int) or isinstance(number, bool) or abs(number) > 1.0:
+            raise CalibrationError("normalisation.middle and top must be numbers from -1 to 1")
+    return Normalisation(float(middle), float(top), _weights_of_document(value, "normalisation"))
+
+
+def _weights_document(weights: Float32Array) -> dict[str, object]:
+    data = weights.astype("<f4").tobytes()
+    return {
+        "shape": list(weights.shape),
+        "float32": base64.b64encode(data).decode("ascii"),
+    }
+
+
+def _weights_of_document(value: dict[str, object], where: str) -> Float32Array:
     shape, text = value["shape"], value["float32"]
     if (
         not isinstance(shape, list)
         or not 1 <= len(shape) <= 2
         or not all(type(length) is int and length > 0 for length in shape)
     ):
-        raise CalibrationError("head.shape must be a list of one or two whole numbers")
+        raise CalibrationError(f"{where}.shape must be a list of one or two whole numbers")
     try:
         if not isinstance(text, str):
-            raise CalibrationError("head.float32 must be a text")
+            raise CalibrationError(f"{where}.float32 must be a text")
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise CalibrationError(f"head.float32 is not base64: {error}") from error
+        raise CalibrationError(f"{where}.float32 is not base64: {error}") from error
     if len(data) != 4 * int(np.prod(shape, dtype=object)):
-        raise CalibrationError("head.float32 is not as long as head.shape says")
-    return Head(kind, np.frombuffer(data, dtype="<f4").reshape(shape))
+        raise CalibrationError(f"{where}.float32 is not as long as {where}.shape says")
+    return np.frombuffer(data, dtype="<f4").reshape(shape).astype(np.float32)

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from facesim_index.calibration.heads import COSINE, Head
+from facesim_index.calibration.normalisation import Normalisation
 from facesim_index.errors import CalibrationError
+
+NORMALISED = "normalised cosine"
+"""What normalised scores of the cosine are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,8 @@ class Calibration:
         known.
     head : Head, default=COSINE
         Makes a score of two embeddings.
+    normalisation : Normalisation, optional
+        By which scores are normalised before they come to the curve; only those of the cosine are.
 
     Raises
     ------
@@ -148,8 +154,16 @@ class Calibration:
     band: tuple[tuple[float, float], ...] = ()
     false_matches: tuple[tuple[float, float], ...] = ()
     head: Head = COSINE
+    normalisation: Normalisation | None = None
+
+    @property
+    def score_kind(self) -> str:
+        """What the scores are: "cosine", "normalised cosine", or the kind of a learned head."""
+        return self.head.kind if self.normalisation is None else NORMALISED
 
     def __post_init__(self) -> None:
+        if self.normalisation is not None and self.head.learned:
+            raise CalibrationError("the scores of a learned head cannot be normalised")
         if not (self.name and self.engine_key):
             raise CalibrationError("a calibration needs a name and an engine key")
         if len(self.knots) < 2:

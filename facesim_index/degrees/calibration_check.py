@@ -15,6 +15,7 @@ from facesim_index.calibration.curve import false_match_rate, log10_lr
 from facesim_index.calibration.fitting.held_out import check_curve
 from facesim_index.calibration.fitting.labelled_data import LabelledData
 from facesim_index.calibration.record import Calibration, HeldOutCheck
+from facesim_index.degrees.gallery_scores import scorer_of
 from facesim_index.degrees.impostors import (
     AcrossPairs,
     SameImagePair,
@@ -179,10 +180,11 @@ def check_index(
     -------
     CalibrationCheck
     """
-    found = same_image_pairs(view, calibration.head)
+    scorer = scorer_of(view, calibration)
+    found = same_image_pairs(view, scorer)
     one_person = _reached(calibration, math.log10((1.0 - share) / share))
     certain = min(_reached(calibration, CERTAIN), calibration.knots[-1][0])
-    across = across_pairs(view, calibration.head, one_person=one_person, certain=certain)
+    across = across_pairs(view, scorer, one_person=one_person, certain=certain)
     return check_pairs(calibration, found, across, one_person=one_person, labelled=labelled)
 
 
@@ -218,7 +220,7 @@ def check_pairs(
     verdict, sentence = _verdict(calibration, same_photo, levels, labels)
     return CalibrationCheck(
         calibration=calibration.name,
-        head=calibration.head.kind,
+        head=calibration.score_kind,
         n_images=int(np.unique(found.image).size),
         n_pairs=int(found.score.size),
         n_doubtful=found.n_doubtful,
@@ -319,7 +321,7 @@ def _level(
 
 
 def _label_check(calibration: Calibration, labelled: LabelledData) -> LabelCheck:
-    scores = labelled.scores_by(calibration.head)
+    scores = labelled.scores_by(calibration.head, calibration.normalisation)
     if not (scores.genuine.size and scores.impostor.size):
         raise CalibrationError(
             f"{labelled.name}: {scores.genuine.size} pairs of one person and "
@@ -388,7 +390,8 @@ def _verdict(
 
 def _named(calibration: Calibration) -> str:
     """Return what the scores of a calibration are called."""
-    return "score" if calibration.head.learned else "cosine"
+    plain = not calibration.head.learned and calibration.normalisation is None
+    return "cosine" if plain else "score"
 
 
 def _worst(levels: tuple[Level, ...]) -> Level | None:

@@ -35,12 +35,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from facesim_index.calibration.curve import log10_lr
-from facesim_index.calibration.heads import COSINE, Head
 from facesim_index.calibration.record import Calibration
+from facesim_index.calibration.scorer import PLAIN, Scorer
+from facesim_index.degrees.gallery_scores import scorer_of
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.errors import IndexDamagedError
 from facesim_index.metrics.label_shift import KnownBefore, credible_interval, most_likely_shares
-from facesim_index.pairs.blocks import load, single
+from facesim_index.pairs.blocks import Faces, load
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 from facesim_index.store.catalog import face_rows, index_state, writing
 from facesim_index.store.protocols import IndexStore, IndexView
@@ -159,12 +160,13 @@ def estimate_gallery_prior(
     if n_pairs is None:
         n_pairs = L1_PAIRS if calibration.head.kind == "weighted-l1" else PAIRS
     rng = np.random.default_rng([seed, view.generation])
-    sample = sample_scores(view, rng, n_pairs=n_pairs, head=calibration.head)
+    scorer = scorer_of(view, calibration)
+    sample = sample_scores(view, rng, n_pairs=n_pairs, scorer=scorer)
     return prior_of_sample(sample, calibration, rng)
 
 
 def sample_scores(
-    view: IndexView, rng: np.random.Generator, *, n_pairs: int = PAIRS, head: Head = COSINE
+    view: IndexView, rng: np.random.Generator, *, n_pairs: int = PAIRS, scorer: Scorer = PLAIN
 ) -> ScoreSample:
     """Count the scores of faces with those of other pictures: of all, or of two sets drawn.
 
@@ -178,8 +180,8 @@ def sample_scores(
     n_pairs : int, optional
         Every pair is looked at where there are no more, each counted twice; otherwise half as many.
         Two sets of 400 faces are drawn at least.
-    head : Head, default=COSINE
-        What makes a score of two embeddings.
+    scorer : Scorer, default=PLAIN
+        Makes a score of two faces.
 
     Returns
     -------
@@ -189,17 +191,17 @@ def sample_scores(
     if len(living) > max(MIN_ROWS, math.isqrt(n_pairs)):
         side = min(len(living) // 2, max(MIN_ROWS, math.isqrt(n_pairs // 2)))
         drawn = rng.choice(living, 2 * side, replace=False)
-        by_row, by_column = _count_sets(view, drawn[:side], drawn[side:], head)
+        by_row, by_column = _count_sets(view, drawn[:side], drawn[side:], scorer)
         return ScoreSample(by_row, len(living), side, by_column)
     n_groups = min(len(living), _GROUPS)
     counts = np.zeros((n_groups, BINS), dtype=np.int64)
     if len(living) >= 2:
         # In random order, so that each stretch of rows is a random sample of its own.
-        rows = rng.permutation(living)
-        group = np.arange(len(rows)) * n_groups // len(rows)
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            part = slice(start, start + _ROWS_AT_ONCE)
-            _count_rows(view, rows[part], group[part], counts, head)
+        faces = load(rng.permutation(living), view, scorer)
+        group = np.arange(len(living)) * n_groups // len(living)
+        for start in range(0, len(living), _ROWS_AT_ONCE):
+            part = slice(start, min(start + _ROWS_AT_ONCE, len(living)))
+            _count_rows(view, faces, part, group[part], counts)
     return ScoreSample(counts, len(living), len(living))
 
 
@@ -212,7 +214,7 @@ def prior_of_sample(
     ----------
     sample : ScoreSample
     calibration : Calibration
-        Whose head made the scores.
+        Whose scores they are.
     rng : numpy.random.Generator
         For the bootstrap.
 
@@ -389,6 +391,8 @@ def _stored(view: IndexView, calibration: Calibration) -> GalleryPrior | None:
 def _fingerprint(calibration: Calibration) -> str:
     """Return a text that differs for different curves, also for two that had the same name."""
     identity: tuple[object, ...] = (calibration.name, calibration.engine_key, calibration.knots)
+    if calibration.normalisation is not None:
+        identity += (calibration.normalisation.key,)
     if calibration.head.learned:
         identity += (
             calibration.head.kind,
@@ -398,31 +402,29 @@ def _fingerprint(calibration: Calibration) -> str:
 
 
 def _count_rows(
-    view: IndexView, rows: Int64Array, group: Int64Array, counts: Int64Array, head: Head
+    view: IndexView, faces: Faces, part: slice, group: Int64Array, counts: Int64Array
 ) -> None:
     """Add the scores of some faces with all faces of other pictures to their groups' counts."""
-    vectors = head.transform(view.embeddings(rows))
-    order = np.argsort(rows)
-    row_ids, mate_ids = face_rows.faces_of_same_images(view.transaction, rows)
-    apart_rows = order[np.searchsorted(rows, row_ids, sorter=order)]
+    vectors = faces.single(part)
+    mates = _pairs_of_one_picture(view, faces.ids[part], faces.ids)
     first = int(group[0])
     spread = ((group - first) * (BINS + 1))[:, None]
-    for ids, block in view.blocks(_COLUMNS_AT_ONCE):
-        place = _bins(head.pair_scores(vectors, head.transform(block)))
-        # One bin more than there are, for the pairs that do not count.
-        column = np.minimum(np.searchsorted(ids, mate_ids), len(ids) - 1)
-        here = ids[column] == mate_ids
-        place[apart_rows[here], column[here]] = BINS
+    for start in range(0, len(faces.ids), _COLUMNS_AT_ONCE):
+        columns = slice(start, min(start + _COLUMNS_AT_ONCE, len(faces.ids)))
+        place = _bins(faces.scorer.pair_scores(vectors, faces.single(columns)))
+        # One bin more than there are, for the pairs that do not count: also a face with itself.
+        here = mates[(mates[:, 1] >= columns.start) & (mates[:, 1] < columns.stop)]
+        place[here[:, 0], here[:, 1] - columns.start] = BINS
         n_groups = int(group[-1]) - first + 1
         found = np.bincount((place + spread).ravel(), minlength=n_groups * (BINS + 1))
         counts[first : first + n_groups] += found.reshape(n_groups, BINS + 1)[:, :BINS]
 
 
 def _count_sets(
-    view: IndexView, rows: Int64Array, columns: Int64Array, head: Head
+    view: IndexView, rows: Int64Array, columns: Int64Array, scorer: Scorer
 ) -> tuple[Int64Array, Int64Array]:
     """Return the counts of the scores of two sets of faces, for each group of either."""
-    left, right = load(rows, view, head), load(columns, view, head)
+    left, right = load(rows, view, scorer), load(columns, view, scorer)
     mates = _pairs_of_one_picture(view, rows, columns)
     n_groups = min(len(rows), len(columns), _GROUPS_OF_SETS)
     row_ends, column_ends = (
@@ -433,11 +435,11 @@ def _count_sets(
 
     def count(i: int) -> None:
         mine = slice(row_ends[i], row_ends[i + 1])
-        some = single(left.vectors[mine])
+        some = left.single(mine)
         near = mates[(mates[:, 0] >= mine.start) & (mates[:, 0] < mine.stop)]
         for j in range(n_groups):
             theirs = slice(column_ends[j], column_ends[j + 1])
-            place = _bins(head.pair_scores(some, single(right.vectors[theirs])))
+            place = _bins(scorer.pair_scores(some, right.single(theirs)))
             here = near[(near[:, 1] >= theirs.start) & (near[:, 1] < theirs.stop)]
             place[here[:, 0] - mine.start, here[:, 1] - theirs.start] = BINS
             found = np.bincount(place.ravel(), minlength=BINS + 1)[:BINS]

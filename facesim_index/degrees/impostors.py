@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facesim_index.calibration.heads import COSINE, Head
+from facesim_index.calibration.heads import COSINE
+from facesim_index.calibration.scorer import PLAIN, Scorer
 from facesim_index.metrics.linking import linked_people
 from facesim_index.records import Box, FaceRecord, Float64Array, Int64Array
 from facesim_index.store.catalog import face_rows
@@ -93,7 +94,7 @@ class AcrossPairs:
     n_left_out: int
 
 
-def same_image_pairs(view: IndexView, head: Head = COSINE) -> SameImagePairs:
+def same_image_pairs(view: IndexView, scorer: Scorer = PLAIN) -> SameImagePairs:
     """Return every pair of faces of one picture of an index.
 
     Pairs that may show one face twice are left out: so alike that no two people are
@@ -102,8 +103,8 @@ def same_image_pairs(view: IndexView, head: Head = COSINE) -> SameImagePairs:
     Parameters
     ----------
     view : IndexView
-    head : Head, default=COSINE
-        What makes a score of two embeddings.
+    scorer : Scorer, default=PLAIN
+        Makes a score of two faces.
 
     Returns
     -------
@@ -127,9 +128,9 @@ def same_image_pairs(view: IndexView, head: Head = COSINE) -> SameImagePairs:
         embeddings = view.embeddings(ids)
         cosine = np.clip(COSINE.listed_scores(embeddings[a], embeddings[b]), -1.0, 1.0)
         score = cosine
-        if head.learned:
-            made = head.transform(embeddings)
-            score = np.clip(head.listed_scores(made[a], made[b]), -1.0, 1.0)
+        if not scorer.plain:
+            made = scorer.vectors(embeddings, ids)
+            score = scorer.listed_scores(made[a], made[b])
         images_of = np.array([face.image_id for face in faces], dtype=np.int64)
         good = (cosine <= SAME_FACE_COSINE) & (_overlap(faces, a, b) <= SAME_FACE_OVERLAP)
         n_doubtful += int((~good).sum())
@@ -150,15 +151,15 @@ def same_image_pairs(view: IndexView, head: Head = COSINE) -> SameImagePairs:
 
 
 def across_pairs(
-    view: IndexView, head: Head = COSINE, *, one_person: float, certain: float, seed: int = 0
+    view: IndexView, scorer: Scorer = PLAIN, *, one_person: float, certain: float, seed: int = 0
 ) -> AcrossPairs:
     """Pair faces of an index, drawn at random, with those of other pictures.
 
     Parameters
     ----------
     view : IndexView
-    head : Head, default=COSINE
-        What makes a score of two embeddings.
+    scorer : Scorer, default=PLAIN
+        Makes a score of two faces.
     one_person : float
         Pairs with at least this score are left out: more probably they show one person than two.
     certain : float
@@ -174,9 +175,9 @@ def across_pairs(
     chosen = np.sort(rng.permutation(face_rows.face_ids(view.transaction))[:MAX_FACES])
     faces = face_rows.faces(view.transaction, chosen)
     image = np.array([face.image_id for face in faces], dtype=np.int64)
-    made = head.transform(view.embeddings(chosen))
+    made = scorer.vectors(view.embeddings(chosen), chosen)
     first, second = np.triu_indices(chosen.size, 1)
-    score = np.clip(head.pair_scores(made, made), -1.0, 1.0)[first, second].astype(np.float64)
+    score = np.clip(scorer.pair_scores(made, made), -1.0, 1.0)[first, second].astype(np.float64)
     linked = np.flatnonzero(score >= certain)
     person = linked_people(np.stack((first[linked], second[linked]), axis=1), chosen.size)
     other = image[first] != image[second]

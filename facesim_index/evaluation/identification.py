@@ -13,6 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from facesim_index.calibration.heads import COSINE, Head
+from facesim_index.calibration.normalisation import Normalisation, cohort_of
+from facesim_index.calibration.record import NORMALISED
+from facesim_index.calibration.scorer import Scorer
 from facesim_index.errors import UsageError
 from facesim_index.labels.embeddings import EmbeddingIndex, PictureEmbeddings, embeddings_of
 from facesim_index.labels.pair_lists import people_folder
@@ -54,8 +57,8 @@ class Searches:
         The searched and the enrolled picture of each mated search.
     best_other_paths, unenrolled_paths : tuple of (Path, Path)
         The searched picture, and the most similar enrolled picture of another person.
-    head : Head, default=COSINE
-        Made the scores.
+    score_kind : str, default="cosine"
+        `Calibration.score_kind` of the scores.
     """
 
     n_people: int
@@ -71,7 +74,7 @@ class Searches:
     paths: tuple[tuple[Path, Path], ...]
     best_other_paths: tuple[tuple[Path, Path], ...]
     unenrolled_paths: tuple[tuple[Path, Path], ...]
-    head: Head = COSINE
+    score_kind: str = COSINE.kind
 
     @property
     def non_mated(self) -> Float64Array:
@@ -126,7 +129,12 @@ class Identification:
     head: str = COSINE.kind
 
 
-def search_people(index: EmbeddingIndex, folder: Path, head: Head = COSINE) -> Searches:
+def search_people(
+    index: EmbeddingIndex,
+    folder: Path,
+    head: Head = COSINE,
+    normalisation: Normalisation | None = None,
+) -> Searches:
     """Enrol and search the pictures of a folder with one folder for each person.
 
     Parameters
@@ -137,6 +145,8 @@ def search_people(index: EmbeddingIndex, folder: Path, head: Head = COSINE) -> S
         As for `people_folder`.
     head : Head, default=COSINE
         Makes the scores: the head of the calibration in force.
+    normalisation : Normalisation, optional
+        Of that calibration; the pictures of the folder are the cohort.
 
     Returns
     -------
@@ -163,7 +173,10 @@ def search_people(index: EmbeddingIndex, folder: Path, head: Head = COSINE) -> S
     others = np.flatnonzero(~paired)
     order = np.argsort(person[enrolled], kind="stable")
     place = order[np.searchsorted(person[enrolled][order], person[searched])]
-    gallery = _Gallery(found, enrolled, head)
+    scorer = Scorer(head)
+    if normalisation is not None:
+        scorer = Scorer(head, cohort_of(found.embeddings[found.has_face], normalisation))
+    gallery = _Gallery(found, enrolled, scorer)
     mate, rank, best_other, other_at = _mated(gallery, searched, place)
     unenrolled, unenrolled_at = _best(gallery, others)
     return Searches(
@@ -182,7 +195,7 @@ def search_people(index: EmbeddingIndex, folder: Path, head: Head = COSINE) -> S
         paths=_path_pairs(paths, searched, enrolled[place]),
         best_other_paths=_path_pairs(paths, searched, enrolled[other_at]),
         unenrolled_paths=_path_pairs(paths, others, enrolled[unenrolled_at]),
-        head=head,
+        score_kind=head.kind if normalisation is None else NORMALISED,
     )
 
 
@@ -229,7 +242,7 @@ def evaluate_people(
         images_without_face=len(searches.without_face),
         engine=str(engine),
         intervals=percentile_intervals(_drawn_figures(searches, n_bootstrap, seed)),
-        head=searches.head.kind,
+        head=searches.score_kind,
     )
 
 
@@ -298,15 +311,15 @@ class _Gallery:
 
     found: PictureEmbeddings
     enrolled: Int64Array
-    head: Head
+    scorer: Scorer
 
     def blocks(self, searched: Int64Array) -> Iterator[tuple[slice, Float64Array]]:
-        found, enrolled, head = self.found, self.enrolled, self.head
-        gallery = head.transform(found.embeddings[enrolled])
+        found, enrolled, scorer = self.found, self.enrolled, self.scorer
+        gallery = scorer.vectors(found.embeddings[enrolled])
         for start in range(0, searched.size, _BLOCK_ROWS):
             rows = searched[start : start + _BLOCK_ROWS]
-            probes = head.transform(found.embeddings[rows])
-            score = head.pair_scores(probes, gallery).astype(np.float64)
+            probes = scorer.vectors(found.embeddings[rows])
+            score = scorer.pair_scores(probes, gallery).astype(np.float64)
             score[~found.has_face[rows]] = _NO_ANSWER
             score[:, ~found.has_face[enrolled]] = _NO_ANSWER
             yield slice(start, start + rows.size), score

@@ -189,7 +189,7 @@ def pair_galleries(
     order = order[~np.isnan(pairs.cosine[order])]
     least, most = order[pairs.same[order]], order[~pairs.same[order]][::-1]
     evidence = None if calibration is None else evidence_of(pairs, calibration)
-    score = score_name("cosine" if calibration is None else calibration.head.kind)
+    score = score_name("cosine" if calibration is None else calibration.score_kind)
 
     def shown(rows: Int64Array) -> tuple[ErrorCard, ...]:
         return tuple(card(int(row)) for row in rows[:MOST_SHOWN])
@@ -239,7 +239,7 @@ def people_galleries(searches: Searches, cards: FaceCards) -> list[Gallery]:
     non_mated = searches.non_mated
     answers = searches.unenrolled_paths + searches.best_other_paths
     false = np.argsort(-non_mated, kind="stable")[:MOST_SHOWN]
-    score = score_name(searches.head.kind)
+    score = score_name(searches.score_kind)
     return [
         Gallery(
             "Worst misses",

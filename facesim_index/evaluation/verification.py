@@ -14,7 +14,9 @@ import numpy as np
 from facesim_index.calibration.curve import log10_lr
 from facesim_index.calibration.degree import cosine_at_degree, degree_from_log10_lr
 from facesim_index.calibration.heads import COSINE, Head
+from facesim_index.calibration.normalisation import Normalisation, cohort_of
 from facesim_index.calibration.record import Calibration
+from facesim_index.calibration.scorer import Scorer
 from facesim_index.errors import CalibrationError
 from facesim_index.labels.embeddings import EmbeddingIndex, embeddings_of
 from facesim_index.labels.pair_lists import PairList, listed_people
@@ -169,7 +171,11 @@ class Evaluation:
 
 
 def score_pairs(
-    index: EmbeddingIndex, listed: PairList, name: str, head: Head = COSINE
+    index: EmbeddingIndex,
+    listed: PairList,
+    name: str,
+    head: Head = COSINE,
+    normalisation: Normalisation | None = None,
 ) -> LabelledPictures:
     """Return the scores of a list of pairs.
 
@@ -182,6 +188,8 @@ def score_pairs(
         Of the list.
     head : Head, default=COSINE
         Makes the scores: the head of the calibration that will be judged.
+    normalisation : Normalisation, optional
+        Of that calibration; the listed pictures are the cohort.
 
     Returns
     -------
@@ -195,8 +203,11 @@ def score_pairs(
     paths, people = listed.paths, listed_people(listed, name)
     rows = people.rows
     found = embeddings_of(index, paths)
-    made = head.transform(found.embeddings)
-    score = np.clip(head.listed_scores(made[rows[:, 0]], made[rows[:, 1]]), -1.0, 1.0)
+    scorer = Scorer(head)
+    if normalisation is not None:
+        scorer = Scorer(head, cohort_of(found.embeddings[found.has_face], normalisation))
+    made = scorer.vectors(found.embeddings)
+    score = scorer.listed_scores(made[rows[:, 0]], made[rows[:, 1]])
     score[~found.has_face[rows].all(axis=1)] = np.nan
     fold = None
     if listed.n_folds:
@@ -283,7 +294,7 @@ def evaluate_pairs(
         engine=str(engine),
         calibration=calibration.name if calibration else None,
         intervals=percentile_intervals(draws),
-        head=calibration.head.kind if calibration else COSINE.kind,
+        head=calibration.score_kind if calibration else COSINE.kind,
     )
 
 

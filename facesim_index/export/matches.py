@@ -8,6 +8,7 @@ import numpy as np
 from facesim_index.calibration.degree import cosine_at_degree
 from facesim_index.calibration.judgement import judge
 from facesim_index.calibration.record import Calibration
+from facesim_index.calibration.scorer import Scorer, scorer_without_gallery
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.pairs.blocks import EmbeddingSource, listed_scores, load
 from facesim_index.pairs.close import ClosePairs, close_pairs
@@ -34,6 +35,7 @@ def write_matches(
     prior: float,
     spreadsheet_safe: bool = False,
     on_rows: Callable[[int], None] | None = None,
+    scorer: Scorer | None = None,
 ) -> int:
     """Write every pair of faces with at least a degree; each once, ``face_a < face_b``.
 
@@ -57,6 +59,9 @@ def write_matches(
         Write paths as `plain_text.spreadsheet_text`.
     on_rows : callable, optional
         Told the number of faces whose pairs are written, now and then.
+    scorer : Scorer, optional
+        Makes the scores that the calibration takes, of faces of the index; by default
+        `scorer_without_gallery`.
 
     Returns
     -------
@@ -80,15 +85,16 @@ def write_matches(
     if not 0.0 <= min_degree <= 1.0:
         raise UsageError(f"min_degree must be from 0 to 1, not {min_degree}")
     least = cosine_at_degree(min_degree, calibration, prior=prior) - _BISECTION
-    faces = load(np.sort(face_ids), source, calibration.head)
-    plain = load(faces.ids, source) if calibration.head.learned else faces
+    scorer = scorer or scorer_without_gallery(calibration)
+    faces = load(np.sort(face_ids), source, scorer)
+    plain = faces if scorer.plain else load(faces.ids, source)
     paths_of = _asked_once(_safe(paths_of) if spreadsheet_safe else paths_of)
     out.write(csv_line(COLUMNS))
     n_written = 0
     for pairs in close_pairs(faces, least) if least <= 1.0 else ():
         order = np.lexsort((pairs.b, -pairs.scores, pairs.a))
         a, b, scores = pairs.a[order], pairs.b[order], pairs.scores[order]
-        cosines = listed_scores(plain, a, b) if calibration.head.learned else scores
+        cosines = scores if scorer.plain else listed_scores(plain, a, b)
         ordered = ClosePairs(pairs.stop, faces.ids[a], faces.ids[b], scores)
         n_written += _write(out, ordered, cosines, paths_of, calibration, min_degree, prior)
         if on_rows is not None:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from facesim_index.calibration.curve import false_match_rate, log10_lr
 from facesim_index.calibration.degree import calibrated_degree, cosine_at_degree
-from facesim_index.calibration.heads import COSINE, Head, single_error
 from facesim_index.calibration.record import Calibration
+from facesim_index.calibration.scorer import PLAIN, Scorer, scorer_without_gallery
 from facesim_index.errors import UsageError
 from facesim_index.export.csv_cells import (
     MISSING,
@@ -91,6 +91,7 @@ def matrix_blocks(
     calibration: Calibration | None,
     *,
     max_cells: int = 4_000_000,
+    scorer: Scorer | None = None,
 ) -> Iterator[MatrixBlock]:
     """Return the matrix of all pairs, some rows at a time.
 
@@ -106,6 +107,9 @@ def matrix_blocks(
         Needed for all values but cosines.
     max_cells : int, default=4_000_000
         A block has no more cells than that, but always one row.
+    scorer : Scorer, optional
+        Makes the scores that the calibration takes, of faces of the index; by default
+        `scorer_without_gallery`.
 
     Returns
     -------
@@ -133,7 +137,7 @@ def matrix_blocks(
     array([[1., 0.],
            [0., 1.]])
     """
-    faces = _faces_of_matrix(face_ids, source, options, calibration)
+    faces = _faces_of_matrix(face_ids, source, options, calibration, scorer)
     return _blocks(faces, options, calibration, max_cells)
 
 
@@ -142,6 +146,8 @@ def matrix_frame(
     source: EmbeddingSource,
     options: MatrixOptions,
     calibration: Calibration | None,
+    *,
+    scorer: Scorer | None = None,
 ) -> "pd.DataFrame":
     """Return the whole matrix of all pairs as a frame, for sets that fit in memory.
 
@@ -152,6 +158,9 @@ def matrix_frame(
     options : MatrixOptions
     calibration : Calibration or None
         As for `matrix_blocks`.
+    scorer : Scorer, optional
+        Makes the scores that the calibration takes, of faces of the index; by default
+        `scorer_without_gallery`.
 
     Returns
     -------
@@ -176,7 +185,7 @@ def matrix_frame(
 
     values = np.empty((len(face_ids), len(face_ids)), dtype=np.float64)
     row = 0
-    for block in matrix_blocks(face_ids, source, options, calibration):
+    for block in matrix_blocks(face_ids, source, options, calibration, scorer=scorer):
         values[row : row + len(block.row_ids)] = block.values
         row += len(block.row_ids)
     labels = pd.Index(face_ids, name="face_id")
@@ -191,6 +200,7 @@ def write_wide(
     calibration: Calibration | None,
     *,
     on_rows: Callable[[int], None] | None = None,
+    scorer: Scorer | None = None,
 ) -> None:
     """Write the matrix of all pairs as CSV: a row and a column for each face.
 
@@ -209,13 +219,16 @@ def write_wide(
         As for `matrix_blocks`.
     on_rows : callable, optional
         Called from time to time with the number of rows written so far.
+    scorer : Scorer, optional
+        Makes the scores that the calibration takes, of faces of the index; by default
+        `scorer_without_gallery`.
 
     Raises
     ------
     UsageError, CalibrationError, IndexDamagedError
         As `matrix_blocks`.
     """
-    faces = _faces_of_matrix(face_ids, source, options, calibration)
+    faces = _faces_of_matrix(face_ids, source, options, calibration, scorer)
     out.write(",".join(["face_id", *map(str, faces.ids.tolist())]).encode() + b"\n")
     starts = [b"%d," % face_id for face_id in faces.ids.tolist()]
     text = _number_text(options, calibration)
@@ -235,6 +248,7 @@ def write_long(
     calibration: Calibration | None,
     *,
     on_rows: Callable[[int], None] | None = None,
+    scorer: Scorer | None = None,
 ) -> None:
     """Write the pairs as CSV: ``face_a,face_b,value``, each pair once, ``face_a < face_b``.
 
@@ -254,6 +268,9 @@ def write_long(
         Needed for all values but cosines, and for `min_degree`.
     on_rows : callable, optional
         Called from time to time with the number of faces whose pairs are written.
+    scorer : Scorer, optional
+        Makes the scores that the calibration takes, of faces of the index; by default
+        `scorer_without_gallery`.
 
     Raises
     ------
@@ -261,13 +278,15 @@ def write_long(
         As `matrix_blocks`, but `min_degree` may be given.
     """
     check_options(options, calibration)
-    faces = load(np.sort(face_ids), source, _head_of_value(options, calibration))
+    of_value = _scorer_of_value(options, calibration, scorer)
+    faces = load(np.sort(face_ids), source, of_value)
     lines = PairLines(faces.ids, _number_text(options, calibration))
     out.write(b"face_a,face_b,value\n")
     judged = faces
     if options.min_degree is not None and calibration is not None:
-        if faces.head != calibration.head:  # A learned head chooses pairs, cosines are printed.
-            judged = load(faces.ids, source, calibration.head)
+        by = scorer or scorer_without_gallery(calibration)
+        if of_value.plain and not by.plain:  # Scores choose the pairs, cosines are printed.
+            judged = load(faces.ids, source, by)
         least = cosine_at_degree(options.min_degree, calibration, prior=options.prior) - _BISECTION
         if least >= _FEW_PAIRS_FROM:
             _write_close(out, faces, judged, least, options, calibration, lines, on_rows)
@@ -316,6 +335,7 @@ def _faces_of_matrix(
     source: EmbeddingSource,
     options: MatrixOptions,
     calibration: Calibration | None,
+    scorer: Scorer | None,
 ) -> Faces:
     """Check the options of a matrix with a cell for every pair, and load its faces."""
     check_options(options, calibration)
@@ -324,7 +344,7 @@ def _faces_of_matrix(
             "a matrix has a cell for every pair, so min_degree cannot leave any out; "
             "use the long layout"
         )
-    return load(face_ids, source, _head_of_value(options, calibration))
+    return load(face_ids, source, _scorer_of_value(options, calibration, scorer))
 
 
 def _blocks(
@@ -339,9 +359,13 @@ def _blocks(
         yield MatrixBlock(faces.ids[rows.start : rows.stop], faces.ids, values)
 
 
-def _head_of_value(options: MatrixOptions, calibration: Calibration | None) -> Head:
-    """Return the head that gives the scores: a printed cosine is always the plain one."""
-    return COSINE if calibration is None or options.value == "cosine" else calibration.head
+def _scorer_of_value(
+    options: MatrixOptions, calibration: Calibration | None, scorer: Scorer | None
+) -> Scorer:
+    """Return what gives the scores: a printed cosine is always the plain one."""
+    if calibration is None or options.value == "cosine":
+        return PLAIN
+    return scorer or scorer_without_gallery(calibration)
 
 
 def _unit_rows(
@@ -360,7 +384,7 @@ def _unit_rows(
     n_cells = len(faces.ids) ** 2
     value, of_single = _units_of_scores(options, calibration, n_cells), None
     if isinstance(value, StepLookup):
-        of_single = SingleStepLookup(value.function, single_error(faces.vectors.shape[1]))
+        of_single = SingleStepLookup(value.function, faces.single_error)
     missing = None
     if options.min_degree is not None and calibration is not None and judged is not None:
         missing = _missing_by_scores(options, calibration, n_cells)

@@ -17,7 +17,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from facesim_index.calibration.heads import COSINE, Head
+from facesim_index.calibration.heads import single_error
+from facesim_index.calibration.scorer import PLAIN, FaceVectors, Rows, Scorer
 from facesim_index.errors import IndexDamagedError, UsageError
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 from facesim_index.utils.half_precision import widened
@@ -34,6 +35,7 @@ _SLAB_MIN_ROWS = 128
 _WHOLE_CELLS = 32_000_000
 # Single precision is given up once so many tiles needed too many exact scores.
 _MOST_DECLINED = 4
+_ROUNDING = 3e-7  # of the steps from a cosine to a normalised score, in single precision
 
 
 class ScoreFunction(Protocol):
@@ -94,20 +96,41 @@ class EmbeddingSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """Some faces, and the vectors that a head compares.
+    """Some faces, and what their scores are made of.
 
     Attributes
     ----------
     ids : ndarray of shape (n,), int64
     vectors : ndarray of shape (n, m), float16 or float32
-        What `Head.transform` gives; for the cosine the embeddings themselves.
-    head : Head, default=COSINE
-        Makes a score of two vectors.
+        What the head of the scorer makes; for the cosine the embeddings themselves.
+    scorer : Scorer, default=PLAIN
+        Makes a score of two of them.
+    factors : ndarray of shape (n, 2), float64, or None
+        See `FaceVectors`.
     """
 
     ids: Int64Array
     vectors: NDArray[np.float16] | Float32Array
-    head: Head = COSINE
+    scorer: Scorer = PLAIN
+    factors: Float64Array | None = None
+
+    def single(self, rows: Rows) -> FaceVectors:
+        """Return some of the faces, in single precision, which holds their vectors exactly."""
+        factors = None if self.factors is None else self.factors[rows]
+        return FaceVectors(single(self.vectors[rows]), factors)
+
+    def double(self, rows: Rows) -> FaceVectors:
+        """Return some of the faces in double precision, in which scores are exact."""
+        return self.single(rows).double()
+
+    @property
+    def single_error(self) -> float:
+        """The largest error of a score that is computed in single precision."""
+        error = single_error(self.vectors.shape[1])
+        if self.factors is None or not len(self.factors):
+            return error
+        slope, offset = np.abs(self.factors).max(axis=0)
+        return float(2.0 * slope * error + _ROUNDING * (2.0 * slope + 2.0 * offset + 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +165,8 @@ class Slab:
     values: Int32Array
 
 
-def load(face_ids: Int64Array, source: EmbeddingSource, head: Head = COSINE) -> Faces:
-    """Read embeddings, check them, and transform them by a head.
+def load(face_ids: Int64Array, source: EmbeddingSource, scorer: Scorer = PLAIN) -> Faces:
+    """Read embeddings, check them, and prepare them for their scores.
 
     Parameters
     ----------
@@ -151,7 +174,7 @@ def load(face_ids: Int64Array, source: EmbeddingSource, head: Head = COSINE) -> 
         Their order is kept.
     source : EmbeddingSource
         Has the embeddings of these faces.
-    head : Head, default=COSINE
+    scorer : Scorer, default=PLAIN
         Makes the scores.
 
     Returns
@@ -182,6 +205,7 @@ def load(face_ids: Int64Array, source: EmbeddingSource, head: Head = COSINE) -> 
     if len(listed) != len(face_ids):
         raise UsageError(f"face {listed[counts > 1][0]} is listed twice")
     vectors: NDArray[np.float16] | Float32Array = np.empty((len(face_ids), 0), dtype=np.float16)
+    factors: list[Float64Array | None] = []
     for start in range(0, len(face_ids), _READ_AT_ONCE):
         ids = face_ids[start : start + _READ_AT_ONCE]
         embeddings = source.embeddings(ids)
@@ -189,11 +213,19 @@ def load(face_ids: Int64Array, source: EmbeddingSource, head: Head = COSINE) -> 
         half = embeddings.astype(np.float16)
         if not np.array_equal(half, embeddings):
             raise ValueError("embeddings must be values that half precision holds")
-        kept = head.transform(embeddings) if head.learned else half
+        made = scorer.vectors(embeddings, ids)
+        kept = made.values if scorer.head.learned else half
         if start == 0:
             vectors = np.empty((len(face_ids), kept.shape[1]), dtype=kept.dtype)
         vectors[start : start + len(ids)] = kept
-    return Faces(np.asarray(face_ids, dtype=np.int64), vectors, head)
+        factors.append(made.factors)
+    told = [part for part in factors if part is not None]
+    return Faces(
+        np.asarray(face_ids, dtype=np.int64),
+        vectors,
+        scorer,
+        np.concatenate(told) if told else None,
+    )
 
 
 def score_rows(faces: Faces, n_rows: int) -> Iterator[ScoreRows]:
@@ -219,11 +251,11 @@ def score_rows(faces: Faces, n_rows: int) -> Iterator[ScoreRows]:
     size = len(faces.ids)
     for start in range(0, size, n_rows):
         stop = min(start + n_rows, size)
-        left = faces.vectors[start:stop].astype(np.float64)
+        left = faces.double(slice(start, stop))
         scores = np.empty((stop - start, size), dtype=np.float64)
         for column, end in _cuts(0, size):
-            right = faces.vectors[column:end].astype(np.float64)
-            scores[:, column:end] = faces.head.pair_scores(left, right)
+            right = faces.double(slice(column, end))
+            scores[:, column:end] = faces.scorer.pair_scores(left, right)
         np.clip(scores, -1.0, 1.0, out=scores)
         scores[np.arange(stop - start), np.arange(start, stop)] = 1.0
         yield ScoreRows(start, stop, scores)
@@ -269,10 +301,11 @@ def slabs(
     if size**2 <= _WHOLE_CELLS:
         n_rows = max(1, size)
     kept: Int32Array = np.empty((min(n_rows, size), size), dtype=np.int32)
-    tiles = _Tiles(faces.head, function, of_single if faces.head.by_products else None)
+    by_products = faces.scorer.head.by_products
+    tiles = _Tiles(faces.scorer, function, of_single if by_products else None)
     for start in range(0, size, n_rows):
         stop = min(start + n_rows, size)
-        left = single(faces.vectors[start:stop])
+        left = faces.single(slice(start, stop))
         values = kept[: stop - start]
         others = [*([] if upper_only else _cuts(0, start)), *_cuts(stop, size)]
         with threads_for_blocks() as threads:
@@ -295,18 +328,18 @@ def slabs(
 class _Tiles:
     """The values of a function of the scores of some faces with some others."""
 
-    head: Head
+    scorer: Scorer
     function: ScoreFunction
     of_single: SingleFunction | None
     declined: int = 0
 
-    def fill(self, values: Int32Array, left: Float32Array, faces: Faces, column: int) -> None:
+    def fill(self, values: Int32Array, left: FaceVectors, faces: Faces, column: int) -> None:
         """Fill some columns of a slab; the first one is for face `column`."""
-        right = single(faces.vectors[column : column + values.shape[1]])
+        right = faces.single(slice(column, column + values.shape[1]))
         for row, end in _cuts(0, len(left)):
             values[row:end] = self._values(left[row:end], right)
 
-    def fill_square(self, square: Int32Array, left: Float32Array, column: int) -> None:
+    def fill_square(self, square: Int32Array, left: FaceVectors, column: int) -> None:
         """Fill the cells of pairs within the rows of a slab: columns from `column`, mirrored."""
         end = min(column + _TILE, len(left))
         for row, row_end in _cuts(0, end):
@@ -315,21 +348,20 @@ class _Tiles:
             if row < column:
                 square[column:end, row:row_end] = part.T
 
-    def _values(self, left: Float32Array, right: Float32Array) -> Int32Array:
+    def _values(self, left: FaceVectors, right: FaceVectors) -> Int32Array:
         """Return the values at the exact scores, shape (len(left), len(right))."""
 
         def exact(cells: Int64Array) -> Float64Array:
             rows, columns = np.divmod(cells, len(right))
-            return self.head.listed_scores(left[rows], right[columns])
+            return self.scorer.listed_scores(left[rows], right[columns])
 
         if self.of_single is not None and self.declined < _MOST_DECLINED:
-            scores = np.asarray(self.head.pair_scores(left, right), dtype=np.float32)
+            scores = np.asarray(self.scorer.pair_scores(left, right), dtype=np.float32)
             values = self.of_single(scores, exact)
             if values is not None:
                 return values
             self.declined += 1
-        left_double, right_double = left.astype(np.float64), right.astype(np.float64)
-        return self.function(self.head.pair_scores(left_double, right_double))
+        return self.function(self.scorer.pair_scores(left.double(), right.double()))
 
 
 def listed_scores(faces: Faces, a: Int64Array, b: Int64Array) -> Float64Array:
@@ -355,9 +387,9 @@ def listed_scores(faces: Faces, a: Int64Array, b: Int64Array) -> Float64Array:
     scores = np.empty(len(a), dtype=np.float64)
     for start in range(0, len(a), _LISTED_AT_ONCE):
         part = slice(start, start + _LISTED_AT_ONCE)
-        left, right = single(faces.vectors[a[part]]), single(faces.vectors[b[part]])
-        scores[part] = faces.head.listed_scores(left, right)
-    return np.clip(scores, -1.0, 1.0, out=scores)
+        left, right = faces.single(a[part]), faces.single(b[part])
+        scores[part] = faces.scorer.listed_scores(left, right)
+    return scores
 
 
 def single(vectors: NDArray[np.float16] | Float32Array) -> Float32Array:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facesim_index.calibration.heads import single_error
+from facesim_index.calibration.scorer import FaceVectors
 from facesim_index.engine.runtimes.integer_products import integer_products
-from facesim_index.pairs.blocks import Faces, listed_scores, single
+from facesim_index.pairs.blocks import Faces, listed_scores
 from facesim_index.pairs.byte_codes import ByteCodes, LeftCodes, left_codes
-from facesim_index.records import Float32Array, Float64Array, Int64Array
+from facesim_index.records import Float64Array, Int64Array
 from facesim_index.utils.threads import threads_for_blocks
 
 _ROWS_AT_ONCE = 1024
@@ -97,7 +97,7 @@ def closest_pair(left: Faces, right: Faces) -> tuple[int, int]:
     Parameters
     ----------
     left, right : Faces
-        At least one face each, and vectors of the same head.
+        At least one face each, of the same scorer.
 
     Returns
     -------
@@ -113,10 +113,10 @@ def closest_pair(left: Faces, right: Faces) -> tuple[int, int]:
     """
     best = (math.inf, 0, 0)
     for start in range(0, len(left.ids), _CLOSEST_ROWS):
-        rows = left.vectors[start : start + _CLOSEST_ROWS].astype(np.float64)
+        rows = left.double(slice(start, start + _CLOSEST_ROWS))
         for column in range(0, len(right.ids), _COLUMNS_AT_ONCE):
-            columns = right.vectors[column : column + _COLUMNS_AT_ONCE].astype(np.float64)
-            scores = left.head.pair_scores(rows, columns)  # exact in double precision
+            columns = right.double(slice(column, column + _COLUMNS_AT_ONCE))
+            scores = left.scorer.pair_scores(rows, columns)
             row, other = divmod(int(scores.argmax()), len(columns))
             best = min(best, (-float(scores[row, other]), start + row, column + other))
     return best[1:]
@@ -124,7 +124,7 @@ def closest_pair(left: Faces, right: Faces) -> tuple[int, int]:
 
 def _codes(faces: Faces, n_rows: int) -> ByteCodes | None:
     """Return codes where they save time."""
-    if n_rows * len(faces.ids) < _CODED_PAIRS or not faces.head.by_products:
+    if n_rows * len(faces.ids) < _CODED_PAIRS or not faces.scorer.head.by_products:
         return None
     products = integer_products()
     return None if products is None else ByteCodes(faces, _COLUMNS_AT_ONCE, products)
@@ -138,10 +138,24 @@ class _PairSearch:
     least: float
     codes: ByteCodes | None
 
+    @property
+    def least_by_head(self) -> float:
+        """A score by the head that every pair with the score has at least.
+
+        With slopes w and offsets o the score of a pair is the mean over its two faces of what each
+        alone makes of the cosine, 2 w c - 2 o; so for one of them that is the score at least.
+        """
+        if self.faces.factors is None or not len(self.faces.factors):
+            return self.least
+        slope, offset = self.faces.factors.T
+        return float(((self.least / 2.0 + offset) / slope).min())
+
     def of_rows(self, start: int, stop: int) -> ClosePairs | None:
         """Return the pairs of some rows with all rows after them; None when they are too many."""
-        left = single(self.faces.vectors[start:stop])
-        coded = None if self.codes is None else left_codes(left)
+        left = self.faces.single(slice(start, stop))
+        coded = None
+        if self.codes is not None:
+            coded = left_codes(np.asarray(left.values, dtype=np.float32))
         parts: list[ClosePairs] = []
         first = start - start % _COLUMNS_AT_ONCE
         with threads_for_blocks() as threads:
@@ -161,7 +175,7 @@ class _PairSearch:
         return ClosePairs(stop, a[order], b[order], scores[order])
 
     def _of_block(
-        self, start: int, left: Float32Array, coded: LeftCodes | None, column: int
+        self, start: int, left: FaceVectors, coded: LeftCodes | None, column: int
     ) -> ClosePairs:
         """Return the pairs of some rows with those of a block, after the row itself."""
         row, other = self._candidates(left, coded, column)
@@ -172,14 +186,14 @@ class _PairSearch:
         return ClosePairs(start + len(left), a[close], b[close], scores[close])
 
     def _candidates(
-        self, left: Float32Array, coded: LeftCodes | None, column: int
+        self, left: FaceVectors, coded: LeftCodes | None, column: int
     ) -> tuple[Int64Array, Int64Array]:
         """Return the pairs of some rows and those of a block that may have the score."""
         if self.codes is not None and coded is not None:
-            found = self.codes.near(coded, column, self.least)
+            found = self.codes.near(coded, column, self.least_by_head)
             if len(found[0]) <= _MOST_LET_THROUGH * len(left) * _COLUMNS_AT_ONCE:
                 return found
-        right = single(self.faces.vectors[column : column + _COLUMNS_AT_ONCE])
-        limit = np.float32(self.least - single_error(right.shape[1]))
-        scores = self.faces.head.pair_scores(left, right)
+        right = self.faces.single(slice(column, column + _COLUMNS_AT_ONCE))
+        limit = np.float32(self.least - self.faces.single_error)
+        scores = self.faces.scorer.pair_scores(left, right)
         return np.divmod(np.flatnonzero(scores >= limit), scores.shape[1])

@@ -20,13 +20,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from facesim_index.pairs.blocks import single
+from facesim_index.pairs.blocks import Faces
 from facesim_index.pairs.links import Links
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 
-Vectors = NDArray[np.float16] | Float32Array
 Evidence = Callable[[Float64Array, Float64Array], Float64Array]
 """Takes mean scores and numbers of pairs; returns the evidence that two groups are one person."""
 
@@ -53,14 +51,14 @@ class Known:
 
 
 def cluster(
-    vectors: Vectors, links: Links, known: Known, evidence: Evidence, least: float
+    faces: Faces, links: Links, known: Known, evidence: Evidence, least: float
 ) -> Int64Array:
     """Group faces into people, and return a label for each face.
 
     Parameters
     ----------
-    vectors : ndarray of shape (n, dimension), float16 or float32
-        Their inner products are the scores, in [-1, 1].
+    faces : Faces
+        Of a head whose scores are inner products.
     links : Links
         Pairs of faces that are similar enough to be compared.
     known : Known
@@ -76,12 +74,12 @@ def cluster(
     labels : ndarray of shape (n,), int64
         Faces with one label are one person's; the label is the lowest row among them.
     """
-    labels = np.arange(len(vectors), dtype=np.int64)
-    for rows, a, b in _components(len(vectors), links, known.owner):
+    labels = np.arange(len(faces.ids), dtype=np.int64)
+    for rows, a, b in _components(len(faces.ids), links, known.owner):
         if not len(a):  # one owner's faces, and nobody who might join them
             labels[rows] = rows.min()
             continue
-        groups = _Groups(vectors, rows, a, b, known, evidence, least)
+        groups = _Groups(faces, rows, a, b, known, evidence, least)
         groups.merge_all()
         for members in groups.members:
             if members:
@@ -122,7 +120,7 @@ class _Groups:
     A merged group keeps the lower row.
     """
 
-    vectors: Vectors
+    faces: Faces
     rows: Int64Array
     a: Int64Array
     b: Int64Array
@@ -141,7 +139,8 @@ class _Groups:
     def __post_init__(self) -> None:
         n = len(self.rows)
         self.members = [[row] for row in range(n)]
-        self.sums = np.array(single(self.vectors[self.rows]))
+        summable = self.faces.scorer.summable(self.faces.single(self.rows))
+        self.sums = summable.astype(np.float32)
         self.sizes = np.ones(n)
         self.owners = self.known.owner[self.rows].tolist()
         self.marks = [set(self.known.marks.get(row, ())) for row in self.rows.tolist()]
@@ -183,7 +182,7 @@ class _Groups:
         if not len(others):
             return
         n_pairs = self.sizes[others] * self.sizes[row]
-        means = (self.sums[others] @ self.sums[row]) / n_pairs
+        means = (self.sums[others] @ self.faces.scorer.opposite(self.sums[row])) / n_pairs
         values = self.evidence(means, n_pairs)
         while True:
             best = int(values.argmax())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from facesim_index.degrees.gallery_scores import scorer_of
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.errors import UsageError
 from facesim_index.pairs.blocks import load
@@ -408,7 +409,7 @@ def set_people_apart(store: IndexStore, one: Who, other: Who) -> tuple[int, int]
         There is no calibration, or it is of a kind by which people cannot be told apart.
     """
     with store.view() as view:
-        head = usable_curve(calibration_in_force(view)).head
+        scorer = scorer_of(view, usable_curve(calibration_in_force(view)))
         people = [find_person(view.transaction, who) for who in (one, other)]
         if people[0].person_id == people[1].person_id:
             raise UsageError("name two different people to keep apart")
@@ -416,7 +417,7 @@ def set_people_apart(store: IndexStore, one: Who, other: Who) -> tuple[int, int]
             people_rows.assignments_of(view.transaction, [person.person_id]).face_ids
             for person in people
         ]
-        left, right = (load(faces, view, head) for faces in ids)
+        left, right = (load(faces, view, scorer) for faces in ids)
     row, column = closest_pair(left, right)
     pair = int(ids[0][row]), int(ids[1][column])
     with store.write() as transaction:

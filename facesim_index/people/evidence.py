@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from facesim_index.calibration.curve import log10_lr
 from facesim_index.calibration.degree import degree_from_log10_lr
 from facesim_index.calibration.record import Calibration
+from facesim_index.calibration.scorer import Scorer
 from facesim_index.errors import CalibrationError
 from facesim_index.pairs.blocks import EmbeddingSource
 from facesim_index.records import Float32Array, Float64Array, Int64Array
@@ -109,28 +110,44 @@ def usable_curve(calibration: Calibration | None) -> Calibration:
     return calibration
 
 
-def summed(face_ids: Int64Array, source: EmbeddingSource, calibration: Calibration) -> Float64Array:
-    """Return the sum of the vectors that the calibration's head makes of some faces.
+def summed(face_ids: Int64Array, source: EmbeddingSource, scorer: Scorer) -> Float64Array:
+    """Return the sum of the summable vectors of some faces, which stands for all of them.
 
-    Its inner product with the vector of another face, divided by the number of faces, is the mean
-    score of that face with them.
+    The inner product of its opposite with the vector of another face, divided by the number of
+    faces, is the mean score of that face with them.
 
     Parameters
     ----------
     face_ids : ndarray of shape (n,), int64
         At least one.
     source : EmbeddingSource
-    calibration : Calibration
-        Accepted by `usable_curve`.
+    scorer : Scorer
+        Of a calibration that `usable_curve` accepts.
 
     Returns
     -------
     ndarray of shape (m,), float64
-        Of the length of the head's vectors.
+        See `Scorer.summable`.
     """
     total: NDArray[np.float64] = np.zeros(0)
     for start in range(0, len(face_ids), _AT_ONCE):
-        vectors = calibration.head.transform(source.embeddings(face_ids[start : start + _AT_ONCE]))
-        part = vectors.sum(axis=0, dtype=np.float64)
+        part = summables(face_ids[start : start + _AT_ONCE], source, scorer).sum(axis=0)
         total = part if start == 0 else total + part
     return total
+
+
+def summables(face_ids: Int64Array, source: EmbeddingSource, scorer: Scorer) -> Float64Array:
+    """Return the summable vectors of faces of an index.
+
+    Parameters
+    ----------
+    face_ids : ndarray of shape (n,), int64
+    source : EmbeddingSource
+    scorer : Scorer
+
+    Returns
+    -------
+    ndarray of shape (n, m), float64
+        See `Scorer.summable`.
+    """
+    return scorer.summable(scorer.vectors(source.embeddings(face_ids), face_ids))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from facesim_index.calibration.degree import cosine_at_degree
 from facesim_index.calibration.record import Calibration
+from facesim_index.degrees.gallery_scores import scorer_of
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import Prior, resolve_prior
 from facesim_index.errors import UsageError
@@ -197,7 +198,7 @@ def _labels(
     on_rows: Callable[[int], None],
 ) -> Int64Array:
     """Return a label for each of the faces: the row of one face of its person."""
-    loaded = load(faces.ids, view, calibration.head)
+    loaded = load(faces.ids, view, scorer_of(view, calibration))
     least = cosine_at_degree(min(LINK_DEGREE, min_degree), calibration, prior=prior)
     links = nearest_links(loaded, least, n_new=faces.n_free, on_rows=on_rows)
 
@@ -210,7 +211,7 @@ def _labels(
     )
     enough = math.log10(1.0 - prior) - math.log10(prior)
     enough += math.log10(min_degree) - math.log10(1.0 - min_degree)
-    return cluster(loaded.vectors, links, known, evidence, enough)
+    return cluster(loaded, links, known, evidence, enough)
 
 
 def _marks(faces: _Faces, apart: list[tuple[int, int]]) -> dict[int, set[int]]:

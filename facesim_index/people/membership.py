@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from facesim_index.calibration.record import Calibration
+from facesim_index.degrees.gallery_scores import scorer_of
 from facesim_index.errors import IndexDamagedError
 from facesim_index.people.evidence import person_degree, summed
 from facesim_index.records import Float32Array, Int64Array
@@ -100,10 +101,11 @@ def _degrees(
         return {}
     others = ~np.isin(found.face_ids, own)
     faces, owners = found.face_ids[others], found.person_ids[others]
-    vector = calibration.head.transform(query[None])[0].astype(np.float64)
+    scorer = scorer_of(view, calibration)
+    [vector] = scorer.opposite(scorer.summable(scorer.vectors(query[None])))
     told, counts = np.unique(owners, return_counts=True)
     means = [
-        summed(faces[owners == person_id], view, calibration) @ vector / count
+        summed(faces[owners == person_id], view, scorer) @ vector / count
         for person_id, count in zip(told.tolist(), counts.tolist(), strict=True)
     ]
     degrees = person_degree(np.array(means), counts.astype(np.float64), calibration, prior=prior)

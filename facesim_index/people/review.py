@@ -8,12 +8,15 @@ from numpy.typing import NDArray
 
 from facesim_index.calibration.degree import cosine_at_degree
 from facesim_index.calibration.record import Calibration
+from facesim_index.calibration.scorer import Scorer
+from facesim_index.degrees.gallery_scores import scorer_of
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import Prior, resolve_prior
 from facesim_index.people.evidence import (
     MIN_DETECTION,
     MIN_SIZE_PX,
     person_degree,
+    summables,
     summed,
     usable_curve,
 )
@@ -150,13 +153,15 @@ class _Groups:
     sizes : ndarray of shape (n,), float64
         How many faces each has.
     sums : ndarray of shape (n, m), float32
-        Of the vectors that the calibration's head makes of those faces.
+        Of the summable vectors of those faces.
+    scorer : Scorer
     """
 
     ids: Int64Array
     n_people: int
     sizes: Float64Array
     sums: Float32Array
+    scorer: Scorer
 
 
 def review_people(
@@ -192,7 +197,7 @@ def review_people(
     value = resolve_prior(view, calibration, prior).value
     found = people_rows.assignments(view.transaction)
     between()
-    groups = _groups(view, found, calibration, between)
+    groups = _groups(view, found, scorer_of(view, calibration), between)
     doubtful = _doubtful(view, found, groups, calibration, value, top, between)
     merges = _merges(view, found, groups, calibration, value, top, between)
     return Review(doubtful, merges, value)
@@ -229,7 +234,7 @@ def doubtful_faces(
     asked = found.face_ids[~found.confirmed]
     if others < 1 or not len(asked):
         return []
-    total = summed(found.face_ids, view, calibration)
+    total = summed(found.face_ids, view, scorer_of(view, calibration))
     parts = [asked[i : i + _FACES_AT_ONCE] for i in range(0, len(asked), _FACES_AT_ONCE)]
     degrees = np.concatenate(
         [_support(part, total[None], others, view, calibration, value) for part in parts]
@@ -239,7 +244,7 @@ def doubtful_faces(
 
 
 def _groups(
-    view: IndexView, found: Assignments, calibration: Calibration, between: Callable[[], None]
+    view: IndexView, found: Assignments, scorer: Scorer, between: Callable[[], None]
 ) -> _Groups:
     people, sizes = np.unique(found.person_ids, return_counts=True)
     order = np.argsort(found.person_ids, kind="stable")
@@ -247,20 +252,24 @@ def _groups(
     face_ids, _, bars = people_rows.face_bars(view.transaction)
     good = (bars[:, 0] >= MIN_DETECTION) & (bars[:, 1] >= MIN_SIZE_PX)
     lone = np.setdiff1d(face_ids[good], found.face_ids, assume_unique=True)
-    sums = [calibration.head.transform(view.embeddings(lone))]
+    sums = [
+        summables(lone[start : start + _FACES_AT_ONCE], view, scorer).astype(np.float32)
+        for start in range(0, max(1, len(lone)), _FACES_AT_ONCE)
+    ]
     if len(people):
         parts = zip(starts.tolist(), sizes.tolist(), strict=True)
         of_people = []
         for start, size in parts:
             between()
             faces = found.face_ids[order[start : start + size]]
-            of_people.append(summed(faces, view, calibration))
+            of_people.append(summed(faces, view, scorer))
         sums.insert(0, np.stack(of_people).astype(np.float32))
     return _Groups(
         np.concatenate([people, lone]),
         len(people),
         np.concatenate([sizes, np.ones(len(lone))]).astype(np.float64),
         np.concatenate(sums),
+        scorer,
     )
 
 
@@ -307,8 +316,9 @@ def _support(
 
     `sums` are the sums of the groups with the faces themselves, `others` counts the other faces.
     """
-    vectors = calibration.head.transform(view.embeddings(face_ids)).astype(np.float64)
-    means = np.einsum("ij,ij->i", vectors, sums - vectors) / others
+    scorer = scorer_of(view, calibration)
+    vectors = summables(face_ids, view, scorer)
+    means = np.einsum("ij,ij->i", vectors, scorer.opposite(sums - vectors)) / others
     return person_degree(means, np.broadcast_to(others, means.shape), calibration, prior=prior)
 
 
@@ -370,9 +380,10 @@ def _likely(
     )  # from here on evidence is for, not against
     best: list[tuple[float, int, int]] = []
     means_of: Float32Array = np.divide(groups.sums, groups.sizes[:, None], dtype=np.float32)
+    opposite = groups.scorer.opposite(means_of)
     for start in range(0, len(groups.ids), _ROWS_AT_ONCE):
         between()
-        means = np.asarray(means_of[start : start + _ROWS_AT_ONCE] @ means_of.T, np.float32)
+        means = np.asarray(means_of[start : start + _ROWS_AT_ONCE] @ opposite.T, np.float32)
         row, column = np.nonzero(means >= least)
         later = (row + start < column) & ~ignored[row + start] & ~ignored[column]
         row, column = row[later], column[later]

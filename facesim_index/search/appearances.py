@@ -8,6 +8,7 @@ from facesim_index.calibration.curve import log10_lr
 from facesim_index.calibration.degree import degree_from_log10_lr
 from facesim_index.calibration.judgement import judge, no_calibration
 from facesim_index.calibration.record import Calibration
+from facesim_index.degrees.gallery_scores import scorer_of
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import Prior, ResolvedPrior, resolve_prior
 from facesim_index.errors import CalibrationError, UsageError
@@ -21,7 +22,7 @@ from facesim_index.records import (
 )
 from facesim_index.search.answers import Match
 from facesim_index.search.one_picture import check_face
-from facesim_index.search.queries import face_scores, matches_of
+from facesim_index.search.queries import matches_of, scores_with
 from facesim_index.store.catalog import face_rows, picture_rows
 from facesim_index.store.protocols import CatalogView, IndexView
 from facesim_index.store.records import Neighbours
@@ -173,12 +174,14 @@ def _person(name: str, picture: PictureReading, face: int | None) -> tuple[int, 
 def _compared(
     view: IndexView, ids: Int64Array, query: Float32Array, calibration: Calibration
 ) -> tuple[Float64Array, Float64Array]:
-    """Return the cosines of faces with one, and their scores by the calibration's head."""
+    """Return the cosines of faces with one, and their scores."""
+    scorer = scorer_of(view, calibration)
     cosines = np.empty(len(ids))
-    scores = cosines if not calibration.head.learned else np.empty(len(ids))
+    scores = cosines if scorer.plain else np.empty(len(ids))
     for start in range(0, len(ids), _FACES_AT_ONCE):
         part = slice(start, start + _FACES_AT_ONCE)
         cosines[part] = view.cosines(ids[part], query)
-        if calibration.head.learned:
-            scores[part] = face_scores(calibration.head, query, view.embeddings(ids[part]))
+        if not scorer.plain:
+            near = Neighbours(ids[part], cosines[part])
+            scores[part] = scores_with(view, scorer, query, near)
     return cosines, scores

@@ -7,6 +7,7 @@ import numpy as np
 
 from facesim_index.calibration.judgement import judge, no_calibration
 from facesim_index.calibration.record import Calibration
+from facesim_index.calibration.scorer import scorer_without_gallery
 from facesim_index.calibration.shipped import shipped_calibration
 from facesim_index.degrees.kept_calibrations import check_engine, read_calibration
 from facesim_index.engine.base import EngineSource, Provider
@@ -15,7 +16,6 @@ from facesim_index.engine.local_reader import OnePictureReader
 from facesim_index.records import AnyPath, Augment, EngineIdentity, Numerics, PictureReading
 from facesim_index.search.answers import Comparison
 from facesim_index.search.one_picture import check_face, read_faces, require_faces
-from facesim_index.search.queries import face_scores
 from facesim_index.utils.threads import usable_cores
 
 
@@ -117,8 +117,10 @@ def compare_readings(
     product = chosen_a.embedding.astype(np.float64) @ chosen_b.embedding.astype(np.float64)
     cosine = np.clip([product], -1.0, 1.0)
     scores = None
-    if calibration is not None and calibration.head.learned:
-        scores = face_scores(calibration.head, chosen_a.embedding, chosen_b.embedding[None])
+    scorer = scorer_without_gallery(calibration)
+    if not scorer.plain:
+        left, right = (scorer.vectors(face.embedding[None]) for face in (chosen_a, chosen_b))
+        scores = scorer.listed_scores(left, right)
     [judgement] = judge(cosine, calibration, prior=prior, scores=scores)
     return Comparison(
         path_a=names[0],

@@ -6,14 +6,21 @@ import numpy as np
 
 from facesim_index.calibration.curve import bound_reached
 from facesim_index.calibration.judgement import no_calibration
-from facesim_index.calibration.record import Calibration
+from facesim_index.calibration.scorer import Scorer
+from facesim_index.degrees.gallery_scores import scorer_of
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import resolve_prior
 from facesim_index.errors import CalibrationError
 from facesim_index.people.clustering import UNASSIGNED
-from facesim_index.people.evidence import person_degree, person_log10_lr, summed, usable_curve
+from facesim_index.people.evidence import (
+    person_degree,
+    person_log10_lr,
+    summables,
+    summed,
+    usable_curve,
+)
 from facesim_index.people.membership import NOBODY, Whose
-from facesim_index.records import FaceRecord, Float64Array, Int64Array
+from facesim_index.records import BoolArray, FaceRecord, Float64Array, Int64Array
 from facesim_index.search.answers import FaceAnswer, Match, QueryAnswer
 from facesim_index.store.catalog import face_rows, people_rows
 from facesim_index.store.catalog.people_rows import PersonRow
@@ -58,15 +65,19 @@ def query_person(view: IndexView, person: PersonRow, options: "QueryOptions") ->
     options.check()
     own = people_rows.assignments_of(view.transaction, [person.person_id]).face_ids
     prior = resolve_prior(view, calibration, options.prior)
-    total = summed(own, view, calibration)
-    ids, means, n_pairs = _nearest(view, own, total, calibration, options)
+    scorer = scorer_of(view, calibration)
+    total = summed(own, view, scorer)
+    ids, cosines, means, n_pairs = _nearest(view, own, total, scorer, options)
     degrees = person_degree(means, n_pairs, calibration, prior=prior.value)
     evidence = person_log10_lr(means, n_pairs, calibration)
+    bounded = bound_reached(np.clip(means, -1.0, 1.0), calibration) != 0
     order = np.lexsort((ids, -degrees))[: options.top]
     if options.min_degree is not None:
         order = order[degrees[order] >= options.min_degree]
-    matches = _matches(view, ids[order], means[order], degrees[order], evidence[order], calibration)
-    face = _typical(view, own, total, calibration)
+    matches = _matches(
+        view, ids[order], cosines[order], degrees[order], evidence[order], bounded[order]
+    )
+    face = _typical(view, own, total, scorer)
     n_faces = face_rows.n_faces(view.transaction)
     return QueryAnswer(
         query=face.path,
@@ -88,37 +99,48 @@ def _nearest(
     view: IndexView,
     own: Int64Array,
     total: Float64Array,
-    calibration: Calibration,
+    scorer: Scorer,
     options: "QueryOptions",
-) -> tuple[Int64Array, Float64Array, Float64Array]:
-    """Return faces, their mean scores with the person's other faces, and how many those are."""
+) -> tuple[Int64Array, Float64Array, Float64Array, Float64Array]:
+    """Return faces, their mean cosines and scores with the person's other faces, and their number.
+
+    A head that is learned compares other vectors than the embeddings, which give the cosines.
+    """
     mean = view.embeddings(own).sum(axis=0, dtype=np.float64)
     query = (mean / np.linalg.norm(mean)).astype(np.float32)
     hidden = own if options.exclude_same_image else None
     wanted = options.top + _SPARE
     [found] = view.search(query[None], wanted, excluded=hidden, exact=options.exact)
-    vectors = calibration.head.transform(view.embeddings(found.face_ids)).astype(np.float64)
     itself = np.isin(found.face_ids, own)
     others = len(own) - itself.astype(np.float64)
     told = others > 0  # the only face of a person has nothing to be compared with
-    products = vectors @ total - np.where(itself, np.einsum("ij,ij->i", vectors, vectors), 0.0)
-    return found.face_ids[told], products[told] / others[told], others[told]
+    face_ids, others = found.face_ids[told], others[told]
+
+    def means(
+        vectors: Float64Array, opposite: Float64Array, of_group: Float64Array
+    ) -> Float64Array:
+        with_itself = np.einsum("ij,ij->i", vectors, opposite)
+        return (vectors @ of_group - np.where(itself[told], with_itself, 0.0)) / others
+
+    plain = view.embeddings(face_ids).astype(np.float64)
+    vectors = summables(face_ids, view, scorer)
+    scores = means(vectors, scorer.opposite(vectors), scorer.opposite(total))
+    return face_ids, means(plain, plain, mean), scores, others
 
 
 def _matches(
     view: IndexView,
     ids: Int64Array,
-    means: Float64Array,
+    cosines: Float64Array,
     degrees: Float64Array,
     evidence: Float64Array,
-    calibration: Calibration,
+    at_bound: BoolArray,
 ) -> tuple[Match, ...]:
     records = face_rows.faces(view.transaction, ids)
     person_of = people_rows.whose(view.transaction, ids.tolist())
     rows = people_rows.persons(view.transaction, set(person_of.values()))
     names = {row.person_id: Whose(row.person_id, row.name, None) for row in rows}
-    means = np.clip(means, -1.0, 1.0)
-    at_bound = bound_reached(means, calibration) != 0
+    cosines = np.clip(cosines, -1.0, 1.0)
     return tuple(
         Match(
             rank=number + 1,
@@ -127,7 +149,7 @@ def _matches(
             paths=face.paths,
             box=face.box,
             landmarks=face.landmarks,
-            cosine=float(means[number]),
+            cosine=float(cosines[number]),
             degree=float(degrees[number]),
             log10_lr=float(evidence[number]),
             same_image=False,
@@ -140,9 +162,7 @@ def _matches(
     )
 
 
-def _typical(
-    view: IndexView, own: Int64Array, total: Float64Array, calibration: Calibration
-) -> FaceRecord:
-    vectors = calibration.head.transform(view.embeddings(own)).astype(np.float64)
-    best = own[[int((vectors @ total).argmax())]]
+def _typical(view: IndexView, own: Int64Array, total: Float64Array, scorer: Scorer) -> FaceRecord:
+    vectors = summables(own, view, scorer)
+    best = own[[int((vectors @ scorer.opposite(total)).argmax())]]
     return face_rows.faces(view.transaction, best)[0]

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facesim_index.calibration.heads import COSINE, Head
 from facesim_index.calibration.judgement import Judgement, judge, no_calibration
+from facesim_index.calibration.scorer import Scorer, normalised
+from facesim_index.degrees.gallery_scores import scorer_of
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import Prior, resolve_prior
 from facesim_index.errors import CalibrationError, IndexDamagedError, UsageError
@@ -28,7 +29,7 @@ from facesim_index.store.records import Neighbours
 CANDIDATES_PER_MATCH = 10
 MIN_CANDIDATES = 200
 """For each match that is wanted, and in all at least, so many faces that are nearest by cosine are
-scored by a learned head."""
+scored by a learned head or a normalised score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +178,8 @@ def _answer(
         raise CalibrationError(f"min_degree cannot be used: {no_calibration(view.identity)}")
     hidden = own if options.exclude_same_image else own[own == (itself or 0)]
     embeddings = np.stack([query.embedding for query in queries])
-    head = COSINE if calibration is None else calibration.head
-    found = _nearest(view, embeddings, options, hidden, head)
+    scorer = scorer_of(view, calibration)
+    found = _nearest(view, embeddings, options, hidden, scorer)
     prior = resolve_prior(view, calibration, options.prior)
     n_left_out = view.n_left_out()
     n_faces = face_rows.n_faces(view.transaction) - len(hidden) - n_left_out
@@ -222,45 +223,53 @@ def _nearest(
     embeddings: Float32Array,
     options: QueryOptions,
     hidden: Int64Array,
-    head: Head,
+    scorer: Scorer,
 ) -> list[tuple[Neighbours, Float64Array]]:
-    """Return the faces most similar by a head, and their scores; ties by face id.
+    """Return the faces with the highest scores, and those; ties by face id.
 
-    A learned head is not what the index is searched by.  So many more faces than are wanted are
-    found by cosine, and scored by the head exactly.
+    The index is searched by cosine.  Where the scores are others, many more faces than are wanted
+    are found by cosine, and scored exactly.
     """
     wanted = options.top
-    if head.learned:
+    if not scorer.plain:
         wanted = max(MIN_CANDIDATES, CANDIDATES_PER_MATCH * options.top)
     found = view.search(embeddings, wanted, excluded=hidden, exact=options.exact)
-    if not head.learned:
+    if scorer.plain:
         return [(neighbours, neighbours.cosines) for neighbours in found]
     best = []
     for query, near in zip(embeddings, found, strict=True):
-        scores = face_scores(head, query, view.embeddings(near.face_ids))
+        scores = scores_with(view, scorer, query, near)
         order = np.lexsort((near.face_ids, -scores))[: options.top]
         best.append((Neighbours(near.face_ids[order], near.cosines[order]), scores[order]))
     return best
 
 
-def face_scores(head: Head, query: Float32Array, others: Float32Array) -> Float64Array:
-    """Return the exact scores of one face with others.
+def scores_with(
+    view: IndexView, scorer: Scorer, query: Float32Array, near: Neighbours
+) -> Float64Array:
+    """Return the exact scores of one face with faces of an index.
 
     Parameters
     ----------
-    head : Head
+    view : IndexView
+    scorer : Scorer
+        Of that view.
     query : ndarray of shape (dimension,), float32
         Unit norm.
-    others : ndarray of shape (n, dimension), float32
-        Unit norm.
+    near : Neighbours
+        The faces, and their exact cosines with the query.
 
     Returns
     -------
     ndarray of shape (n,), float64
         In [-1, 1].
     """
-    left, right = head.transform(query[None]), head.transform(others)
-    return np.clip(head.listed_scores(left, right), -1.0, 1.0)
+    others = view.embeddings(near.face_ids)
+    if scorer.head.learned:
+        left, right = scorer.vectors(query[None]), scorer.vectors(others, near.face_ids)
+        return scorer.listed_scores(left, right)
+    of_query, of_others = scorer.factors(query[None]), scorer.factors(others, near.face_ids)
+    return normalised(near.cosines, of_query, of_others)
 
 
 def matches_of(

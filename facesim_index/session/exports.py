@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 import numpy as np
 
 from facesim_index.calibration.record import Calibration
+from facesim_index.degrees.gallery_scores import scorer_of
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import Prior, resolve_prior
 from facesim_index.display import notebook as notebook  # draws what a notebook shows
@@ -214,7 +215,11 @@ class ExportMethods(IndexSession):
             calibration = calibration_in_force(view)
             ids = _known(view, face_ids)
             return matrices.matrix_frame(
-                ids, view, options or _usual_options(view, calibration), calibration
+                ids,
+                view,
+                options or _usual_options(view, calibration),
+                calibration,
+                scorer=scorer_of(view, calibration),
             )
 
     def matrix_blocks(
@@ -255,7 +260,11 @@ class ExportMethods(IndexSession):
             calibration = calibration_in_force(view)
             ids = _known(view, face_ids)
             yield from matrices.matrix_blocks(
-                ids, view, options or _usual_options(view, calibration), calibration
+                ids,
+                view,
+                options or _usual_options(view, calibration),
+                calibration,
+                scorer=scorer_of(view, calibration),
             )
 
     def write_matrix(
@@ -307,7 +316,8 @@ class ExportMethods(IndexSession):
             calibration = calibration_in_force(view)
             ids = _known(view, face_ids)
             options = options or _usual_options(view, calibration)
-            write(out, ids, view, options, calibration, on_rows=on_rows)
+            scorer = scorer_of(view, calibration)
+            write(out, ids, view, options, calibration, on_rows=on_rows, scorer=scorer)
 
     def write_matches(
         self,
@@ -376,6 +386,7 @@ class ExportMethods(IndexSession):
                 prior=resolve_prior(view, calibration, prior).value,
                 spreadsheet_safe=spreadsheet_safe,
                 on_rows=on_rows,
+                scorer=scorer_of(view, calibration),
             )
 
     def check_face_ids(self, face_ids: Int64Array | Sequence[int]) -> Int64Array:

@@ -20,7 +20,7 @@ class Memory:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what makes a value may recall another
         self._values: dict[type, object] = {}
 
     def recall(

@@ -248,12 +248,12 @@ def score_name(head: str) -> str:
     Parameters
     ----------
     head : str
-        `Head.kind`.
+        `Calibration.score_kind`.
 
     Returns
     -------
     str
-        "cosine", or "score" for a learned head, whose scores are no cosines.
+        "cosine", or "score" for a normalised one or a learned head.
 
     Examples
     --------

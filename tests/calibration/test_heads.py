@@ -173,16 +173,17 @@ def test_a_calibration_with_its_head_survives_its_json(head: Head) -> None:
     text = to_json(calibration)
     assert from_json(text) == calibration
     assert to_json(from_json(text)) == text
-    assert json.loads(text)["version"] == 3
+    assert json.loads(text)["version"] == 4
 
 
 def test_a_file_of_the_version_before_heads_is_of_cosines() -> None:
     content = json.loads(to_json(PLAIN))
-    content["version"] = 2
-    with pytest.raises(CalibrationError, match="exactly the keys"):
-        from_json(json.dumps(content))
-    del content["head"]
-    assert from_json(json.dumps(content)) == PLAIN
+    for version, key in ((3, "normalisation"), (2, "head")):
+        content["version"] = version
+        with pytest.raises(CalibrationError, match="exactly the keys"):
+            from_json(json.dumps(content))
+        del content[key]
+        assert from_json(json.dumps(content)) == PLAIN
     content["version"] = 3
     with pytest.raises(CalibrationError, match="exactly the keys"):
         from_json(json.dumps(content))

@@ -13,6 +13,7 @@ from facesim_index.calibration.degree import calibrated_degree
 from facesim_index.calibration.document import from_json, to_json
 from facesim_index.calibration.heads import COSINE, LEARNED, Head
 from facesim_index.calibration.record import Calibration, Evidence
+from facesim_index.calibration.scorer import Scorer
 from facesim_index.degrees.calibration_check import check_index
 from facesim_index.degrees.gallery import BINS, estimate_gallery_prior, gallery_prior, sample_scores
 from facesim_index.degrees.impostors import across_pairs, same_image_pairs
@@ -274,7 +275,7 @@ def test_the_prior_of_a_gallery_counts_scores(store: FolderStore, head: Head) ->
     ids, scores = by_pairs(store, head)
     of_image = np.array(ids)
     with store.view() as view:
-        sample = sample_scores(view, np.random.default_rng(0), head=head)
+        sample = sample_scores(view, np.random.default_rng(0), scorer=Scorer(head))
         prior = estimate_gallery_prior(view, curve_of(head))
         plain = estimate_gallery_prior(view, curve_of(COSINE))
         image = {face: n for n, face in enumerate(of_image)}
@@ -304,8 +305,8 @@ def test_pairs_of_strangers_have_the_scores_of_the_head(store: FolderStore, head
     _, cosines = by_pairs(store, COSINE)
     place = {face: n for n, face in enumerate(ids)}
     with store.view() as view:
-        found = same_image_pairs(view, head)
-        across = across_pairs(view, head, one_person=2.0, certain=2.0)
+        found = same_image_pairs(view, Scorer(head))
+        across = across_pairs(view, Scorer(head), one_person=2.0, certain=2.0)
         report = check_index(view, curve_of(head), 0.01)
     for pair in found.highest:
         assert pair.cosine == cosines[place[pair.face_a], place[pair.face_b]]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from facesim_index.calibration.heads import Head
 from facesim_index.calibration.record import Calibration, Evidence
+from facesim_index.calibration.scorer import Scorer
 from facesim_index.engine.runtimes import integer_products as products_module
 from facesim_index.engine.runtimes.integer_products import integer_products
 from facesim_index.export.matches import write_matches
@@ -39,7 +40,7 @@ def some_faces(n_faces: int, seed: int, head: Head | None = None) -> Faces:
     half = vectors.astype(np.float16)
     if head is None:
         return Faces(np.arange(n_faces), half)
-    return Faces(np.arange(n_faces), head.transform(half.astype(np.float32)), head)
+    return Faces(np.arange(n_faces), head.transform(half.astype(np.float32)), Scorer(head))
 
 
 def some_head(kind: str) -> Head | None:

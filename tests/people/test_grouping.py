@@ -453,9 +453,10 @@ def test_without_facts_it_is_average_linkage(n: int, seed: int, least: float) ->
     rng = np.random.default_rng(seed)
     vectors = rng.standard_normal((n, 4)).astype(np.float16)
     vectors /= np.linalg.norm(vectors.astype(np.float32), axis=1, keepdims=True).astype(np.float16)
-    links = nearest_links(Faces(np.arange(n), vectors), -2.0)
+    faces = Faces(np.arange(n), vectors)
+    links = nearest_links(faces, -2.0)
     assert len(links.a) == n * (n - 1) // 2
-    ours = cluster(vectors, links, free(n), linear, least)
+    ours = cluster(faces, links, free(n), linear, least)
     product = vectors.astype(np.float64) @ vectors.astype(np.float64).T
     distance = 10.0 - product[np.triu_indices(n, 1)]
     tree = linkage(distance, "average")
@@ -471,7 +472,7 @@ def test_facts_are_respected_whatever_the_scores(n: int, seed: int) -> None:
     owner = np.where(rng.random(n) < 0.5, rng.integers(0, 4, n), -1)
     marks = {row: {int(rng.integers(0, 6))} for row in range(n) if rng.random() < 0.5}
     links = nearest_links(Faces(np.arange(n), vectors.astype(np.float16)), -1.0)
-    labels = cluster(vectors, links, Known(owner, marks), linear, -0.5)
+    labels = cluster(Faces(np.arange(n), vectors), links, Known(owner, marks), linear, -0.5)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         owners = set(owner[rows].tolist()) - {-1}

@@ -26,6 +26,7 @@ from facesim_index.calibration.fitting.labelled_data import LabelledData, Labell
 from facesim_index.calibration.fitting.learned_heads import fit_head
 from facesim_index.calibration.fitting.resampling import LabelledScores
 from facesim_index.calibration.heads import COSINE, LEARNED, Head, HeadKind, LearnedKind
+from facesim_index.calibration.normalisation import Normalisation
 from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
 from facesim_index.errors import CalibrationError
 from facesim_index.metrics import scoring
@@ -102,6 +103,7 @@ def fit_calibration(
     in_force: Calibration | None = None,
     head: HeadChoice = "cosine",
     force: bool = False,
+    normalisation: Normalisation | None = None,
 ) -> CalibrationFit:
     """Fit a calibration, and measure it on people who were left out of the fit.
 
@@ -122,6 +124,9 @@ def fit_calibration(
         on people left out, if it is better than the cosine by more than chance.
     force : bool, default=False
         Use `head` even if it is no better than the cosine.
+    normalisation : Normalisation, optional
+        Normalise the scores of the cosine, with the labelled faces as the cohort: usually that of
+        the calibration that comes with the package for this engine.
 
     Returns
     -------
@@ -145,7 +150,7 @@ def fit_calibration(
     >>> fit.calibration.evidence.n_people, fit.calibration.evidence.checks[0].n_genuine
     (30, 60)
     """
-    scores = data.scores
+    scores = data.scores_by(COSINE, normalisation)
     try:
         if method is None:
             used, cllr = choose_method(scores)
@@ -179,6 +184,7 @@ def fit_calibration(
             checks=(check,),
         ),
         head=made,
+        normalisation=None if made.learned else normalisation,
     )
     return CalibrationFit(
         calibration=calibration,
@@ -234,7 +240,7 @@ def _learned(data: LabelledData, kind: LearnedKind) -> Head:
 
 
 def _cllr_of(calibration: Calibration, data: LabelledData) -> float:
-    scores = data.scores_by(calibration.head)
+    scores = data.scores_by(calibration.head, calibration.normalisation)
     return scoring.cllr(
         log10_lr(scores.genuine, calibration), log10_lr(scores.impostor, calibration)
     )

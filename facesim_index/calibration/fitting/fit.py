@@ -21,6 +21,7 @@ from facesim_index.calibration.fitting.monotone import (
 )
 from facesim_index.calibration.fitting.parametric import beta_curve, logistic_curve
 from facesim_index.calibration.fitting.resampling import LabelledScores, PeopleResampler, bins_of
+from facesim_index.calibration.fitting.tail import impostor_tail, with_tail
 from facesim_index.errors import CalibrationError
 from facesim_index.metrics.odds import LN_2, LN_10
 from facesim_index.records import Float32Array, Float64Array, Int64Array
@@ -210,7 +211,7 @@ def fit_scores(
     with one_blas_thread():
         knots = _rounded(_fitted(genuine, impostor, method))
         band = _band(scores, method, knots, n_bootstrap, seed) if n_bootstrap else ()
-    return Fit(knots=knots, band=band, false_matches=false_match_knots(impostor))
+    return Fit(knots=knots, band=band, false_matches=_false_matches(genuine, impostor))
 
 
 def cross_validated_cllr(
@@ -338,13 +339,31 @@ def false_match_knots(impostor_counts: Int64Array) -> Knots:
     return tuple(_without_idle_knots(knots))
 
 
+def _false_matches(genuine_counts: Int64Array, impostor_counts: Int64Array) -> Knots:
+    """Return false match rates as counted, and from a tail where there is one."""
+    knots = false_match_knots(impostor_counts)
+    tail = impostor_tail(genuine_counts, impostor_counts)
+    if tail is None or not len(tail.scores):
+        return knots
+    beyond = tail.log10_rate - tail.decades * (tail.scores - tail.start)
+    return (
+        *(knot for knot in knots if knot[0] < tail.start and knot[1] > tail.log10_rate),
+        (round(tail.start, 4), round(tail.log10_rate, 3)),
+        *(
+            (round(float(s), 4), round(float(r), 3))
+            for s, r in zip(tail.scores, beyond, strict=True)
+        ),
+    )
+
+
 def _fitted(
     genuine_counts: Int64Array | Float64Array,
     impostor_counts: Int64Array | Float64Array,
     method: Method,
 ) -> _Curve:
     histogram = histogram_of(genuine_counts, impostor_counts)
-    return METHODS[method](histogram, bounds_of(histogram))
+    curve = METHODS[method](histogram, bounds_of(histogram))
+    return with_tail(curve, impostor_tail(genuine_counts, impostor_counts))
 
 
 def _band(

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from facesim_index.calibration.fitting.resampling import LabelledScores
-from facesim_index.calibration.heads import COSINE, Head
+from facesim_index.calibration.heads import Head
+from facesim_index.calibration.normalisation import Normalisation, cohort_of
+from facesim_index.calibration.scorer import PLAIN, FaceVectors, Scorer
 from facesim_index.errors import CalibrationError
 from facesim_index.records import BoolArray, Float32Array, Float64Array, Int64Array
 
@@ -42,12 +44,20 @@ class LabelledFaces:
     person: Int64Array
     pairs: Int64Array | None = None
 
-    def scores(self, head: Head, *, max_impostors: int | None = None) -> LabelledScores:
+    def scores(
+        self,
+        head: Head,
+        *,
+        normalisation: Normalisation | None = None,
+        max_impostors: int | None = None,
+    ) -> LabelledScores:
         """Return the scores of the labelled pairs by a head.
 
         Parameters
         ----------
         head : Head
+        normalisation : Normalisation, optional
+            Normalise the scores; the labelled faces themselves are the cohort.
         max_impostors : int, optional
             Use at most so many impostor pairs where every pair is labelled.  Which pairs are used
             does not depend on the head.
@@ -56,10 +66,13 @@ class LabelledFaces:
         -------
         LabelledScores
         """
+        scorer = Scorer(head)
+        if normalisation is not None:
+            scorer = Scorer(head, cohort_of(self.embeddings, normalisation))
         if self.pairs is None:
-            return every_pair(self.embeddings, self.person, head, max_impostors=max_impostors)[0]
+            return every_pair(self.embeddings, self.person, scorer, max_impostors=max_impostors)[0]
         same = self.person[self.pairs[:, 0]] == self.person[self.pairs[:, 1]]
-        return _listed_scores(self.embeddings, self.person, self.pairs, same, head)
+        return _listed_scores(self.embeddings, self.person, self.pairs, same, scorer)
 
     def only(self, wanted: BoolArray) -> "LabelledFaces":
         """Return some of the faces, and the labelled pairs among them.
@@ -120,12 +133,14 @@ class LabelledData:
             return ""
         return f" (no face was found in {self.n_without_face} of {self.n_pictures} pictures)"
 
-    def scores_by(self, head: Head) -> LabelledScores:
-        """Return the scores of the pairs by a head.
+    def scores_by(self, head: Head, normalisation: Normalisation | None = None) -> LabelledScores:
+        """Return the scores of the pairs that a calibration takes.
 
         Parameters
         ----------
         head : Head
+        normalisation : Normalisation, optional
+            Of the calibration.
 
         Returns
         -------
@@ -134,21 +149,22 @@ class LabelledData:
         Raises
         ------
         CalibrationError
-            The head is a learned one, and there are no embeddings.
+            The scores are no cosines, and there are no embeddings.
         """
-        if not head.learned:
+        if not head.learned and normalisation is None:
             return self.scores
         if self.faces is None:
             raise CalibrationError(
-                f"{self.name} has cosines only; a {head.kind} head needs the embeddings"
+                f"{self.name} has cosines only; a {head.kind} head or a normalised score needs the "
+                "embeddings"
             )
-        return self.faces.scores(head)
+        return self.faces.scores(head, normalisation=normalisation)
 
 
 def every_pair(
     embeddings: Float32Array,
     person: Int64Array,
-    head: Head = COSINE,
+    scorer: Scorer = PLAIN,
     *,
     seed: int = 0,
     max_impostors: int | None = None,
@@ -165,7 +181,7 @@ def every_pair(
         Unit norm.
     person : ndarray of shape (n_pictures,), int64
         The person on each picture.
-    head : Head, default=COSINE
+    scorer : Scorer, default=PLAIN
         Makes the scores; which pairs are used does not depend on it.
     seed : int, default=0
         Of the random numbers.
@@ -186,7 +202,7 @@ def every_pair(
     (array([0.6]), array([0. , 0.8]), ())
     """
     rng = np.random.default_rng(seed)
-    made = head.transform(embeddings)
+    made = scorer.vectors(embeddings)
     notes = []
     rows, most = _few_of_each(person, rng)
     if rows.size < person.size:
@@ -194,7 +210,7 @@ def every_pair(
             f"of people with more than {most} pictures, {most} drawn at random make the genuine "
             "pairs"
         )
-    genuine, genuine_person = _genuine_pairs(made[rows], person[rows], head)
+    genuine, genuine_person = _genuine_pairs(made[rows], person[rows], scorer)
     most = _most_pictures(max_impostors or MAX_IMPOSTOR_PAIRS)
     rows = np.arange(person.size)
     if person.size > most:
@@ -202,7 +218,7 @@ def every_pair(
         notes.append(
             f"{most} of the {person.size} pictures, drawn at random, make the impostor pairs"
         )
-    impostor, impostor_people = _impostor_pairs(made[rows], person[rows], head)
+    impostor, impostor_people = _impostor_pairs(made[rows], person[rows], scorer)
     return LabelledScores(genuine, genuine_person, impostor, impostor_people), tuple(notes)
 
 
@@ -211,16 +227,16 @@ def _listed_scores(
     person: Int64Array,
     pairs: Int64Array,
     same: BoolArray,
-    head: Head,
+    scorer: Scorer,
 ) -> LabelledScores:
     """Return the scores of listed pairs, each pair once."""
     _, first = np.unique(np.sort(pairs, axis=1), axis=0, return_index=True)
     pairs, same = pairs[first], same[first]
-    made = head.transform(embeddings)
+    made = scorer.vectors(embeddings)
     score = np.empty(len(pairs), dtype=np.float64)
     for start in range(0, len(pairs), _BLOCK_ROWS * 8):
         part = slice(start, start + _BLOCK_ROWS * 8)
-        score[part] = head.listed_scores(made[pairs[part, 0]], made[pairs[part, 1]])
+        score[part] = scorer.listed_scores(made[pairs[part, 0]], made[pairs[part, 1]])
     of_pair = person[pairs]
     np.clip(score, -1.0, 1.0, out=score)  # Stored embeddings are rounded: some scores pass 1.
     return LabelledScores(score[same], of_pair[same, 0], score[~same], of_pair[~same])
@@ -249,7 +265,7 @@ def _most_pictures(n_pairs: int) -> int:
 
 
 def _genuine_pairs(
-    made: Float32Array, person: Int64Array, head: Head
+    made: FaceVectors, person: Int64Array, scorer: Scorer
 ) -> tuple[Float64Array, Int64Array]:
     order = np.argsort(person, kind="stable")
     people, starts, counts = np.unique(person[order], return_index=True, return_counts=True)
@@ -257,15 +273,15 @@ def _genuine_pairs(
     for number, start, stop in zip(people, starts, starts + counts, strict=True):
         if stop - start < 2:
             continue
-        mine = made[order[start:stop]].astype(np.float64)
-        score = np.clip(head.pair_scores(mine, mine), -1.0, 1.0)[np.triu_indices(stop - start, 1)]
+        mine = made[order[start:stop]].double()
+        score = np.clip(scorer.pair_scores(mine, mine), -1.0, 1.0)[np.triu_indices(stop - start, 1)]
         scores.append(score)
         of_person.append(np.full(score.size, number, dtype=np.int64))
     return np.concatenate(scores), np.concatenate(of_person)
 
 
 def _impostor_pairs(
-    made: Float32Array, person: Int64Array, head: Head
+    made: FaceVectors, person: Int64Array, scorer: Scorer
 ) -> tuple[Float64Array, Int64Array]:
     """Return the scores of every pair of two people, computed a block of rows at a time."""
     size = person.size
@@ -280,7 +296,7 @@ def _impostor_pairs(
         wanted &= person[start:stop, None] != person[None, start:]
         row, column = np.nonzero(wanted)
         part = slice(filled, filled + row.size)
-        scores[part] = head.pair_scores(made[start:stop], made[start:])[row, column]
+        scores[part] = scorer.pair_scores(made[start:stop], made[start:])[row, column]
         people[part, 0] = person[start + row]
         people[part, 1] = person[start + column]
         filled = part.stop

@@ -13,6 +13,7 @@ from facesim_index.calibration.judgement import no_calibration
 from facesim_index.calibration.record import Calibration
 from facesim_index.degrees.calibration_check import CalibrationCheck, check_index
 from facesim_index.degrees.gallery import gallery_prior
+from facesim_index.degrees.gallery_scores import scorer_of
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.errors import CalibrationError
 from facesim_index.evaluation import plots
@@ -145,7 +146,10 @@ def _confirmed_pairs(
     _, people = np.unique(person_ids, return_inverse=True)
     embeddings = view.embeddings(face_ids)
     scores, _ = every_pair(
-        embeddings, people.astype(np.int64), calibration.head, max_impostors=_MOST_IMPOSTORS
+        embeddings,
+        people.astype(np.int64),
+        scorer_of(view, calibration),
+        max_impostors=_MOST_IMPOSTORS,
     )
     n_genuine, n_impostor = scores.genuine.size, scores.impostor.size
     if min(n_genuine, n_impostor) < LEAST_PAIRS:
