@@ -40,6 +40,7 @@ from facesim_index.models.resolution import resolve
 from facesim_index.records import Float32Array, Float64Array, Int64Array, PictureReading
 from facesim_index.utils.files import atomic_output
 from facesim_index.workers.pool import PoolSettings, WorkerPool
+from tools.crowds import LEFT_OUT, ONE_PERSON
 from tools.fit_normalisation import own_statistics
 
 EXPECTED = Path(__file__).with_name("expected_statistics.json")
@@ -93,22 +94,6 @@ class Labelled:
         """
         chosen = np.isin(self.people, sorted(people))
         return Labelled(self.names[chosen], self.people[chosen], self.embeddings[chosen])
-
-
-ONE_PERSON = {
-    "Sepp_Blatter": "Joseph_Blatter",
-    "Hassan_Wirajuda": "Hasan_Wirayuda",
-    "Sung_Hong_Choi": "Choi_Sung-hong",
-    "Wang_Nan": "Nan_Wang",
-}
-"""Names of LFW that are two spellings of one person's."""
-
-LEFT_OUT = {
-    "Andrew_Gilligan/Andrew_Gilligan_0001.jpg": "shows Andrew Caldecott, in the same photo",
-    "Recep_Tayyip_Erdogan/Recep_Tayyip_Erdogan_0004.jpg": "shows Abdullah Gul",
-    "Jason_Kapono/Jason_Kapono_0001.jpg": "shows the face of Ray_Young_0001, a team mate",
-}
-"""Pictures of LFW whose face nearest the centre is not the person of the folder, and why."""
 
 
 @dataclass(frozen=True)
