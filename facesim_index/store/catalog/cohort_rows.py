@@ -218,8 +218,9 @@ def _drop_statistics(
         return True
     chunks, place = np.unique(face_ids // CHUNK_FACES, return_inverse=True)
     table = _read(connection, chunks)
-    table[place, face_ids % CHUNK_FACES] = np.nan
-    _write(connection, chunks, table)
+    if not np.isnan(table).all():
+        table[place, face_ids % CHUNK_FACES] = np.nan
+        _write(connection, chunks, table)
     return False
 
 
