@@ -4,13 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
+
 from facesim_index.calibration.document import to_json
 from facesim_index.degrees.gallery import refresh_gallery_prior
 from facesim_index.ingest import run as ingest_run
 from facesim_index.people import edits
 from facesim_index.people.grouping import PeopleOptions, cluster_people
 from facesim_index.records import FaceId, Failure, FailureCode, FileStamp
-from facesim_index.store.catalog import calibration_rows
+from facesim_index.store.catalog import calibration_rows, cohort_rows, face_rows
+from facesim_index.store.catalog.cohort_rows import StoredCohort
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.records import Batch, FileLink
 from facesim_index.upkeep.forgetting import forget
@@ -62,6 +65,7 @@ def make_full_index(folder: Path, photos: Path) -> None:
         eve = [face.face.face_id for face in person_faces(store, "Eve")[1]]
         forget(store, [], [FaceId(eve[-1])])
         refresh_gallery_prior(store)
+        _make_statistics(store)
     (photos / "album/later gone.png").unlink()
     (photos / "album/later changed.png").write_bytes(fake_photo([tint(DAN, 6), tint(BO, 14)]))
     (photos / "album/new.png").write_bytes(fake_photo([tint(CLEO, 3)]))
@@ -122,6 +126,15 @@ def _lock(store: FolderStore, path: Path) -> None:
     stamp = FileStamp(found.st_size, found.st_mtime_ns)
     failure = Failure(FailureCode.UNREADABLE, "permission denied")
     store.commit(Batch([], [FileLink(str(path.parent), path.name, stamp, None, failure)]))
+
+
+def _make_statistics(store: FolderStore) -> None:
+    """Store a cohort, and numbers of every face that stand for its statistics."""
+    with store.catalog.write() as transaction:
+        ids = face_rows.face_ids(transaction)
+        cohort_rows.put_cohort(transaction, StoredCohort("made up", len(ids), ids[::3]))
+        numbers = np.stack([np.sin(ids), np.cos(ids)], axis=1).astype(np.float32)
+        cohort_rows.put_statistics(transaction, ids, numbers)
 
 
 def _make_people(store: FolderStore) -> None:

@@ -22,7 +22,7 @@ from facesim_index.store.sqlite.connection import APPLICATION_ID
 from tests.builders import commit_pictures, failed, new_store, picture, unit_vectors
 
 FOLDER = Path(__file__).parent / "old"
-RELEASED = ("0001", "0002", "0003", "0006")
+RELEASED = ("0001", "0002", "0003", "0006", "0008")
 EXPECTED_NAME = "expected.json"
 ASKED = (2, 5, 9)
 _NOT_COPIED = ("alembic_version", "sqlite_sequence", "row_check")

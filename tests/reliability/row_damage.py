@@ -105,7 +105,7 @@ def _edit_value(database: sqlite3.Connection, damage: Damage) -> bool:
 def _other_values(value: Value, damage: Damage) -> Iterator[Value]:
     """Yield what a value may be once one byte of it has changed, the wanted change first."""
     flips = [damage.flip, *(1 << bit for bit in range(7))]
-    if value is None:
+    if value is None or value == "":
         yield from (1, "x")
     for flip in flips:
         if isinstance(value, int):

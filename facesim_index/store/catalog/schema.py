@@ -258,6 +258,27 @@ class PriorEstimateRow(Base):
     created_at: Mapped[str]
 
 
+class CohortRow(Base):
+    """The faces with which all others are compared, and how; see `cohort_rows`."""
+
+    __tablename__ = "cohort"
+    __table_args__ = (CheckConstraint("id = 1", name="single_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    method: Mapped[str]
+    n_faces: Mapped[int]
+    face_ids: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class FaceStatisticsRow(Base):
+    """Statistics of the cosines of 1024 faces with the cohort: derived; see `cohort_rows`."""
+
+    __tablename__ = "face_statistics"
+
+    chunk: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    numbers: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class RowCheck(Base):
     """The checksum of one row of another table; see `row_checks`."""
 

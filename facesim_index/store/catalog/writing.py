@@ -15,6 +15,7 @@ import numpy as np
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, literal, select, update
 
 from facesim_index.records import EmbeddedFace, FaceId, ImageId, ImageStatus, PictureReading
+from facesim_index.store.catalog import cohort_rows
 from facesim_index.store.catalog.index_state import PriorEstimate
 from facesim_index.store.catalog.people_rows import drop_traces, require_sound_references
 from facesim_index.store.catalog.schema import (
@@ -176,6 +177,7 @@ def remove_faces(connection: Connection, face_ids: Iterable[int]) -> int:
     removed = connection.execute(delete(Face).where(chosen)).rowcount
     if removed:
         drop_traces(connection)
+        cohort_rows.forget_faces(connection, face_ids)
     return removed
 
 
@@ -184,6 +186,8 @@ def bury(connection: Connection, face_ids: Sequence[int]) -> None:
     put = dialect_of(connection).upsert(Tombstone, ("face_id",), ())
     for face_id in face_ids:
         connection.execute(put, {"face_id": face_id, "deleted_at": now()})
+    if face_ids:
+        cohort_rows.forget_faces(connection, face_ids)
 
 
 def mark_lost(

@@ -19,8 +19,9 @@ from sqlalchemy import delete, exists, insert, select
 from facesim_index.config import CATALOG_NAME, SEGMENTS_NAME
 from facesim_index.errors import IndexDamagedError, StorageError
 from facesim_index.records import FaceId
-from facesim_index.store.catalog import index_state, people_rows, writing
+from facesim_index.store.catalog import cohort_rows, index_state, people_rows, writing
 from facesim_index.store.catalog.schema import (
+    CohortRow,
     Face,
     FacePerson,
     FacesApart,
@@ -169,6 +170,8 @@ def mend_catalog_rows(catalog: Catalog) -> MendedRows:
         for wrong in sorted(left, key=lambda row: _ORDER.get(row.table, 0)):
             lost_paths += _take_out(catalog, transaction, wrong)
             taken_out.append(str(wrong))
+        if any(wrong.table == CohortRow.__tablename__ for wrong in left):
+            cohort_rows.drop_cohort(transaction)
         _mend_people(transaction, {wrong.table for wrong in left})
         if left:
             _count_anew(catalog, transaction)

@@ -34,7 +34,14 @@ from facesim_index.records import (
     ImageStatus,
     PictureReading,
 )
-from facesim_index.store.catalog import audit_log, face_rows, index_state, picture_rows, writing
+from facesim_index.store.catalog import (
+    audit_log,
+    cohort_rows,
+    face_rows,
+    index_state,
+    picture_rows,
+    writing,
+)
 from facesim_index.store.catalog.transaction import Transaction, require_whole
 from facesim_index.store.folder import checking, compaction, mending
 from facesim_index.store.folder.creation import (
@@ -348,6 +355,7 @@ class FolderStore:
                 new.append(self.segments.write(SegmentId(next_id), chosen, [embeddings]))
                 next_id += 1
             writing.remove_faces(transaction, [face.face_id for face in lost])
+            cohort_rows.drop_statistics(transaction, ids.tolist())
             writing.replace_segments(transaction, sorted(damaged), new)
             writing.bury(transaction, verdict.stray_faces.tolist())
             empty = face_rows.images_without_faces(transaction, [face.image_id for face in lost])

@@ -116,7 +116,7 @@ def old_index(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return tmp_path / "i"
 
 
-@pytest.mark.parametrize("old_index", ["0001", "0002", "0003"], indirect=True)
+@pytest.mark.parametrize("old_index", ["0001", "0002", "0003", "0008"], indirect=True)
 @pytest.mark.parametrize("writable", [False, True])
 def test_an_older_index_is_upgraded_when_it_is_opened(
     old_index: Path, writable: bool, caplog: pytest.LogCaptureFixture
