@@ -312,6 +312,14 @@ def check_document(check: "calibration_check.CalibrationCheck") -> "schemas.Cali
         "n_across": check.n_across,
         "n_left_out": check.n_left_out,
         "across": _level_documents(check.across),
+        "groups": [
+            {
+                "name": group.name,
+                "n_faces": group.n_faces,
+                "levels": _level_documents(group.levels),
+            }
+            for group in check.groups
+        ],
         "highest": [dataclasses.asdict(pair) for pair in check.highest],
         "labels": None if check.labels is None else _labels_document(check.labels),
         "verdict": check.verdict,
