@@ -285,7 +285,10 @@ def _times(level: "Level") -> str:
     """Return observed / expected, with a mark where it is too much; a dash where pairs are few."""
     if level.says == "too few pairs":
         return "-"
-    return f"{level.observed / level.expected:.2g}" + " !" * (level.says == "too many")
+    times = level.observed / level.expected
+    return (f"{times:.2g}" if times < 100.0 else f"{times:,.0f}") + " !" * (
+        level.says == "too many"
+    )
 
 
 def _write_levels(

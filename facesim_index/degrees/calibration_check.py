@@ -45,6 +45,12 @@ LEAST_TESTED = 0.01
 MIN_GROUP_FACES = 50
 """The pairs within a group of faces are looked at where it has so many."""
 
+LIKE_ONE_PERSON = 5.0
+LEAST_OF_MATES = 0.2
+"""Of the pairs of one person at least so many have this log10 likelihood ratio, even where pictures
+are poor; strangers hardly ever do, even where the curve is wrong.  So each pair that has it stands
+for five that may be one person's."""
+
 LevelVerdict = Literal["fits", "too many", "fewer", "unclear", "too few pairs"]
 Verdict = Literal["fits", "claims_too_much", "too_few_pairs"]
 
@@ -234,7 +240,7 @@ def check_pairs(
     CalibrationCheck
     """
     same_photo = _impostor_levels(calibration, found.score, found.image[:, None])
-    levels = _impostor_levels(calibration, across.score, across.people, n_missed=across.n_missed)
+    levels = _stranger_levels(calibration, across.score, across.people, across.n_missed)
     groups = tuple(
         _group_check(calibration, across, group)
         for group in across.groups
@@ -262,8 +268,18 @@ def check_pairs(
 
 def _group_check(calibration: Calibration, across: AcrossPairs, group: PairGroup) -> GroupCheck:
     score, people = across.score[group.chosen], across.people[group.chosen]
-    levels = _impostor_levels(calibration, score, people, n_missed=group.n_missed)
+    levels = _stranger_levels(calibration, score, people, group.n_missed)
     return GroupCheck(group.name, group.n_faces, levels)
+
+
+def _stranger_levels(
+    calibration: Calibration, score: Float64Array, people: Int64Array, n_missed: int
+) -> tuple[Level, ...]:
+    """Count the pairs at each rate, of which some are of one person that were not recognised."""
+    evidence = min(LIKE_ONE_PERSON, calibration.knots[-1][1])
+    alike = int((score >= _first_at(calibration.knots, evidence)).sum())
+    n_missed = max(n_missed, round(alike / LEAST_OF_MATES))
+    return _impostor_levels(calibration, score, people, n_missed=n_missed)
 
 
 def _impostor_levels(
@@ -399,14 +415,28 @@ def _verdict(
     )
     more += _worst_group(calibration, groups)
     if not tested or min(tested) > LEAST_TESTED:
-        return "too_few_pairs", (
-            f"There are too few different people to tell whether calibration {name} fits these "
-            f"pictures; label some (--people, --pairs), or index more photos of several people."
-            f"{more}"
-        )
+        return "too_few_pairs", f"{_cannot_tell(calibration, general)}{more}"
     return "fits", (
         f"Calibration {name} fits these pictures: strangers score as high as it says, down to "
         f"false match rate {min(tested):g}.{more}"
+    )
+
+
+def _cannot_tell(calibration: Calibration, levels: tuple[Level, ...]) -> str:
+    """Return a sentence that says why there is no verdict."""
+    name = repr(calibration.name)
+    unclear = [level for level in levels if level.says == "unclear"]
+    if not unclear:
+        return (
+            f"There are too few different people to tell whether calibration {name} fits these "
+            "pictures; label some (--people, --pairs), or index more photos of several people."
+        )
+    most = max(unclear, key=lambda level: level.low / level.expected)
+    return (
+        f"It is not clear whether calibration {name} fits these pictures: of the pairs that seem "
+        f"to be strangers, {most.observed:.2g} reach {_named(calibration)} {most.score:.2f}, where "
+        f"it says {most.rate:g}, but some may be of one person, or it may be chance; label some "
+        "(--people, --pairs) to tell."
     )
 
 

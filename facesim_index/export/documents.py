@@ -168,6 +168,8 @@ def status_document(status: "IndexStatus") -> "schemas.Status":
         "interrupted": status.interrupted,
         "traces_left": status.traces_left,
         "damage": list(status.damage),
+        "calibration_verdict": status.calibration_verdict,
+        "calibration_sentence": status.calibration_sentence,
     }
 
 

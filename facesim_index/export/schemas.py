@@ -143,6 +143,8 @@ class Status(TypedDict):
     traces_left: bool
     damage: list[str]
     """What is damaged of the rows that all this was read from."""
+    calibration_verdict: str | None
+    calibration_sentence: str | None
 
 
 class FailedFile(TypedDict):

@@ -144,6 +144,18 @@ def test_many_found_are_no_proof_where_they_may_be_of_one_person() -> None:
     assert result.verdict == "fits"  # as far as 0.01
 
 
+def test_where_pairs_look_like_one_person_it_cannot_tell() -> None:
+    """Two people have filled an album, and nothing stands out among so few faces."""
+    usual = across(15)
+    same = (usual.people % 2).sum(axis=1) != 1
+    likeness = np.minimum(np.random.default_rng(4).uniform(0.9, 1.1, same.size), 1.0)
+    album = AcrossPairs(np.where(same, likeness, usual.score), usual.people, 0)
+    result = checked(other=album)
+    assert result.verdict == "too_few_pairs"
+    assert "It is not clear whether calibration 'even' fits" in result.sentence
+    assert "'even'" in checked(other=across(15)).sentence
+
+
 def test_a_group_of_faces_that_it_does_not_fit_is_told_of() -> None:
     usual = across(200)
     inside = np.asarray((usual.people < 60).all(axis=1))
