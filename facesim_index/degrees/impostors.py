@@ -197,13 +197,11 @@ def across_pairs(
     AcrossPairs
     """
     rng = np.random.default_rng(seed)
-    living = view.living_faces()
-    chosen = np.sort(rng.permutation(len(living))[:n_faces])
-    ids = np.asarray(living[chosen], dtype=np.int64)
+    ids = np.sort(rng.permutation(view.living_faces())[:n_faces])
     faces = face_rows.faces(view.transaction, ids)
     image = np.array([face.image_id for face in faces], dtype=np.int64)
     return impostor_pairs(
-        _scores(view, ids, head),
+        scores_among(view, ids, head),
         image=image,
         known=_known_people(view, ids),
         names=group_names(faces),
@@ -262,9 +260,21 @@ def impostor_pairs(
     )
 
 
-def _scores(view: IndexView, ids: Int64Array, head: Head) -> Float64Array:
-    """Return the score of every two faces; the one place where scores are made."""
-    made = head.transform(view.embeddings(ids))
+def scores_among(view: IndexView, face_ids: Int64Array, head: Head) -> Float64Array:
+    """Return the score of every two of some faces; the one place where a check makes scores.
+
+    Parameters
+    ----------
+    view : IndexView
+    face_ids : ndarray of shape (n,), int64
+    head : Head
+
+    Returns
+    -------
+    ndarray of shape (n, n), float64
+        In [-1, 1].
+    """
+    made = head.transform(view.embeddings(face_ids))
     return np.clip(head.pair_scores(made, made), -1.0, 1.0).astype(np.float64)
 
 
