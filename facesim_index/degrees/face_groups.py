@@ -37,6 +37,8 @@ def _names(face: FaceRecord) -> tuple[str, str, str]:
     size, yaw = face.quality.size_px, face.quality.yaw_deg
     return (
         f"faces under {SMALL_PX:.0f} px" if size < SMALL_PX else f"faces from {SMALL_PX:.0f} px",
-        f"faces turned by {TURNED_DEG:.0f}°" if abs(yaw) >= TURNED_DEG else "faces seen from ahead",
+        f"faces turned by {TURNED_DEG:.0f}° or more"
+        if abs(yaw) >= TURNED_DEG
+        else "faces seen from ahead",
         "faces hardly found" if face.detection < SURELY_FOUND else "faces surely found",
     )
