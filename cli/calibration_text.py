@@ -229,12 +229,13 @@ def write_check(result: "CalibrationCheck") -> None:
         + left_out * (result.n_doubtful > 0)
     )
     _write_levels("FMR", level_from, result.same_photo)
-    left_out = f"; {result.n_left_out:,} left out, probably one person"
+    left_out = f"; {result.n_left_out:,} left out, one person or perhaps"
     click.echo(
         f"\nFaces of different photos: {result.n_across:,} pairs"
         + left_out * (result.n_left_out > 0)
     )
     _write_levels("FMR", level_from, result.across)
+    _write_groups(result)
     if result.highest:
         click.echo("\nThe most alike in one photo; is one of them one person twice?")
         write_table(
@@ -259,6 +260,35 @@ def write_check(result: "CalibrationCheck") -> None:
         click.echo("\nPairs of one person with evidence against it:")
         _write_levels("rate", "down from", result.labels.mates, should_be="at most")
     click.echo(f"\n{printable(result.sentence)}")
+
+
+def _write_groups(result: "CalibrationCheck") -> None:
+    """Write how many times more often than it should each rate is observed, within each group."""
+    if not result.groups:
+        return
+    rates = [level.rate for level in result.across]
+    click.echo("\nTwo faces of one group: times as many strangers as expected")
+    columns = ("faces", *(f"FMR {rate:g}" for rate in rates))
+    rows = [
+        (
+            f"{group.n_faces:,}",
+            *(_times(level) for level in group.levels),
+            *("" for _ in rates[len(group.levels) :]),
+            group.name,
+        )
+        for group in result.groups
+    ]
+    write_table((*columns, "group"), rows, numeric=columns)
+
+
+def _times(level: "Level") -> str:
+    """Return observed / expected, with a mark where it is too much; a dash where pairs are few."""
+    if level.says == "too few pairs":
+        return "-"
+    times = level.observed / level.expected
+    return (f"{times:.2g}" if times < 100.0 else f"{times:,.0f}") + " !" * (
+        level.says == "too many"
+    )
 
 
 def _write_levels(

@@ -146,12 +146,15 @@ def ingest(
             )
         if people_folder is not None and not summary.interrupted:
             _label(state, index, people_folder)
+        status = index.status()
     for warning in summary.warnings:
         state.say(f"Warning: {printable(warning)}")
     _tell_summary(summary, prune=prune, as_json=as_json)
     if summary.interrupted:
         state.say("Interrupted.  What was finished is committed; run the same command to go on.")
         sys.exit(INTERRUPTED_EXIT_CODE)
+    if status.calibration_verdict == "claims_too_much":
+        state.say(status.calibration_sentence or "")
     if summary.images_failed:
         state.say("Some pictures could not be used: `facesim errors` lists them.")
 

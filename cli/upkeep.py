@@ -65,6 +65,8 @@ def status(state: State, as_json: bool) -> None:
     ]
     for name, value in rows:
         click.echo(f"{name:<12} {printable(value)}")
+    if found.calibration_verdict == "claims_too_much":
+        state.say(found.calibration_sentence or "")
     if found.interrupted:
         state.say("The last ingest did not finish; run it again to go on where it stopped.")
     if found.traces_left:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from facesim_index.calibration.fitting.labelled_data import LabelledData, LabelledFaces
     from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
     from facesim_index.calibration.shipped import shipped_calibration
-    from facesim_index.degrees.calibration_check import CalibrationCheck, LabelCheck
+    from facesim_index.degrees.calibration_check import CalibrationCheck, GroupCheck, LabelCheck
     from facesim_index.degrees.kept_calibrations import ListedCalibration, read_calibration
     from facesim_index.degrees.prior import ResolvedPrior
     from facesim_index.engine.base import EngineSource
@@ -113,6 +113,7 @@ __all__ = [
     "FailureCode",
     "FolderLabels",
     "Forgotten",
+    "GroupCheck",
     "HeldOutCheck",
     "IndexDamagedError",
     "IndexLockedError",
@@ -192,6 +193,7 @@ _HOMES = {
     "HeldOutCheck": "facesim_index.calibration.record",
     "shipped_calibration": "facesim_index.calibration.shipped",
     "CalibrationCheck": "facesim_index.degrees.calibration_check",
+    "GroupCheck": "facesim_index.degrees.calibration_check",
     "LabelCheck": "facesim_index.degrees.calibration_check",
     "ListedCalibration": "facesim_index.degrees.kept_calibrations",
     "read_calibration": "facesim_index.degrees.kept_calibrations",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from facesim_index.config import default_index
-from facesim_index.degrees.gallery import refresh_gallery_prior
+from facesim_index.degrees.verdicts import refresh_estimates
 from facesim_index.display import notebook as notebook  # draws what a notebook shows
 from facesim_index.engine.base import EngineSource, Provider
 from facesim_index.engine.local_reader import LocalReader
@@ -211,7 +211,7 @@ class FaceIndex(QueryMethods, ExportMethods, UpkeepMethods):
                     should_stop=should_stop,
                 )
                 summary = ingest.run()
-                refresh_gallery_prior(store)
+                refresh_estimates(store)
         if self._store is None:
             self._store = open_store(self._folder)
         return summary

@@ -43,13 +43,13 @@ from facesim_index.records import Float32Array, Float64Array, Int64Array
 COHORT_SIZE = 2000
 """Faces of an index that every face is compared with."""
 
-TOP_QUANTILE = 0.98
+TOP_QUANTILE = 0.95
 FIRST_CUT = 0.4
 """A cosine above which two faces are first taken for one person's."""
 
 CUT_SPREADS = 1.6
 """So many spreads above its middle a face is taken for one person's with a face of the cohort:
-among the people of LFW one stranger in a thousand is."""
+among the people of LFW six strangers in a thousand are."""
 
 N_ROUNDS = 3
 PRIOR_FACES = 100.0

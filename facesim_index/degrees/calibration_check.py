@@ -2,22 +2,23 @@
 
 How many pairs of two people reach a score is compared with how many should, by the calibration.
 Every index holds such pairs, taken by the user's own cameras of the people that matter to the
-user: see `degrees.impostors`.  Labels, where there are any, add to that.
+user: see `degrees.impostors`.  Labels, where there are any, add to that.  Whether two faces are one
+person is never decided by the calibration that is tested.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from facesim_index.calibration.curve import false_match_rate, log10_lr
+from facesim_index.calibration.curve import log10_lr
 from facesim_index.calibration.fitting.held_out import check_curve
 from facesim_index.calibration.fitting.labelled_data import LabelledData
 from facesim_index.calibration.record import Calibration, HeldOutCheck
 from facesim_index.degrees.gallery_scores import scorer_of
 from facesim_index.degrees.impostors import (
     AcrossPairs,
+    PairGroup,
     SameImagePair,
     SameImagePairs,
     across_pairs,
@@ -29,8 +30,8 @@ from facesim_index.records import BoolArray, Float64Array, Int64Array
 from facesim_index.store.protocols import IndexView
 
 FALSE_MATCH_RATES = (1e-1, 1e-2, 1e-3, 1e-4)
-TOLERANCE = 2.0
-"""A rate fits when it is within this factor of the expected one, 0.3 in log10 units."""
+TOLERANCE = 3.0
+"""A rate fits when it is within this factor of the expected one, 0.5 in log10 units."""
 
 MIN_EXPECTED = 5
 """Finding few pairs at a level means something only where at least this many are expected."""
@@ -42,8 +43,14 @@ MIN_GROUPS = 3
 LEAST_TESTED = 0.01
 """A calibration is said to fit only when it was tested at this false match rate or a lower one."""
 
-CERTAIN = 3.0
-"""Faces count as one person, when people are counted, from this log10 likelihood ratio."""
+MIN_GROUP_FACES = 50
+"""The pairs within a group of faces are looked at where it has so many."""
+
+LIKE_ONE_PERSON = 5.0
+LEAST_OF_MATES = 0.2
+"""Of the pairs of one person at least so many have this log10 likelihood ratio, even where pictures
+are poor; strangers hardly ever do, even where the curve is wrong.  So each pair that has it stands
+for five that may be one person's."""
 
 LevelVerdict = Literal["fits", "too many", "fewer", "unclear", "too few pairs"]
 Verdict = Literal["fits", "claims_too_much", "too_few_pairs"]
@@ -58,14 +65,15 @@ class Level:
     rate : float
         The false match rate that the level is named after, in (0, 1).
     expected : float
-        The share of pairs that should reach it: `rate`, less what was left out.
+        The share of pairs that should reach it.
     score : float
         Where the calibration has that rate.  Impostor pairs count from this score up, genuine
         pairs from this score down.
     n_pairs, n_found : int
         How many pairs there are, and how many of them reach the level.
     observed, low, high : float
-        The share that reaches it, and its 95 % interval.
+        The share that reaches it, and its 95 % interval.  Where pairs of one person may be among
+        those of two, the low end is the one without them.
     says : {"fits", "too many", "fewer", "unclear", "too few pairs"}
         What follows for the calibration at this level.
     """
@@ -109,6 +117,30 @@ class LabelCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupCheck:
+    """Whether a calibration fits two faces of one group.
+
+    Attributes
+    ----------
+    name : str
+        What the faces are, in plain words.
+    n_faces : int
+        How many of those that were drawn.
+    levels : tuple of Level
+        Of pairs of two of them, of different pictures.
+
+    Examples
+    --------
+    >>> index.calibrations.check().groups  # six faces make no group
+    ()
+    """
+
+    name: str
+    n_faces: int
+    levels: tuple[Level, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CalibrationCheck:
     """Whether a calibration fits the pictures of an index.
 
@@ -124,10 +156,12 @@ class CalibrationCheck:
     same_photo : tuple of Level
         Of the pairs of faces of one picture.
     n_across, n_left_out : int
-        Pairs of faces of different pictures, and those that were left out because they probably
-        show one person.
+        Pairs of faces of different pictures, and those that were left out because they seem to
+        show one person, or may.
     across : tuple of Level
         Of the pairs of faces of different pictures.
+    groups : tuple of GroupCheck
+        The same within groups of faces that are large enough.
     highest : tuple of SameImagePair
         The most similar pairs of faces of one picture, worth a look.
     labels : LabelCheck or None
@@ -154,6 +188,7 @@ class CalibrationCheck:
     n_across: int
     n_left_out: int
     across: tuple[Level, ...]
+    groups: tuple[GroupCheck, ...]
     highest: tuple[SameImagePair, ...]
     labels: LabelCheck | None
     verdict: Verdict
@@ -161,7 +196,7 @@ class CalibrationCheck:
 
 
 def check_index(
-    view: IndexView, calibration: Calibration, share: float, labelled: LabelledData | None = None
+    view: IndexView, calibration: Calibration, labelled: LabelledData | None = None
 ) -> CalibrationCheck:
     """Compare a calibration with the impostor pairs of an index, and with labels.
 
@@ -170,9 +205,6 @@ def check_index(
     view : IndexView
     calibration : Calibration
         Fitted for the engine of the index.
-    share : float
-        Share of genuine pairs among the pairs of different pictures, in (0, 1), as
-        `gallery_prior` gives it.
     labelled : LabelledData, optional
         Labelled pairs of faces, embedded by the engine of the index.
 
@@ -182,10 +214,8 @@ def check_index(
     """
     scorer = scorer_of(view, calibration)
     found = same_image_pairs(view, scorer)
-    one_person = _reached(calibration, math.log10((1.0 - share) / share))
-    certain = min(_reached(calibration, CERTAIN), calibration.knots[-1][0])
-    across = across_pairs(view, scorer, one_person=one_person, certain=certain)
-    return check_pairs(calibration, found, across, one_person=one_person, labelled=labelled)
+    across = across_pairs(view, scorer)
+    return check_pairs(calibration, found, across, labelled=labelled)
 
 
 def check_pairs(
@@ -193,7 +223,6 @@ def check_pairs(
     found: SameImagePairs,
     across: AcrossPairs,
     *,
-    one_person: float = math.inf,
     labelled: LabelledData | None = None,
 ) -> CalibrationCheck:
     """Compare a calibration with impostor pairs, and with labels.
@@ -205,8 +234,6 @@ def check_pairs(
         Pairs of faces of one picture.
     across : AcrossPairs
         Pairs of faces of different pictures.
-    one_person : float, optional
-        The score from which pairs were left out of `across`; by default none were.
     labelled : LabelledData, optional
         Labelled pairs of faces, embedded by the engine of the index.
 
@@ -215,9 +242,14 @@ def check_pairs(
     CalibrationCheck
     """
     same_photo = _impostor_levels(calibration, found.score, found.image[:, None])
-    levels = _impostor_levels(calibration, across.score, across.people, below=one_person)
+    levels = _stranger_levels(calibration, across.score, across.people, across.n_missed)
+    groups = tuple(
+        _group_check(calibration, across, group)
+        for group in across.groups
+        if group.n_faces >= MIN_GROUP_FACES
+    )
     labels = None if labelled is None else _label_check(calibration, labelled)
-    verdict, sentence = _verdict(calibration, same_photo, levels, labels)
+    verdict, sentence = _verdict(calibration, same_photo, levels, groups, labels)
     return CalibrationCheck(
         calibration=calibration.name,
         head=calibration.score_kind,
@@ -228,6 +260,7 @@ def check_pairs(
         n_across=int(across.score.size),
         n_left_out=across.n_left_out,
         across=levels,
+        groups=groups,
         highest=found.highest,
         labels=labels,
         verdict=verdict,
@@ -235,27 +268,32 @@ def check_pairs(
     )
 
 
-def _reached(calibration: Calibration, log10_lr: float) -> float:
-    """Return the least score with so much evidence; infinity when none has."""
-    return (
-        math.inf if log10_lr > calibration.knots[-1][1] else _first_at(calibration.knots, log10_lr)
-    )
+def _group_check(calibration: Calibration, across: AcrossPairs, group: PairGroup) -> GroupCheck:
+    score, people = across.score[group.chosen], across.people[group.chosen]
+    levels = _stranger_levels(calibration, score, people, group.n_missed)
+    return GroupCheck(group.name, group.n_faces, levels)
+
+
+def _stranger_levels(
+    calibration: Calibration, score: Float64Array, people: Int64Array, n_missed: int
+) -> tuple[Level, ...]:
+    """Count the pairs at each rate, of which some are of one person that were not recognised."""
+    evidence = min(LIKE_ONE_PERSON, calibration.knots[-1][1])
+    alike = int((score >= _first_at(calibration.knots, evidence)).sum())
+    n_missed = max(n_missed, round(alike / LEAST_OF_MATES))
+    return _impostor_levels(calibration, score, people, n_missed=n_missed)
 
 
 def _impostor_levels(
-    calibration: Calibration, score: Float64Array, names: Int64Array, *, below: float = math.inf
+    calibration: Calibration, score: Float64Array, names: Int64Array, *, n_missed: int = 0
 ) -> tuple[Level, ...]:
-    """Count the pairs at each rate; pairs with a score of `below` or more were left out before."""
+    """Count the pairs at each rate; of those found, `n_missed` may be pairs of one person."""
     if not score.size:
         return ()
     groups = Groups.of(names)
-    gone = 0.0
-    if math.isfinite(below) and calibration.false_matches:
-        gone = float(false_match_rate(np.array([below]), calibration)[0])
     return tuple(
-        _level(rate - gone, at, score >= at, groups, named=rate)
+        _level(rate, at, score >= at, groups, n_missed=n_missed)
         for rate, at in _impostor_scores(calibration)
-        if rate >= 4.0 * gone
     )
 
 
@@ -301,9 +339,10 @@ def _level(
     found: BoolArray,
     groups: Groups,
     *,
-    named: float | None = None,
+    n_missed: int = 0,
 ) -> Level:
     low, high = interval(found, groups)
+    low = max(0.0, low - n_missed / found.size)
     observed = float(found.mean())
     n_found = int(found.sum())
     says: LevelVerdict = "fits"
@@ -316,8 +355,7 @@ def _level(
         says = "fewer"
     elif observed > TOLERANCE * expected:
         says = "unclear"  # More than it should be, but that may be chance.
-    rate = expected if named is None else named
-    return Level(rate, expected, score, found.size, n_found, observed, low, high, says)
+    return Level(expected, expected, score, found.size, n_found, observed, low, high, says)
 
 
 def _label_check(calibration: Calibration, labelled: LabelledData) -> LabelCheck:
@@ -345,6 +383,7 @@ def _verdict(
     calibration: Calibration,
     same_photo: tuple[Level, ...],
     across: tuple[Level, ...],
+    groups: tuple[GroupCheck, ...],
     labels: LabelCheck | None,
 ) -> tuple[Verdict, str]:
     """Judge by impostor pairs of different photos, and by labels.
@@ -376,15 +415,45 @@ def _verdict(
         if alike
         else ""
     )
+    more += _worst_group(calibration, groups)
     if not tested or min(tested) > LEAST_TESTED:
-        return "too_few_pairs", (
-            f"There are too few different people to tell whether calibration {name} fits these "
-            f"pictures; label some (--people, --pairs), or index more photos of several people."
-            f"{more}"
-        )
+        return "too_few_pairs", f"{_cannot_tell(calibration, general)}{more}"
     return "fits", (
         f"Calibration {name} fits these pictures: strangers score as high as it says, down to "
         f"false match rate {min(tested):g}.{more}"
+    )
+
+
+def _cannot_tell(calibration: Calibration, levels: tuple[Level, ...]) -> str:
+    """Return a sentence that says why there is no verdict."""
+    name = repr(calibration.name)
+    unclear = [level for level in levels if level.says == "unclear"]
+    if not unclear:
+        return (
+            f"There are too few different people to tell whether calibration {name} fits these "
+            "pictures; label some (--people, --pairs), or index more photos of several people."
+        )
+    most = max(unclear, key=lambda level: level.low / level.expected)
+    return (
+        f"It is not clear whether calibration {name} fits these pictures: of the pairs that seem "
+        f"to be strangers, {most.observed:.2g} reach {_named(calibration)} {most.score:.2f}, where "
+        f"it says {most.rate:g}, but some may be of one person, or it may be chance; label some "
+        "(--people, --pairs) to tell."
+    )
+
+
+def _worst_group(calibration: Calibration, groups: tuple[GroupCheck, ...]) -> str:
+    """Return a sentence about the group of faces that the calibration fits least, if it does not.
+
+    The degrees between two of its faces are wrong, while those of most other pairs are right.
+    """
+    found = [(worst, group.name) for group in groups if (worst := _worst(group.levels))]
+    if not found:
+        return ""
+    worst, name = max(found, key=lambda pair: pair[0].low / pair[0].expected)
+    return (
+        f"  Between {name} it claims too much: {worst.observed:.2g} of the strangers reach "
+        f"{_named(calibration)} {worst.score:.2f}, where it says {worst.rate:g}."
     )
 
 

@@ -2,10 +2,16 @@
 
 The statistics of a face follow from its embedding and the cohort of the index
 (`calibration.normalisation`).  The cohort is drawn from the living faces in a way that depends on
-their ids alone, and it is drawn anew only when the index has grown by a quarter: from the first
-so many faces by id, those whose ids have the lowest hash values.
+their ids alone: from the first so many faces by id, those whose ids have the lowest hash values; it
+stays the same until the index has grown by a quarter.
+
+A writer stores the cohort and the statistics at its end (`refresh_statistics`).  They are no more
+than remembered: where some are not there, because a writer was killed or the index is an old one,
+whoever asks computes the same.  The cohort of a large index is kept although some faces were
+removed since; it is drawn anew when a tenth of it is gone.
 """
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,14 +19,23 @@ import numpy as np
 from facesim_index.calibration.normalisation import COHORT_SIZE, Cohort, Normalisation
 from facesim_index.calibration.record import Calibration
 from facesim_index.calibration.scorer import PLAIN, Scorer
+from facesim_index.degrees.in_force import calibration_in_force
+from facesim_index.errors import IndexDamagedError
 from facesim_index.records import Float32Array, Int64Array
-from facesim_index.store.protocols import IndexView
+from facesim_index.store.catalog import cohort_rows
+from facesim_index.store.catalog.cohort_rows import StoredCohort
+from facesim_index.store.protocols import IndexStore, IndexView
 
 GROWTH = 1.25
 """The cohort is drawn anew when the index has so many times as many faces."""
 
+_DRAWN_ANEW = 20_000  # faces, whose statistics take less than a second
+_LEAST_LEFT = 0.9
+_FACES_AT_ONCE = 65_536
 _HASH_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _HASH_SHIFT = np.uint64(29)
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +55,13 @@ class GalleryStatistics:
     ----------
     cohort : Cohort
     view : IndexView
+    stored : bool
+        Whether those of this cohort may be stored.
     """
 
     cohort: Cohort
     view: IndexView
+    stored: bool
 
     @property
     def normalisation(self) -> Normalisation:
@@ -66,7 +84,13 @@ class GalleryStatistics:
         -------
         statistics : ndarray of shape (n, 2), float32
         """
-        return self.cohort.statistics(embeddings, face_ids)
+        if face_ids is None or not self.stored:
+            return self.cohort.statistics(embeddings)
+        told = cohort_rows.statistics(self.view.transaction, face_ids)
+        unknown = np.isnan(told).any(axis=1)
+        if unknown.any():
+            told[unknown] = self.cohort.statistics(embeddings[unknown])
+        return told
 
 
 def scorer_of(view: IndexView, calibration: Calibration | None) -> Scorer:
@@ -86,7 +110,7 @@ def scorer_of(view: IndexView, calibration: Calibration | None) -> Scorer:
         return PLAIN
     if calibration.normalisation is None:
         return Scorer(calibration.head)
-    return Scorer(calibration.head, GalleryStatistics(_cohort(view, calibration), view))
+    return Scorer(calibration.head, _statistics(view, calibration.normalisation))
 
 
 def cohort_faces(living: Int64Array) -> Int64Array:
@@ -118,14 +142,72 @@ def cohort_faces(living: Int64Array) -> Int64Array:
     return np.sort(first[np.argsort(mixed, kind="stable")[:COHORT_SIZE]])
 
 
-def _cohort(view: IndexView, calibration: Calibration) -> Cohort:
-    normalisation = calibration.normalisation
-    assert normalisation is not None
-    face_ids = cohort_faces(view.living_faces())
-    return view.memory.recall(
+def refresh_statistics(store: IndexStore) -> None:
+    """Store the statistics of the faces of an index that are not stored yet.
+
+    The generation stays as it is: they follow from the faces that are there.
+
+    Parameters
+    ----------
+    store : IndexStore
+        Writable.
+    """
+    with store.read() as rows:
+        calibration = calibration_in_force(rows)
+    if calibration is None or calibration.normalisation is None:
+        return
+    try:
+        with store.view() as view:
+            drawn = _in_use(view, calibration.normalisation)
+            if drawn is None:
+                living = view.living_faces()
+                drawn = StoredCohort(
+                    calibration.normalisation.key, len(living), cohort_faces(living)
+                )
+                with store.write() as transaction:
+                    cohort_rows.put_cohort(transaction, drawn)
+        with store.view() as view:
+            source = _statistics(view, calibration.normalisation)
+            for face_ids, embeddings in view.blocks(_FACES_AT_ONCE):
+                told = cohort_rows.statistics(view.transaction, face_ids)
+                unknown = np.isnan(told).any(axis=1)
+                if unknown.any():
+                    found = source.cohort.statistics(embeddings[unknown])
+                    _put(store, drawn, face_ids[unknown], found)
+    except IndexDamagedError as error:
+        logger.warning("statistics of the faces of %s: %s", store.location, error)
+
+
+def _put(
+    store: IndexStore, drawn: StoredCohort, face_ids: Int64Array, statistics: Float32Array
+) -> None:
+    """Store statistics, unless the cohort that they are of is another by now."""
+    with store.write() as transaction:
+        if drawn.is_same_as(cohort_rows.cohort(transaction)):
+            cohort_rows.put_statistics(transaction, face_ids, statistics)
+
+
+def _in_use(view: IndexView, normalisation: Normalisation) -> StoredCohort | None:
+    """Return the stored cohort if it is still good for the index as it is."""
+    stored = cohort_rows.cohort(view.transaction)
+    if stored is None or stored.method != normalisation.key:
+        return None
+    living = view.living_faces()
+    if len(living) <= _DRAWN_ANEW:
+        return stored if np.array_equal(stored.face_ids, cohort_faces(living)) else None
+    grown = len(living) / max(1, stored.n_faces)
+    whole = len(stored.face_ids) >= _LEAST_LEFT * COHORT_SIZE
+    return stored if whole and 1.0 / GROWTH < grown < GROWTH else None
+
+
+def _statistics(view: IndexView, normalisation: Normalisation) -> GalleryStatistics:
+    stored = _in_use(view, normalisation)
+    face_ids = cohort_faces(view.living_faces()) if stored is None else stored.face_ids
+    cohort = view.memory.recall(
         _Drawn,
         lambda known: known.key == normalisation.key and np.array_equal(known.face_ids, face_ids),
         lambda: _Drawn(
             normalisation.key, face_ids, Cohort(normalisation, view.embeddings(face_ids))
         ),
     ).cohort
+    return GalleryStatistics(cohort, view, stored is not None)

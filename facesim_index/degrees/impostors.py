@@ -3,12 +3,13 @@
 - **Two faces in one photo** are two people, almost always.  The exceptions (a mirror, a collage,
   one face found twice) are left out as far as they can be recognised.  Of the remaining pairs the
   most similar are kept for a look.
-- **Two faces of different photos** are mostly two people: all but the share of genuine pairs,
-  which have high cosines.
+- **Two faces of different photos** are mostly two people.  Faces that seem to be one person, by
+  scores that stand out from the others of the same faces, make no pair: see
+  `degrees.apparent_people`.  What a human said of faces goes before that.
 
 Both kinds are needed.  People in one photo share its light, and often their family, age and
 origin, which makes them more alike than strangers are.  On LFW, where the calibration fits by its
-own labels, pairs of one photo reach the cosine of a false match rate of 0.001 eighteen times as
+own labels, pairs of one photo reach the cosine of a false match rate of 0.001 seventeen times as
 often as that rate says; the same faces, paired across photos, 1.4 times.
 """
 
@@ -18,9 +19,10 @@ import numpy as np
 
 from facesim_index.calibration.heads import COSINE
 from facesim_index.calibration.scorer import PLAIN, Scorer
-from facesim_index.metrics.linking import linked_people
-from facesim_index.records import Box, FaceRecord, Float64Array, Int64Array
-from facesim_index.store.catalog import face_rows
+from facesim_index.degrees.apparent_people import apparent_people
+from facesim_index.degrees.face_groups import StrArray, group_names
+from facesim_index.records import BoolArray, Box, FaceRecord, Float64Array, Int64Array
+from facesim_index.store.catalog import face_rows, people_rows
 from facesim_index.store.protocols import IndexView
 
 SAME_FACE_COSINE = 0.8
@@ -76,6 +78,26 @@ class SameImagePairs:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PairGroup:
+    """The pairs of which both faces belong to one group of faces.
+
+    Attributes
+    ----------
+    name : str
+    n_faces : int
+    chosen : ndarray of shape (n_pairs,), bool
+        Which of the pairs that were made.
+    n_missed : int
+        As for `AcrossPairs`.
+    """
+
+    name: str
+    n_faces: int
+    chosen: BoolArray
+    n_missed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class AcrossPairs:
     """Pairs of faces of two pictures, which mostly show two people.
 
@@ -84,14 +106,20 @@ class AcrossPairs:
     score : ndarray of shape (n_pairs,), float64
         By the head of the calibration, in [-1, 1].
     people : ndarray of shape (n_pairs, 2), int64
-        A number for the person on each side; faces that are almost certainly one person share it.
+        A number for the person on each side; faces that seem to be one person share it.
     n_left_out : int
-        Pairs that more probably show one person than two.
+        Pairs that seem to show one person, or may.
+    n_missed : int, default=0
+        As many pairs of one person may be among the others all the same.
+    groups : tuple of PairGroup, default=()
+        Pairs within groups of faces.
     """
 
     score: Float64Array
     people: Int64Array
     n_left_out: int
+    n_missed: int = 0
+    groups: tuple[PairGroup, ...] = ()
 
 
 def same_image_pairs(view: IndexView, scorer: Scorer = PLAIN) -> SameImagePairs:
@@ -151,39 +179,113 @@ def same_image_pairs(view: IndexView, scorer: Scorer = PLAIN) -> SameImagePairs:
 
 
 def across_pairs(
-    view: IndexView, scorer: Scorer = PLAIN, *, one_person: float, certain: float, seed: int = 0
+    view: IndexView, scorer: Scorer = PLAIN, *, n_faces: int = MAX_FACES, seed: int = 0
 ) -> AcrossPairs:
-    """Pair faces of an index, drawn at random, with those of other pictures.
+    """Pair faces of an index, drawn at random, with those of other pictures and other people.
 
     Parameters
     ----------
     view : IndexView
     scorer : Scorer, default=PLAIN
         Makes a score of two faces.
-    one_person : float
-        Pairs with at least this score are left out: more probably they show one person than two.
-    certain : float
-        Faces with at least this score are taken for one person when people are counted.
+    n_faces : int, optional
+        So many faces are drawn where there are more.
     seed : int, default=0
-        Draws `MAX_FACES` faces where there are more.
+        Draws the faces.
 
     Returns
     -------
     AcrossPairs
     """
     rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.permutation(face_rows.face_ids(view.transaction))[:MAX_FACES])
-    faces = face_rows.faces(view.transaction, chosen)
+    ids = np.sort(rng.permutation(view.living_faces())[:n_faces])
+    faces = face_rows.faces(view.transaction, ids)
     image = np.array([face.image_id for face in faces], dtype=np.int64)
-    made = scorer.vectors(view.embeddings(chosen), chosen)
-    first, second = np.triu_indices(chosen.size, 1)
-    score = np.clip(scorer.pair_scores(made, made), -1.0, 1.0)[first, second].astype(np.float64)
-    linked = np.flatnonzero(score >= certain)
-    person = linked_people(np.stack((first[linked], second[linked]), axis=1), chosen.size)
-    other = image[first] != image[second]
-    impostor = other & (score < one_person)
-    people = np.stack((person[first[impostor]], person[second[impostor]]), axis=1)
-    return AcrossPairs(score[impostor], people, int((other & ~impostor).sum()))
+    return impostor_pairs(
+        scores_among(view, ids, scorer),
+        image=image,
+        known=_known_people(view, ids),
+        names=group_names(faces),
+    )
+
+
+def impostor_pairs(
+    scores: Float64Array, *, image: Int64Array, known: Int64Array, names: StrArray
+) -> AcrossPairs:
+    """Choose the pairs of two people of different pictures, as far as the scores tell.
+
+    As many pairs of one person may have been missed as there are pairs which are one person's only
+    two faces, or are left out because they may show one person: where so many were noticed, another
+    part was not.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n, n), float64
+        Symmetric; of every two faces.
+    image : ndarray of shape (n,), int64
+        The picture of each face.
+    known : ndarray of shape (n,), int64
+        The person of each face as a human said, -1 for one of which nobody said anything.
+    names : ndarray of shape (n, n_properties), str
+        The groups of each face, one by each property.
+
+    Returns
+    -------
+    AcrossPairs
+    """
+    found = apparent_people(scores, image=image, known=known)
+    person = found.person
+    other = np.triu(image[:, None] != image, 1)
+    one = person[:, None] == person
+    said_two = (known[:, None] >= 0) & (known >= 0) & (known[:, None] != known)
+    doubtful = found.doubtful[person[:, None], person] & other & ~said_two
+    impostor = other & ~one & ~doubtful
+    twos = np.bincount(person, minlength=1)[person] == 2
+    missed = (other & one & twos[:, None] & (known < 0)) | doubtful
+    first, second = np.nonzero(impostor)
+    groups = []
+    for column in names.T:
+        for name in np.unique(column):
+            inside = column == name
+            if 0 < inside.sum() < len(inside):
+                within = np.ix_(inside, inside)
+                chosen = inside[first] & inside[second]
+                n_missed = int(missed[within].sum())
+                groups.append(PairGroup(str(name), int(inside.sum()), chosen, n_missed))
+    return AcrossPairs(
+        score=scores[first, second],
+        people=np.stack((person[first], person[second]), axis=1),
+        n_left_out=int(other.sum()) - first.size,
+        n_missed=int(missed.sum()),
+        groups=tuple(groups),
+    )
+
+
+def scores_among(view: IndexView, face_ids: Int64Array, scorer: Scorer) -> Float64Array:
+    """Return the score of every two of some faces; the one place where a check makes scores.
+
+    Parameters
+    ----------
+    view : IndexView
+    face_ids : ndarray of shape (n,), int64
+    scorer : Scorer
+
+    Returns
+    -------
+    ndarray of shape (n, n), float64
+        In [-1, 1].
+    """
+    made = scorer.vectors(view.embeddings(face_ids), face_ids)
+    return np.clip(scorer.pair_scores(made, made), -1.0, 1.0).astype(np.float64)
+
+
+def _known_people(view: IndexView, ids: Int64Array) -> Int64Array:
+    """Return the person of each face as a human said, -1 where nobody did."""
+    found = people_rows.assignments_among(view.transaction, ids.tolist())
+    known = np.full(len(ids), -1, dtype=np.int64)
+    place = np.searchsorted(ids, found.face_ids)
+    known[place[found.confirmed]] = found.person_ids[found.confirmed]
+    return known
 
 
 def _overlap(faces: list[FaceRecord], a: Int64Array, b: Int64Array) -> Float64Array:

@@ -9,8 +9,8 @@ from pathlib import Path
 from facesim_index.calibration.document import from_json, to_json
 from facesim_index.calibration.record import Calibration
 from facesim_index.calibration.shipped import shipped_calibration
-from facesim_index.degrees.gallery import refresh_gallery_prior
 from facesim_index.degrees.in_force import calibration_in_force
+from facesim_index.degrees.verdicts import refresh_estimates
 from facesim_index.errors import CalibrationError, EngineMismatchError, UsageError
 from facesim_index.records import EngineIdentity
 from facesim_index.store.catalog import calibration_rows
@@ -129,7 +129,7 @@ def keep(store: IndexStore, calibration: Calibration, *, use: bool) -> None:
         )
         if use:
             calibration_rows.activate(transaction, calibration.name)
-    refresh_gallery_prior(store)
+    refresh_estimates(store)
 
 
 def use(store: IndexStore, name: str) -> Calibration:
@@ -159,7 +159,7 @@ def use(store: IndexStore, name: str) -> Calibration:
     if not known:
         with store.read() as view:
             raise _unknown(view, name)
-    refresh_gallery_prior(store)
+    refresh_estimates(store)
     with store.read() as view:
         return named(view)
 
@@ -190,7 +190,7 @@ def drop(store: IndexStore, name: str) -> Calibration | None:
     if not known:
         with store.read() as view:
             raise _unknown(view, name)
-    refresh_gallery_prior(store)
+    refresh_estimates(store)
     with store.read() as view:
         return calibration_in_force(view)
 

@@ -168,6 +168,8 @@ def status_document(status: "IndexStatus") -> "schemas.Status":
         "interrupted": status.interrupted,
         "traces_left": status.traces_left,
         "damage": list(status.damage),
+        "calibration_verdict": status.calibration_verdict,
+        "calibration_sentence": status.calibration_sentence,
     }
 
 
@@ -312,6 +314,14 @@ def check_document(check: "calibration_check.CalibrationCheck") -> "schemas.Cali
         "n_across": check.n_across,
         "n_left_out": check.n_left_out,
         "across": _level_documents(check.across),
+        "groups": [
+            {
+                "name": group.name,
+                "n_faces": group.n_faces,
+                "levels": _level_documents(group.levels),
+            }
+            for group in check.groups
+        ],
         "highest": [dataclasses.asdict(pair) for pair in check.highest],
         "labels": None if check.labels is None else _labels_document(check.labels),
         "verdict": check.verdict,

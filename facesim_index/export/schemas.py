@@ -143,6 +143,8 @@ class Status(TypedDict):
     traces_left: bool
     damage: list[str]
     """What is damaged of the rows that all this was read from."""
+    calibration_verdict: str | None
+    calibration_sentence: str | None
 
 
 class FailedFile(TypedDict):
@@ -211,6 +213,14 @@ class Level(TypedDict):
     says: Literal["fits", "too many", "fewer", "unclear", "too few pairs"]
 
 
+class GroupCheck(TypedDict):
+    """Whether the calibration fits two faces of one group."""
+
+    name: str
+    n_faces: int
+    levels: list[Level]
+
+
 class CalibrationCheck(TypedDict):
     """Whether the calibration fits, as `facesim calibrate check --json` writes it."""
 
@@ -223,6 +233,7 @@ class CalibrationCheck(TypedDict):
     n_across: int
     n_left_out: int
     across: list[Level]
+    groups: list[GroupCheck]
     highest: list[dict[str, object]]
     labels: dict[str, object] | None
     verdict: Literal["fits", "claims_too_much", "too_few_pairs"]

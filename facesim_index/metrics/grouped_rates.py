@@ -46,13 +46,13 @@ class Groups:
         -------
         Groups
         """
-        found, place = np.unique(names, return_inverse=True)
-        place = place.reshape(names.shape).astype(np.int64)
-        sizes = tuple(np.bincount(column, minlength=found.size) for column in place.T)
+        n_groups, place = _numbered(names.ravel())
+        place = place.reshape(names.shape)
+        sizes = tuple(np.bincount(column, minlength=n_groups) for column in place.T)
         n_independent = len(names)
         if names.shape[1] == 2:
-            ordered = np.sort(place, axis=1)
-            n_independent = np.unique(ordered[:, 0] * found.size + ordered[:, 1]).size
+            lower, upper = place.min(axis=1), place.max(axis=1)
+            n_independent, _ = _numbered(lower * n_groups + upper)
         return cls(place, sizes, n_independent)
 
 
@@ -100,6 +100,16 @@ def interval(found: BoolArray, groups: Groups) -> tuple[float, float]:
     low = betaincinv(n_found, n_effective - n_found + 1.0, tail) if found.any() else 0.0
     high = 1.0 if found.all() else betaincinv(n_found + 1.0, n_effective - n_found, 1.0 - tail)
     return float(low), float(high)
+
+
+def _numbered(names: Int64Array) -> tuple[int, Int64Array]:
+    """Return how many different names there are, and the place of each among them."""
+    if names.size and names.min() >= 0 and names.max() <= 4 * names.size:
+        # Counting is many times faster than sorting millions of names.
+        there = np.bincount(names) > 0
+        return int(there.sum()), (np.cumsum(there) - 1)[names]
+    found, place = np.unique(names, return_inverse=True)
+    return found.size, place.astype(np.int64)
 
 
 def _variance(found: BoolArray, groups: Groups) -> float:

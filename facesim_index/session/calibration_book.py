@@ -7,7 +7,6 @@ from facesim_index.calibration.fitting.labelled_data import LabelledData
 from facesim_index.calibration.record import Calibration
 from facesim_index.degrees import kept_calibrations
 from facesim_index.degrees.calibration_check import CalibrationCheck, check_index
-from facesim_index.degrees.gallery import gallery_prior
 from facesim_index.degrees.kept_calibrations import ListedCalibration
 from facesim_index.labels.sources import face_pairs_data
 from facesim_index.store.protocols import IndexStore
@@ -255,5 +254,4 @@ class CalibrationBook:
         """
         with self._opened().view() as view:
             calibration = kept_calibrations.named(view)
-            share = gallery_prior(view, calibration).share
-            return check_index(view, calibration, share, labelled)
+            return check_index(view, calibration, labelled)

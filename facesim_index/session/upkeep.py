@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from facesim_index.config import default_index
-from facesim_index.degrees.gallery import refresh_gallery_prior
+from facesim_index.degrees.verdicts import refresh_estimates
 from facesim_index.display import notebook as notebook  # draws what a notebook shows
 from facesim_index.engine.local_reader import LocalReader
 from facesim_index.records import AnyPath, FaceId
@@ -134,7 +134,7 @@ class UpkeepMethods(IndexSession):
             where = [Path(path).expanduser() for path in paths]
             ids = [FaceId(face_id) for face_id in face_ids]
             forgotten = forgetting.forget(store, where, ids, secure=secure)
-            refresh_gallery_prior(store)
+            refresh_estimates(store)
             return forgotten
 
     def compact(self) -> None:
@@ -158,7 +158,7 @@ class UpkeepMethods(IndexSession):
         """
         with self._writer() as store:
             store.compact()
-            refresh_gallery_prior(store)
+            refresh_estimates(store)
 
     def verify(self) -> Verdict:
         """Compare every file and row of the index with what was recorded of it.
@@ -210,7 +210,7 @@ class UpkeepMethods(IndexSession):
             settings = dataclasses.replace(settings, min_detection=0.02, min_face_px=1)
             store.check_engine(settings.identity)
             repaired = repairs.repair(store, verdict, LocalReader(settings, workers))
-            refresh_gallery_prior(store)
+            refresh_estimates(store)
             return repaired
 
     def snapshot(self, out: AnyPath, *, copy: bool = False) -> Snapshot:

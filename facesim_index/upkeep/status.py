@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from facesim_index.degrees.in_force import calibration_in_force
+from facesim_index.degrees.verdicts import stored_verdict
 from facesim_index.errors import IndexDamagedError
 from facesim_index.records import ImageStatus
 from facesim_index.store.catalog import audit_log, index_state
@@ -18,7 +19,10 @@ from facesim_index.store.catalog.transaction import (
 from facesim_index.store.protocols import CatalogView, IndexStore
 from facesim_index.utils.notebook_hook import Shown
 
-_WHOLE = ("index_state", "segment", "tombstone", "calibration", "root", "ingest_run", "audit")
+_WHOLE = (
+    *("index_state", "segment", "tombstone", "calibration", "root", "ingest_run", "audit"),
+    *("prior_estimate", "calibration_verdict"),
+)
 _COUNTS: tuple[tuple[str, Key, str], ...] = (
     ("face.id", ANY, "faces"),
     ("face_person.face_id", ANY, "faces_of_people"),
@@ -67,6 +71,11 @@ class IndexStatus(Shown):
         A secure forget did not finish; the next command that writes finishes it.
     damage : tuple of str
         What is damaged of the rows that all this was read from; empty when nothing is.
+    calibration_verdict : {"fits", "claims_too_much", "too_few_pairs"} or None
+        Whether the calibration fits the pictures, as the last command that wrote found; None
+        when that is not known.
+    calibration_sentence : str or None
+        The verdict for people.
 
     Examples
     --------
@@ -91,6 +100,8 @@ class IndexStatus(Shown):
     interrupted: bool
     traces_left: bool
     damage: tuple[str, ...] = ()
+    calibration_verdict: str | None = None
+    calibration_sentence: str | None = None
 
 
 def index_status(store: IndexStore, view: CatalogView) -> IndexStatus:
@@ -120,6 +131,7 @@ def index_status(store: IndexStore, view: CatalogView) -> IndexStatus:
     with dialect_of(transaction).raw_texts(transaction):
         state = index_state.state(transaction)
         roots = index_state.roots(transaction)
+        verdict = stored_verdict(view)
     return IndexStatus(
         path=store.location,
         generation=state.generation,
@@ -135,6 +147,8 @@ def index_status(store: IndexStore, view: CatalogView) -> IndexStatus:
         interrupted=index_state.unfinished_runs(transaction) > 0,
         traces_left=audit_log.unfinished(transaction) > 0,
         damage=damage,
+        calibration_verdict=None if verdict is None else verdict.verdict,
+        calibration_sentence=None if verdict is None else verdict.sentence,
     )
 
 

@@ -83,7 +83,7 @@ def test_search_matrix_and_matches_say_the_same_of_a_pair(store: FolderStore, fo
         )
         order = [n for n in np.argsort(-scores[row], kind="stable") if n != row][:9]
         assert [match.face_id for match in matches] == [ids[n] for n in order]
-        told = [match.degree for match in matches]
+        told = [match.degree or 0.0 for match in matches]
         np.testing.assert_allclose(told, expected[row, order], rtol=1e-6)
     with FaceIndex.open(folder, engine=FAKE) as index:
         frame = index.matrix(ids)

@@ -9,9 +9,11 @@ from click.testing import CliRunner, Result
 from facesim_index.calibration.degree import calibrated_degree
 from facesim_index.calibration.document import from_json, to_json
 from facesim_index.cli.calibrate import calibrate
+from facesim_index.cli.ingest import ingest
 from facesim_index.cli.main import FacesimGroup
 from facesim_index.cli.query import compare
 from facesim_index.cli.state import State
+from facesim_index.cli.upkeep import status
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.store.folder.store import FolderStore
 from tests import builders
@@ -20,7 +22,8 @@ from tests.builders import FAKE
 from tests.example_pictures import Colour, fake_photo
 
 N_PEOPLE = 24
-MAIN = FacesimGroup("facesim", commands={"calibrate": calibrate})
+COMMANDS = {"calibrate": calibrate, "ingest": ingest, "status": status}
+MAIN = FacesimGroup("facesim", commands=COMMANDS)
 
 
 def shade(person: int, number: int) -> Colour:
@@ -29,10 +32,15 @@ def shade(person: int, number: int) -> Colour:
 
 
 def facesim(index: Path, *words: object) -> Result:
-    """Run the command line in this process, with the fake engine."""
+    """Run a command about calibrations in this process, with the fake engine."""
+    return run(index, "calibrate", *words)
+
+
+def run(index: Path, *words: object) -> Result:
+    """Run any command in this process, with the fake engine."""
     return CliRunner().invoke(
         MAIN,
-        ["calibrate", *(str(word) for word in words)],
+        [str(word) for word in words],
         obj=State(index=index, quiet=False, engine=FAKE),
         catch_exceptions=False,
     )
@@ -341,6 +349,11 @@ def test_check_fits(crowds: Path, exported: Path) -> None:
     assert (document["n_images"], document["n_pairs"], document["labels"]) == (30, 840, None)
     assert document["across"][0]["rate"] == 0.1
     assert len(document["highest"]) == 5
+    assert [group["name"] for group in document["groups"]] == []  # all faces are of one kind
+    told = run(crowds, "status")
+    assert "these pictures" not in told.stdout + told.stderr
+    document = json.loads(run(crowds, "status", "--json").stdout)
+    assert document["calibration_verdict"] == "fits"
 
 
 def test_check_says_plainly_when_it_claims_too_much(
@@ -355,6 +368,14 @@ def test_check_says_plainly_when_it_claims_too_much(
     assert result.exit_code == 1
     assert "'own' claims too much for these pictures" in result.stdout
     assert "too many" in result.stdout
+    for words in (("status",), ("ingest", str(tmp_path / "photos"))):
+        told = run(crowds, *words)
+        assert told.exit_code == 0
+        assert told.stderr.count("'own' claims too much for these pictures") == 1
+        assert "claims too much" not in told.stdout
+    document = json.loads(run(crowds, "status", "--json").stdout)
+    assert document["calibration_verdict"] == "claims_too_much"
+    assert document["calibration_sentence"] in told.stderr
 
 
 def test_check_with_labels(index: Path, people: Path, cache: Path, exported: Path) -> None:

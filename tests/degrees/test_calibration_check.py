@@ -9,6 +9,7 @@ from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.degrees.calibration_check import CalibrationCheck, check_index, check_pairs
 from facesim_index.degrees.impostors import (
     AcrossPairs,
+    PairGroup,
     SameImagePairs,
     across_pairs,
     same_image_pairs,
@@ -132,15 +133,40 @@ def test_a_curve_without_false_match_rates_is_held_to_its_likelihood_ratios() ->
     assert check_pairs(calibration, NO_PHOTOS, across(200)).verdict == "claims_too_much"
 
 
-def test_what_was_left_out_is_not_expected() -> None:
-    other = across(200)
-    below = other.score < 0.999
-    rest = AcrossPairs(other.score[below], other.people[below], int((~below).sum()))
-    result = check_pairs(CURVE, NO_PHOTOS, rest, one_person=0.999)
-    # The level of 0.001 is not among them: it begins where pairs were left out.
-    assert [level.rate for level in result.across] == [0.1, 0.01]
-    assert result.across[1].expected == pytest.approx(0.009, abs=1e-4)
+def test_many_found_are_no_proof_where_they_may_be_of_one_person() -> None:
+    usual = across(200)
+    score = np.where(np.arange(usual.score.size) % 70, usual.score, 0.9999)
+    assert checked(other=AcrossPairs(score, usual.people, 0)).across[2].says == "too many"
+    perhaps = AcrossPairs(score, usual.people, 0, n_missed=usual.score.size // 70)
+    result = checked(other=perhaps)
+    assert result.across[2].says == "unclear"
+    assert result.across[2].low < 0.001 < result.across[2].observed
+    assert result.verdict == "fits"  # as far as 0.01
+
+
+def test_where_pairs_look_like_one_person_it_cannot_tell() -> None:
+    """Two people have filled an album, and nothing stands out among so few faces."""
+    usual = across(15)
+    same = (usual.people % 2).sum(axis=1) != 1
+    likeness = np.minimum(np.random.default_rng(4).uniform(0.9, 1.1, same.size), 1.0)
+    album = AcrossPairs(np.where(same, likeness, usual.score), usual.people, 0)
+    result = checked(other=album)
+    assert result.verdict == "too_few_pairs"
+    assert "It is not clear whether calibration 'even' fits" in result.sentence
+    assert "'even'" in checked(other=across(15)).sentence
+
+
+def test_a_group_of_faces_that_it_does_not_fit_is_told_of() -> None:
+    usual = across(200)
+    inside = np.asarray((usual.people < 60).all(axis=1))
+    score = np.where(inside, usual.score**0.2, usual.score)
+    small = PairGroup("faces under 48 px", 60, inside, 0)
+    few = PairGroup("faces hardly found", 20, inside, 0)
+    result = checked(other=AcrossPairs(score, usual.people, 0, groups=(small, few)))
     assert result.verdict == "fits"
+    assert "Between faces under 48 px it claims too much" in result.sentence
+    assert [(group.name, group.n_faces) for group in result.groups] == [("faces under 48 px", 60)]
+    assert result.groups[0].levels[1].observed == pytest.approx(1 - 0.99**5, rel=0.3)
 
 
 def labelled_pairs(genuine_cosine: float) -> LabelledData:
@@ -264,12 +290,28 @@ def test_pairs_of_different_pictures(tmp_path: Path) -> None:
     with new_store(tmp_path / "i") as store:
         commit_crowd(store, a=v[:2], b=np.stack((twin, v[2])), c=cousin[None], d=v[3:4])
         with store.view() as view:
-            found = across_pairs(view, one_person=0.9, certain=0.4)
-    # Six faces have 15 pairs: two of one picture, and one that is one person.
-    assert (found.score.size, found.n_left_out) == (12, 1)
-    assert found.score.max() == pytest.approx(0.5, abs=1e-3)
-    # Twins are one person, cousins another: four people in all.
-    assert len(np.unique(found.people)) == 4
+            found = across_pairs(view)
+    # Six faces have 15 pairs: two of one picture; among so few faces none stands out.
+    assert (found.score.size, found.n_left_out) == (13, 0)
+    assert len(np.unique(found.people)) == 6
+
+
+def test_faces_that_stand_out_together_are_no_pair(tmp_path: Path) -> None:
+    v = unit_vectors(50, seed=5)
+    twin = blend(v[0], v[48], 0.95)
+    cousin = blend(v[1], v[49], 0.3)
+    with new_store(tmp_path / "i") as store:
+        commit_crowd(store, **{f"p{n}": v[n : n + 1] for n in range(46)})
+        commit_crowd(store, twins=np.stack((twin, v[46])), cousins=np.stack((cousin, v[47])))
+        with store.view() as view:
+            found = across_pairs(view)
+            few = across_pairs(view, n_faces=30)
+    # Fifty faces have 1,225 pairs: two of one picture, and two that stand out.
+    assert (found.score.size, found.n_left_out, found.n_missed) == (1221, 2, 2)
+    assert found.score.max() < 0.25
+    assert len(np.unique(found.people)) == 48
+    assert [group.n_faces for group in found.groups if "under" in group.name] == []
+    assert few.score.size + few.n_left_out <= 30 * 29 // 2
 
 
 def test_an_index_is_checked(tmp_path: Path) -> None:
@@ -277,7 +319,7 @@ def test_an_index_is_checked(tmp_path: Path) -> None:
     with new_store(tmp_path / "i") as store:
         commit_crowd(store, **{f"p{n}": v[3 * n : 3 * n + 3] for n in range(100)})
         with store.view() as view:
-            result = check_index(view, CURVE, 1e-5)
+            result = check_index(view, CURVE)
     assert (result.n_pairs, result.n_images) == (300, 100)
     assert result.n_across == 300 * 299 // 2 - 300
     # Random vectors are far from 0.9: fewer than the made up curve says.
@@ -288,6 +330,6 @@ def test_an_index_is_checked(tmp_path: Path) -> None:
 def test_an_empty_index_has_no_pairs(tmp_path: Path) -> None:
     with new_store(tmp_path / "i") as store, store.view() as view:
         found = same_image_pairs(view)
-        result = check_index(view, CURVE, 0.5)
+        result = check_index(view, CURVE)
     assert (found.score.size, found.highest) == (0, ())
     assert result.verdict == "too_few_pairs"

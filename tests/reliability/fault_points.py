@@ -54,6 +54,7 @@ PROTOCOL = frozenset(
         "sql INSERT INTO tombstone",
         "sql INSERT INTO calibration",
         "sql INSERT INTO prior_estimate",
+        "sql INSERT INTO calibration_verdict",
         "sql INSERT INTO ingest_run",
         "sql INSERT INTO person",
         "sql INSERT INTO face_person",

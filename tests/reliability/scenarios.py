@@ -10,7 +10,7 @@ import numpy as np
 
 import facesim_index.ingest.run
 from facesim_index.calibration.record import Calibration, Evidence
-from facesim_index.degrees import gallery
+from facesim_index.degrees import verdicts
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.people import edits
 from facesim_index.people.grouping import PeopleOptions, cluster_people
@@ -91,7 +91,7 @@ def _old(index: Path, photos: Path) -> None:
 def _ingest(index: Path, photos: Path) -> None:
     with new_store(index) as store:
         ingest(store, photos, prune=True)
-        gallery.refresh_gallery_prior(store)
+        verdicts.refresh_estimates(store)
 
 
 def _forget(index: Path, photos: Path) -> None:
@@ -110,7 +110,7 @@ def _forget(index: Path, photos: Path) -> None:
 def _compact(index: Path, photos: Path) -> None:
     with FolderStore(index, writable=True) as store:
         store.compact()
-        gallery.refresh_gallery_prior(store)
+        verdicts.refresh_estimates(store)
 
 
 def _calibrate(index: Path, photos: Path) -> None:

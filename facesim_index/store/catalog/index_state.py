@@ -13,6 +13,7 @@ from facesim_index.errors import IndexDamagedError
 from facesim_index.records import EngineIdentity, FaceId, ImageStatus, Int64Array
 from facesim_index.store.catalog.schema import (
     CalibrationRow,
+    CalibrationVerdictRow,
     EngineRow,
     Face,
     FacePerson,
@@ -53,6 +54,16 @@ class PriorEstimate:
     n_rows: int
     n_pairs: int
     method: str
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationVerdict:
+    """Whether the calibration fits the pictures, as found for one generation with one curve."""
+
+    generation: int
+    curve_sha256: str
+    verdict: str
+    sentence: str
 
 
 def state(connection: Connection) -> State:
@@ -190,4 +201,15 @@ def prior_estimate(connection: Connection) -> PriorEstimate | None:
 
 _PRIOR_ESTIMATE = select(
     *(PriorEstimateRow.__table__.columns[field.name] for field in fields(PriorEstimate))
+)
+
+
+def calibration_verdict(connection: Connection) -> CalibrationVerdict | None:
+    """Return the stored verdict on the calibration, of whatever generation."""
+    row = connection.execute(_CALIBRATION_VERDICT).one_or_none()
+    return None if row is None else CalibrationVerdict(*row)
+
+
+_CALIBRATION_VERDICT = select(
+    *(CalibrationVerdictRow.__table__.columns[field.name] for field in fields(CalibrationVerdict))
 )

@@ -279,6 +279,20 @@ class FaceStatisticsRow(Base):
     numbers: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class CalibrationVerdictRow(Base):
+    """Whether the calibration fits: derived, of one generation and one curve."""
+
+    __tablename__ = "calibration_verdict"
+    __table_args__ = (CheckConstraint("id = 1", name="single_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    generation: Mapped[int]
+    curve_sha256: Mapped[str]
+    verdict: Mapped[str]
+    sentence: Mapped[str] = mapped_column(PathText)
+    created_at: Mapped[str]
+
+
 class RowCheck(Base):
     """The checksum of one row of another table; see `row_checks`."""
 

@@ -13,7 +13,12 @@ from typing import Protocol
 from sqlalchemy import Connection, Insert, select, update
 
 from facesim_index.errors import IndexDamagedError
-from facesim_index.store.catalog.schema import Base, IndexState, PriorEstimateRow
+from facesim_index.store.catalog.schema import (
+    Base,
+    CalibrationVerdictRow,
+    IndexState,
+    PriorEstimateRow,
+)
 
 Key = int | str | bytes
 """A value by which rows are asked for."""
@@ -294,9 +299,10 @@ def advance(
     require_whole(connection, "index_state")
     before = connection.execute(select(IndexState.generation)).scalar_one()
     if same_faces:
-        require_whole(connection, "prior_estimate")
-        estimate = update(PriorEstimateRow).where(PriorEstimateRow.generation == before)
-        connection.execute(estimate.values(generation=before + 1))
+        for row in (PriorEstimateRow, CalibrationVerdictRow):
+            require_whole(connection, row.__tablename__)
+            estimate = update(row).where(row.generation == before)
+            connection.execute(estimate.values(generation=before + 1))
     ids = {"next_face_id": next_face_id, "next_segment_id": next_segment_id}
     taken = {name: value for name, value in ids.items() if value is not None}
     connection.execute(update(IndexState).values(generation=before + 1, **taken))

@@ -16,9 +16,10 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, insert, lite
 
 from facesim_index.records import EmbeddedFace, FaceId, ImageId, ImageStatus, PictureReading
 from facesim_index.store.catalog import cohort_rows
-from facesim_index.store.catalog.index_state import PriorEstimate
+from facesim_index.store.catalog.index_state import CalibrationVerdict, PriorEstimate
 from facesim_index.store.catalog.people_rows import drop_traces, require_sound_references
 from facesim_index.store.catalog.schema import (
+    CalibrationVerdictRow,
     Face,
     File,
     Folder,
@@ -268,6 +269,13 @@ def put_prior_estimate(connection: Connection, estimate: PriorEstimate) -> None:
     """Store the estimate of the share of genuine pairs in the place of an older one."""
     values = {**asdict(estimate), "created_at": now()}
     put = dialect_of(connection).upsert(PriorEstimateRow, ("id",), tuple(values))
+    connection.execute(put, {"id": 1, **values})
+
+
+def put_calibration_verdict(connection: Connection, verdict: CalibrationVerdict) -> None:
+    """Store whether the calibration fits in the place of an older verdict."""
+    values = {**asdict(verdict), "created_at": now()}
+    put = dialect_of(connection).upsert(CalibrationVerdictRow, ("id",), tuple(values))
     connection.execute(put, {"id": 1, **values})
 
 

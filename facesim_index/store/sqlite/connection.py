@@ -33,7 +33,7 @@ from facesim_index.utils.permissions import make_file
 if TYPE_CHECKING:
     from alembic.config import Config
 
-SCHEMA_REVISION = "0009"
+SCHEMA_REVISION = "0010"
 APPLICATION_ID = 0x46534958  # "FSIX", so that `file` and we can tell our catalogs
 BUSY_TIMEOUT_MS = 30_000
 

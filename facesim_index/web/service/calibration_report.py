@@ -128,7 +128,7 @@ class CalibrationPages:
             if self._kept is None or self._kept[0] != key:
                 prior = gallery_prior(view, calibration)
                 page = CalibrationPage(
-                    check_index(view, calibration, prior.share),
+                    check_index(view, calibration),
                     prior.share,
                     prior.low,
                     prior.high,
