@@ -1,26 +1,38 @@
 """Every pair of an index above a degree, as CSV with all that is said of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO
 
 import numpy as np
 
 from facesim_index.calibration.degree import cosine_at_degree
-from facesim_index.calibration.judgement import judge
+from facesim_index.calibration.judgement import Judgement, judge
 from facesim_index.calibration.record import Calibration
+from facesim_index.degrees.cautions import Caution, Traits, pair_cautions
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.pairs.blocks import EmbeddingSource, listed_scores, load
 from facesim_index.pairs.close import ClosePairs, close_pairs
-from facesim_index.records import Float64Array, Int64Array
+from facesim_index.records import Int64Array
 from facesim_index.utils.text import csv_line, spreadsheet_text
 
-COLUMNS = ("face_a", "face_b", "degree", "log10_lr", "fmr", "cosine", "path_a", "path_b")
+COLUMNS = (
+    *("face_a", "face_b", "degree", "log10_lr", "fmr", "cosine", "path_a", "path_b"),
+    "caution",
+)
 
 PathsOf = Callable[[Int64Array], Mapping[int, str]]
 """Returns the path of each of some faces."""
 
+TraitsOf = Callable[[Int64Array], Traits]
+"""Returns what of each of some faces may weaken its evidence."""
+
+CautionsOf = Callable[[Int64Array, Int64Array], Sequence[tuple[Caution, ...]]]
+"""Returns the cautions of pairs of faces."""
+
 # The score of a degree is found by bisection to 1e-12; the degree itself decides.
 _BISECTION = 1e-9
+
+_FACES_AT_ONCE = 4096
 
 
 def write_matches(
@@ -33,6 +45,7 @@ def write_matches(
     min_degree: float,
     prior: float,
     spreadsheet_safe: bool = False,
+    traits_of: TraitsOf | None = None,
     on_rows: Callable[[int], None] | None = None,
 ) -> int:
     """Write every pair of faces with at least a degree; each once, ``face_a < face_b``.
@@ -55,6 +68,8 @@ def write_matches(
         In (0, 1).
     spreadsheet_safe : bool, default=False
         Write paths as `plain_text.spreadsheet_text`.
+    traits_of : callable, optional
+        Without it the column ``caution`` stays empty.
     on_rows : callable, optional
         Told the number of faces whose pairs are written, now and then.
 
@@ -83,6 +98,7 @@ def write_matches(
     faces = load(np.sort(face_ids), source, calibration.head)
     plain = load(faces.ids, source) if calibration.head.learned else faces
     paths_of = _asked_once(_safe(paths_of) if spreadsheet_safe else paths_of)
+    cautions_of = _no_cautions if traits_of is None else _Cautions(traits_of).of_pairs
     out.write(csv_line(COLUMNS))
     n_written = 0
     for pairs in close_pairs(faces, least) if least <= 1.0 else ():
@@ -90,7 +106,8 @@ def write_matches(
         a, b, scores = pairs.a[order], pairs.b[order], pairs.scores[order]
         cosines = listed_scores(plain, a, b) if calibration.head.learned else scores
         ordered = ClosePairs(pairs.stop, faces.ids[a], faces.ids[b], scores)
-        n_written += _write(out, ordered, cosines, paths_of, calibration, min_degree, prior)
+        judgements = judge(cosines, calibration, prior=prior, scores=scores)
+        n_written += _write(out, ordered, judgements, paths_of, cautions_of, min_degree)
         if on_rows is not None:
             on_rows(pairs.stop)
     return n_written
@@ -99,23 +116,49 @@ def write_matches(
 def _write(
     out: BinaryIO,
     pairs: ClosePairs,
-    cosines: Float64Array,
+    judgements: list[Judgement],
     paths_of: PathsOf,
-    calibration: Calibration,
+    cautions_of: CautionsOf,
     min_degree: float,
-    prior: float,
 ) -> int:
-    judgements = judge(cosines, calibration, prior=prior, scores=pairs.scores)
     paths = paths_of(np.union1d(pairs.a, pairs.b))
+    cautions = cautions_of(pairs.a, pairs.b)
     count = 0
-    for a, b, said in zip(pairs.a.tolist(), pairs.b.tolist(), judgements, strict=True):
+    for a, b, said, codes in zip(
+        pairs.a.tolist(), pairs.b.tolist(), judgements, cautions, strict=True
+    ):
         if said.degree is None or said.log10_lr is None or said.degree < min_degree:
             continue
         fmr = "" if said.fmr is None else f"{said.fmr:.3g}"
         numbers = (f"{said.degree:.9g}", f"{said.log10_lr:.4f}", fmr, f"{said.cosine:.6f}")
-        out.write(csv_line((a, b, *numbers, paths[a], paths[b])))
+        out.write(csv_line((a, b, *numbers, paths[a], paths[b], " ".join(codes))))
         count += 1
     return count
+
+
+def _no_cautions(a: Int64Array, b: Int64Array) -> Sequence[tuple[Caution, ...]]:
+    return [()] * len(a)
+
+
+class _Cautions:
+    """Says the cautions of pairs, and remembers the traits of faces, a byte each."""
+
+    def __init__(self, traits_of: TraitsOf) -> None:
+        self._traits_of = traits_of
+        self._known: dict[int, int] = {}
+
+    def of_pairs(self, a: Int64Array, b: Int64Array) -> Sequence[tuple[Caution, ...]]:
+        """Return the cautions of pairs of faces."""
+        new = [i for i in np.union1d(a, b).tolist() if i not in self._known]
+        for start in range(0, len(new), _FACES_AT_ONCE):
+            part = new[start : start + _FACES_AT_ONCE]
+            packed = self._traits_of(np.array(part, dtype=np.int64)).packed()
+            self._known.update(zip(part, packed.tolist(), strict=True))
+        return pair_cautions(*(self._remembered(ids) for ids in (a, b)))
+
+    def _remembered(self, face_ids: Int64Array) -> Traits:
+        packed = [self._known[face_id] for face_id in face_ids.tolist()]
+        return Traits.of_packed(np.array(packed, dtype=np.uint8))
 
 
 def _asked_once(paths_of: PathsOf) -> PathsOf:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 import numpy as np
 
 from facesim_index.calibration.record import Calibration
+from facesim_index.degrees.cautions import traits_of
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import Prior, resolve_prior
 from facesim_index.display import notebook as notebook  # draws what a notebook shows
@@ -361,7 +362,7 @@ class ExportMethods(IndexSession):
         4
         >>> lines = Path("matches.csv").read_text().splitlines()
         >>> lines[0]
-        'face_a,face_b,degree,log10_lr,fmr,cosine,path_a,path_b'
+        'face_a,face_b,degree,log10_lr,fmr,cosine,path_a,path_b,caution'
         """
         where = None if under is None else Path(under).expanduser().resolve()
         with self._view() as view:
@@ -375,6 +376,9 @@ class ExportMethods(IndexSession):
                 min_degree=min_degree,
                 prior=resolve_prior(view, calibration, prior).value,
                 spreadsheet_safe=spreadsheet_safe,
+                traits_of=lambda found: traits_of(
+                    list(_records(view, found)), view.embeddings(found), view.identity.key
+                ),
                 on_rows=on_rows,
             )
 
