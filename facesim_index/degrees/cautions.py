@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
@@ -45,7 +46,8 @@ class Caution(StrEnum):
     COVERED : str
         Both faces are behind masks, or both are behind sunglasses: the covers are alike.
     ONE_COVERED : str
-        One face is behind a mask, the other is not: one person looks like two.
+        One face is behind a mask or sunglasses and the other is not, or behind the other of them:
+        one person looks like two.
     SMALL : str
         Both faces are smaller than 24 pixels, or one is smaller than 16.
     POSE : str
@@ -86,8 +88,15 @@ _SETS = tuple(
 )
 """Every set of codes, by the number whose bits they are."""
 
-_PLAIN_CAPS = {Caution.CHILDREN: 0.75, Caution.COVERED: 0.75}
-_NORMALISED_CAPS = {Caution.CHILDREN: 2.75, Caution.COVERED: 2.0}
+Scores = Literal["plain", "mixed", "own"]
+"""Which scores the evidence is of: plain cosines, or scores normalised by a gallery.  Some faces of
+a mixed gallery are such as those of the pair, and nearly all faces of an own one."""
+
+_CAPS: Mapping[Scores, Mapping[Caution, float]] = {
+    "plain": {Caution.CHILDREN: 0.75, Caution.COVERED: 0.75},
+    "mixed": {Caution.CHILDREN: 2.0, Caution.COVERED: 1.25},
+    "own": {Caution.CHILDREN: 3.0, Caution.COVERED: 3.5},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +230,7 @@ def pair_cautions(a: Traits, b: Traits) -> list[tuple[Caution, ...]]:
     said = {
         Caution.CHILDREN: a.child & b.child,
         Caution.COVERED: alike,
-        Caution.ONE_COVERED: (a.masked ^ b.masked) & ~alike,
+        Caution.ONE_COVERED: ((a.masked ^ b.masked) | (a.sunglasses ^ b.sunglasses)) & ~alike,
         Caution.SMALL: (a.small & b.small) | a.tiny | b.tiny,
         Caution.POSE: a.turned | b.turned,
         Caution.UNCLEAR: a.unclear | b.unclear,
@@ -230,7 +239,7 @@ def pair_cautions(a: Traits, b: Traits) -> list[tuple[Caution, ...]]:
     return [_SETS[number] for number in np.atleast_1d(bits).tolist()]
 
 
-def cap_log10_lr(codes: Collection[Caution], *, normalised: bool) -> float:
+def cap_log10_lr(codes: Collection[Caution], scores: Scores) -> float:
     """Return the strongest evidence for one person that pairs of such faces have ever shown.
 
     Up to the cap C, strangers of the group reach evidence of C at most once in 10**C pairs, as they
@@ -240,8 +249,9 @@ def cap_log10_lr(codes: Collection[Caution], *, normalised: bool) -> float:
     ----------
     codes : collection of Caution
         Of the pair.
-    normalised : bool
-        Whether the evidence is of scores that were normalised by the index, or of plain cosines.
+    scores : {"plain", "mixed", "own"}
+        Plain cosines; scores that were normalised by a gallery in which such faces are a part; or
+        by one of such faces.
 
     Returns
     -------
@@ -250,13 +260,12 @@ def cap_log10_lr(codes: Collection[Caution], *, normalised: bool) -> float:
 
     Examples
     --------
-    >>> cap_log10_lr([Caution.CHILDREN, Caution.POSE], normalised=True)
-    2.75
-    >>> cap_log10_lr([Caution.POSE], normalised=True)
+    >>> cap_log10_lr([Caution.CHILDREN, Caution.POSE], "mixed")
+    2.0
+    >>> cap_log10_lr([Caution.POSE], "mixed")
     inf
     """
-    caps = _NORMALISED_CAPS if normalised else _PLAIN_CAPS
-    return min((caps.get(code, math.inf) for code in codes), default=math.inf)
+    return min((_CAPS[scores].get(code, math.inf) for code in codes), default=math.inf)
 
 
 def capped(judgement: Judgement, cap: float, *, prior: float) -> Judgement:

@@ -12,6 +12,7 @@ from facesim_index.degrees import cautions
 from facesim_index.degrees.cautions import (
     IN_WORDS,
     Caution,
+    Scores,
     Traits,
     cap_log10_lr,
     capped,
@@ -60,7 +61,7 @@ PAIRS = [
     (seen(MASKED), seen(MASKED), "covered"),
     (seen(SHADES), seen(SHADES), "covered"),
     (seen(MASKED), seen(), "one_covered"),
-    (seen(SHADES), seen(), ""),
+    (seen(SHADES), seen(), "one_covered"),
     (seen(MASKED), seen(SHADES), "one_covered"),
     (seen(size=23.9), seen(size=23.9), "small"),
     (seen(size=23.9), seen(), ""),
@@ -116,12 +117,14 @@ def test_every_code_has_words() -> None:
 
 
 def test_caps_bound_the_evidence_for_and_nothing_else() -> None:
-    assert cap_log10_lr((), normalised=True) == math.inf
+    kinds: tuple[Scores, ...] = ("plain", "mixed", "own")
     both = (Caution.CHILDREN, Caution.COVERED)
-    for normalised in (False, True):
-        assert cap_log10_lr(both, normalised=normalised) == min(
-            cap_log10_lr((code,), normalised=normalised) for code in both
-        )
+    for scores in kinds:
+        assert cap_log10_lr((), scores) == math.inf
+        assert cap_log10_lr(both, scores) == min(cap_log10_lr((code,), scores) for code in both)
+    for code in both:
+        assert cap_log10_lr((code,), "plain") <= cap_log10_lr((code,), "mixed")
+        assert cap_log10_lr((code,), "mixed") <= cap_log10_lr((code,), "own")
     strong = Judgement(0.8, 0.9999, 0.999, 0.99999, log10_lr=4.0, fmr=1e-5)
     bounded = capped(strong, 2.0, prior=0.5)
     assert bounded.degree == pytest.approx(100 / 101)
