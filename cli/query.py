@@ -336,16 +336,16 @@ def _write_legend(answer: "QueryAnswer") -> None:
 
 def _write_cautions(answer: "QueryAnswer") -> None:
     """Say what the codes of the matches mean."""
-    from facesim_index.degrees.cautions import IN_WORDS
+    from facesim_index.degrees.cautions import Caution, caution_sentence
 
     found = {code for face in answer.faces for match in face.matches for code in match.caution}
-    for code, words in IN_WORDS.items():
+    for code in Caution:
         if code in found:
-            click.echo(f"caution {code}: {words}; the degree is less sure than it says")
+            click.echo(f"caution {code}: {caution_sentence(code)}")
 
 
 def _write_comparison(comparison: "Comparison") -> None:
-    from facesim_index.degrees.cautions import caution_text
+    from facesim_index.degrees.cautions import caution_sentence
 
     rows = [
         ("degree", degree_text(comparison.degree) + _interval_text(comparison)),
@@ -357,8 +357,7 @@ def _write_comparison(comparison: "Comparison") -> None:
         ("B", _face_text(comparison.path_b, comparison.face_b, comparison.n_faces_b)),
         ("calibration", comparison.calibration or "-"),
     ]
-    if comparison.caution:
-        rows.insert(1, ("caution", caution_text(comparison.caution)))
+    rows[1:1] = [("caution", caution_sentence(code)) for code in comparison.caution]
     for name, value in rows:
         click.echo(f"{name:<12} {printable(value)}")
 

@@ -72,15 +72,27 @@ class Caution(StrEnum):
 
 IN_WORDS: Mapping[Caution, str] = MappingProxyType(
     {
-        Caution.CHILDREN: "both are children, who are more alike than adults",
-        Caution.COVERED: "both faces are covered, and covers are alike",
-        Caution.ONE_COVERED: "one face is covered, which makes one person look like two",
+        Caution.CHILDREN: "both are children",
+        Caution.COVERED: "both faces are covered",
+        Caution.ONE_COVERED: "only one face is covered",
         Caution.SMALL: "very small faces",
         Caution.POSE: "a face is turned far away",
         Caution.UNCLEAR: "a face is blurred, cut off or hidden",
     }
 )
-"""What each code means, for people."""
+"""Each code for people, in a few words."""
+
+REASONS: Mapping[Caution, str] = MappingProxyType(
+    {
+        Caution.CHILDREN: "children are more alike than adults: the degree may be far too high",
+        Caution.COVERED: "masks and sunglasses are alike: the degree may be far too high",
+        Caution.ONE_COVERED: "a cover makes one person look like two: the degree may be too low",
+        Caution.SMALL: "they show too little of a person: the degree may be wrong either way",
+        Caution.POSE: "it may not look like its own person: the degree may be too low",
+        Caution.UNCLEAR: "it may not look like its own person: the degree may be too low",
+    }
+)
+"""What each code means for the degree, for people."""
 
 _SETS = tuple(
     tuple(code for place, code in enumerate(Caution) if number >> place & 1)
@@ -305,7 +317,7 @@ def capped(judgement: Judgement, cap: float, *, prior: float) -> Judgement:
 
 
 def caution_text(codes: Iterable[Caution]) -> str:
-    """Return cautions in words, for people.
+    """Return cautions in a few words, for people.
 
     Parameters
     ----------
@@ -322,3 +334,22 @@ def caution_text(codes: Iterable[Caution]) -> str:
     'very small faces; a face is turned far away'
     """
     return "; ".join(IN_WORDS[code] for code in codes)
+
+
+def caution_sentence(code: Caution) -> str:
+    """Return one caution with its reason, for people.
+
+    Parameters
+    ----------
+    code : Caution
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> caution_sentence(Caution.COVERED)
+    'both faces are covered; masks and sunglasses are alike: the degree may be far too high'
+    """
+    return f"{IN_WORDS[code]}; {REASONS[code]}"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from facesim_index.calibration.degree import support_phrase
-from facesim_index.degrees.cautions import caution_text
+from facesim_index.degrees.cautions import caution_sentence, caution_text
 from facesim_index.display.file_crops import FileCrops
 from facesim_index.display.markup import (
     FAINT,
@@ -137,8 +137,7 @@ def draw_comparison(found: Comparison) -> str:
         ]
     if found.fmr is not None:
         rows.append(("FMR", f"{found.fmr:.2g}"))
-    if found.caution:
-        rows.append(("caution", caution_text(found.caution)))
+    rows += [("caution", caution_sentence(code)) for code in found.caution]
     told = [bar_html(found.degree, found.degree_low, found.degree_high), facts_html(rows)]
     if found.note is not None:
         told.append(line_html(found.note))

@@ -11,6 +11,7 @@ from facesim_index.calibration.kinds import KindProbe
 from facesim_index.degrees import cautions
 from facesim_index.degrees.cautions import (
     IN_WORDS,
+    REASONS,
     Caution,
     Scores,
     Traits,
@@ -111,7 +112,7 @@ def test_people_have_what_most_of_their_faces_have() -> None:
 
 
 def test_every_code_has_words() -> None:
-    assert set(IN_WORDS) == set(Caution)
+    assert set(IN_WORDS) == set(REASONS) == set(Caution)
     assert caution_text(()) == ""
     assert caution_text(tuple(Caution)).count(";") == len(Caution) - 1
 
