@@ -24,15 +24,10 @@ PathsOf = Callable[[Int64Array], Mapping[int, str]]
 """Returns the path of each of some faces."""
 
 TraitsOf = Callable[[Int64Array], Traits]
-"""Returns what of each of some faces may weaken its evidence."""
-
-CautionsOf = Callable[[Int64Array, Int64Array], Sequence[tuple[Caution, ...]]]
-"""Returns the cautions of pairs of faces."""
+"""Returns what of each of some faces may weaken its evidence; asked after their paths."""
 
 # The score of a degree is found by bisection to 1e-12; the degree itself decides.
 _BISECTION = 1e-9
-
-_FACES_AT_ONCE = 4096
 
 
 def write_matches(
@@ -98,7 +93,6 @@ def write_matches(
     faces = load(np.sort(face_ids), source, calibration.head)
     plain = load(faces.ids, source) if calibration.head.learned else faces
     paths_of = _asked_once(_safe(paths_of) if spreadsheet_safe else paths_of)
-    cautions_of = _no_cautions if traits_of is None else _Cautions(traits_of).of_pairs
     out.write(csv_line(COLUMNS))
     n_written = 0
     for pairs in close_pairs(faces, least) if least <= 1.0 else ():
@@ -107,7 +101,7 @@ def write_matches(
         cosines = listed_scores(plain, a, b) if calibration.head.learned else scores
         ordered = ClosePairs(pairs.stop, faces.ids[a], faces.ids[b], scores)
         judgements = judge(cosines, calibration, prior=prior, scores=scores)
-        n_written += _write(out, ordered, judgements, paths_of, cautions_of, min_degree)
+        n_written += _write(out, ordered, judgements, paths_of, traits_of, min_degree)
         if on_rows is not None:
             on_rows(pairs.stop)
     return n_written
@@ -118,11 +112,11 @@ def _write(
     pairs: ClosePairs,
     judgements: list[Judgement],
     paths_of: PathsOf,
-    cautions_of: CautionsOf,
+    traits_of: TraitsOf | None,
     min_degree: float,
 ) -> int:
     paths = paths_of(np.union1d(pairs.a, pairs.b))
-    cautions = cautions_of(pairs.a, pairs.b)
+    cautions = _cautions(pairs, traits_of)
     count = 0
     for a, b, said, codes in zip(
         pairs.a.tolist(), pairs.b.tolist(), judgements, cautions, strict=True
@@ -136,29 +130,10 @@ def _write(
     return count
 
 
-def _no_cautions(a: Int64Array, b: Int64Array) -> Sequence[tuple[Caution, ...]]:
-    return [()] * len(a)
-
-
-class _Cautions:
-    """Says the cautions of pairs, and remembers the traits of faces, a byte each."""
-
-    def __init__(self, traits_of: TraitsOf) -> None:
-        self._traits_of = traits_of
-        self._known: dict[int, int] = {}
-
-    def of_pairs(self, a: Int64Array, b: Int64Array) -> Sequence[tuple[Caution, ...]]:
-        """Return the cautions of pairs of faces."""
-        new = [i for i in np.union1d(a, b).tolist() if i not in self._known]
-        for start in range(0, len(new), _FACES_AT_ONCE):
-            part = new[start : start + _FACES_AT_ONCE]
-            packed = self._traits_of(np.array(part, dtype=np.int64)).packed()
-            self._known.update(zip(part, packed.tolist(), strict=True))
-        return pair_cautions(*(self._remembered(ids) for ids in (a, b)))
-
-    def _remembered(self, face_ids: Int64Array) -> Traits:
-        packed = [self._known[face_id] for face_id in face_ids.tolist()]
-        return Traits.of_packed(np.array(packed, dtype=np.uint8))
+def _cautions(pairs: ClosePairs, traits_of: TraitsOf | None) -> Sequence[tuple[Caution, ...]]:
+    if traits_of is None:
+        return [()] * len(pairs.a)
+    return pair_cautions(traits_of(pairs.a), traits_of(pairs.b))
 
 
 def _asked_once(paths_of: PathsOf) -> PathsOf:
