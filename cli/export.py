@@ -130,7 +130,7 @@ def matches(
     """Write every pair of faces that is alike: who may be one person, in which pictures.
 
     One line for each pair, face_a < face_b, with the degree, log10 likelihood ratio, false
-    match rate, cosine and both paths.  All pairs of the index are compared.
+    match rate, cosine, both paths and cautions.  All pairs of the index are compared.
     """
     from facesim_index.utils.progress import ProgressUpdate
 

@@ -33,7 +33,7 @@ CSV_COLUMNS = (
     *("face", "rank", "degree", "log10_lr", "cosine", "face_id", "same_image", "path"),
     *("x", "y", "w", "h"),
     *("degree_low", "degree_high", "fmr", "expected_strangers", "at_bound"),
-    *("person_id", "person", "person_degree"),
+    *("person_id", "person", "person_degree", "caution"),
 )
 
 
@@ -251,6 +251,7 @@ def _csv_rows(answer: "QueryAnswer") -> Iterator[tuple[Cell, ...]]:
                 match.person_id,
                 match.person,
                 match.person_degree,
+                " ".join(match.caution),
             )
 
 
@@ -275,6 +276,7 @@ def _write_tables(answer: "QueryAnswer") -> None:
         click.echo()
     if answer.calibration:
         _write_legend(answer)
+    _write_cautions(answer)
 
 
 def who(text: str) -> int | str:
@@ -304,7 +306,8 @@ def _table_row(match: "Match", n_extra: int) -> tuple[str, ...]:
         *(person_text(match), degree_text(match.person_degree))[:n_extra],
         shown_path(match.path)
         + (f"  (+{len(match.paths) - 1} copies)" if len(match.paths) > 1 else "")
-        + ("  (the query picture)" if match.same_image else ""),
+        + ("  (the query picture)" if match.same_image else "")
+        + (f"  (caution: {', '.join(match.caution)})" if match.caution else ""),
     )
 
 
@@ -331,7 +334,19 @@ def _write_legend(answer: "QueryAnswer") -> None:
         click.echo(f"*: as far as the evidence of the calibration {name} reaches")
 
 
+def _write_cautions(answer: "QueryAnswer") -> None:
+    """Say what the codes of the matches mean."""
+    from facesim_index.degrees.cautions import Caution, caution_sentence
+
+    found = {code for face in answer.faces for match in face.matches for code in match.caution}
+    for code in Caution:
+        if code in found:
+            click.echo(f"caution {code}: {caution_sentence(code)}")
+
+
 def _write_comparison(comparison: "Comparison") -> None:
+    from facesim_index.degrees.cautions import caution_sentence
+
     rows = [
         ("degree", degree_text(comparison.degree) + _interval_text(comparison)),
         ("log10 LR", number_text(comparison.log10_lr, 2) + _support_text(comparison)),
@@ -342,6 +357,7 @@ def _write_comparison(comparison: "Comparison") -> None:
         ("B", _face_text(comparison.path_b, comparison.face_b, comparison.n_faces_b)),
         ("calibration", comparison.calibration or "-"),
     ]
+    rows[1:1] = [("caution", caution_sentence(code)) for code in comparison.caution]
     for name, value in rows:
         click.echo(f"{name:<12} {printable(value)}")
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
     from facesim_index.calibration.shipped import shipped_calibration
     from facesim_index.degrees.calibration_check import CalibrationCheck, GroupCheck, LabelCheck
+    from facesim_index.degrees.cautions import Caution
     from facesim_index.degrees.kept_calibrations import ListedCalibration, read_calibration
     from facesim_index.degrees.prior import ResolvedPrior
     from facesim_index.engine.base import EngineSource
@@ -96,6 +97,7 @@ __all__ = [
     "CalibrationCheck",
     "CalibrationError",
     "CalibrationFit",
+    "Caution",
     "Comparison",
     "DamagedSegmentError",
     "DoubtfulFace",
@@ -195,6 +197,7 @@ _HOMES = {
     "CalibrationCheck": "facesim_index.degrees.calibration_check",
     "GroupCheck": "facesim_index.degrees.calibration_check",
     "LabelCheck": "facesim_index.degrees.calibration_check",
+    "Caution": "facesim_index.degrees.cautions",
     "ListedCalibration": "facesim_index.degrees.kept_calibrations",
     "read_calibration": "facesim_index.degrees.kept_calibrations",
     "ResolvedPrior": "facesim_index.degrees.prior",

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from facesim_index.calibration.degree import support_phrase
+from facesim_index.degrees.cautions import caution_sentence, caution_text
 from facesim_index.display.file_crops import FileCrops
 from facesim_index.display.markup import (
     FAINT,
@@ -136,6 +137,7 @@ def draw_comparison(found: Comparison) -> str:
         ]
     if found.fmr is not None:
         rows.append(("FMR", f"{found.fmr:.2g}"))
+    rows += [("caution", caution_sentence(code)) for code in found.caution]
     told = [bar_html(found.degree, found.degree_low, found.degree_high), facts_html(rows)]
     if found.note is not None:
         told.append(line_html(found.note))
@@ -334,6 +336,8 @@ def _match_card(match: Match, crop: str) -> str:
         lines.append(text_html(known + degree))
     if match.same_image:
         lines.append(faded_html("the query picture"))
+    if match.caution:
+        lines.append(text_html(f"caution: {caution_text(match.caution)}"))
     bar = bar_html(match.degree, match.degree_low, match.degree_high)
     return card_html(crop, head, bar, *lines)
 

@@ -78,6 +78,7 @@ def _match_document(match: "answers.Match") -> "schemas.Match":
         "person_id": match.person_id,
         "person": match.person,
         "person_degree": match.person_degree,
+        "caution": [code.value for code in match.caution],
     }
 
 
@@ -102,6 +103,7 @@ def comparison_document(comparison: "answers.Comparison") -> "schemas.Comparison
         "degree_high": comparison.degree_high,
         "fmr": comparison.fmr,
         "at_bound": comparison.at_bound,
+        "caution": [code.value for code in comparison.caution],
         "log10_lr": None if comparison.log10_lr is None else round(comparison.log10_lr, 4),
         "cosine": round(comparison.cosine, 6),
         "a": {

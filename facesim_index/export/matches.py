@@ -1,24 +1,31 @@
 """Every pair of an index above a degree, as CSV with all that is said of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO
 
 import numpy as np
 
 from facesim_index.calibration.degree import cosine_at_degree
-from facesim_index.calibration.judgement import judge
+from facesim_index.calibration.judgement import Judgement, judge
 from facesim_index.calibration.record import Calibration
 from facesim_index.calibration.scorer import Scorer, scorer_without_gallery
+from facesim_index.degrees.cautions import Caution, Traits, pair_cautions
 from facesim_index.errors import CalibrationError, UsageError
 from facesim_index.pairs.blocks import EmbeddingSource, listed_scores, load
 from facesim_index.pairs.close import ClosePairs, close_pairs
-from facesim_index.records import Float64Array, Int64Array
+from facesim_index.records import Int64Array
 from facesim_index.utils.text import csv_line, spreadsheet_text
 
-COLUMNS = ("face_a", "face_b", "degree", "log10_lr", "fmr", "cosine", "path_a", "path_b")
+COLUMNS = (
+    *("face_a", "face_b", "degree", "log10_lr", "fmr", "cosine", "path_a", "path_b"),
+    "caution",
+)
 
 PathsOf = Callable[[Int64Array], Mapping[int, str]]
 """Returns the path of each of some faces."""
+
+TraitsOf = Callable[[Int64Array], Traits]
+"""Returns what of each of some faces may weaken its evidence; asked after their paths."""
 
 # The score of a degree is found by bisection to 1e-12; the degree itself decides.
 _BISECTION = 1e-9
@@ -34,6 +41,7 @@ def write_matches(
     min_degree: float,
     prior: float,
     spreadsheet_safe: bool = False,
+    traits_of: TraitsOf | None = None,
     on_rows: Callable[[int], None] | None = None,
     scorer: Scorer | None = None,
 ) -> int:
@@ -57,6 +65,8 @@ def write_matches(
         In (0, 1).
     spreadsheet_safe : bool, default=False
         Write paths as `plain_text.spreadsheet_text`.
+    traits_of : callable, optional
+        Without it the column ``caution`` stays empty.
     on_rows : callable, optional
         Told the number of faces whose pairs are written, now and then.
     scorer : Scorer, optional
@@ -96,7 +106,8 @@ def write_matches(
         a, b, scores = pairs.a[order], pairs.b[order], pairs.scores[order]
         cosines = scores if scorer.plain else listed_scores(plain, a, b)
         ordered = ClosePairs(pairs.stop, faces.ids[a], faces.ids[b], scores)
-        n_written += _write(out, ordered, cosines, paths_of, calibration, min_degree, prior)
+        judgements = judge(cosines, calibration, prior=prior, scores=scores)
+        n_written += _write(out, ordered, judgements, paths_of, traits_of, min_degree)
         if on_rows is not None:
             on_rows(pairs.stop)
     return n_written
@@ -105,23 +116,30 @@ def write_matches(
 def _write(
     out: BinaryIO,
     pairs: ClosePairs,
-    cosines: Float64Array,
+    judgements: list[Judgement],
     paths_of: PathsOf,
-    calibration: Calibration,
+    traits_of: TraitsOf | None,
     min_degree: float,
-    prior: float,
 ) -> int:
-    judgements = judge(cosines, calibration, prior=prior, scores=pairs.scores)
     paths = paths_of(np.union1d(pairs.a, pairs.b))
+    cautions = _cautions(pairs, traits_of)
     count = 0
-    for a, b, said in zip(pairs.a.tolist(), pairs.b.tolist(), judgements, strict=True):
+    for a, b, said, codes in zip(
+        pairs.a.tolist(), pairs.b.tolist(), judgements, cautions, strict=True
+    ):
         if said.degree is None or said.log10_lr is None or said.degree < min_degree:
             continue
         fmr = "" if said.fmr is None else f"{said.fmr:.3g}"
         numbers = (f"{said.degree:.9g}", f"{said.log10_lr:.4f}", fmr, f"{said.cosine:.6f}")
-        out.write(csv_line((a, b, *numbers, paths[a], paths[b])))
+        out.write(csv_line((a, b, *numbers, paths[a], paths[b], " ".join(codes))))
         count += 1
     return count
+
+
+def _cautions(pairs: ClosePairs, traits_of: TraitsOf | None) -> Sequence[tuple[Caution, ...]]:
+    if traits_of is None:
+        return [()] * len(pairs.a)
+    return pair_cautions(traits_of(pairs.a), traits_of(pairs.b))
 
 
 def _asked_once(paths_of: PathsOf) -> PathsOf:

@@ -18,6 +18,10 @@ Point = tuple[float, float]
 """Distances from the left and from the top in pixels."""
 
 
+Caution = Literal["children", "covered", "one_covered", "small", "pose", "unclear"]
+"""Why the evidence of a pair of faces is known to be weak."""
+
+
 class Preview(TypedDict):
     """A reduced upright picture, and where its faces are in it."""
 
@@ -55,6 +59,8 @@ class Match(TypedDict):
     person_id: int | None
     person: str | None
     person_degree: float | None
+    caution: list[Caution]
+    """Why the evidence of this pair is known to be weak."""
 
 
 class FaceAnswer(TypedDict):
@@ -111,6 +117,8 @@ class Comparison(TypedDict):
     degree_high: float | None
     fmr: float | None
     at_bound: bool
+    caution: list[Caution]
+    """Why the evidence of this pair is known to be weak."""
     log10_lr: float | None
     cosine: float
     a: Compared

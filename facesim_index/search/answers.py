@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from facesim_index.degrees.cautions import Caution
 from facesim_index.degrees.prior import PriorSource
 from facesim_index.records import Box, FaceId, Float32Array
 from facesim_index.utils.notebook_hook import Shown
@@ -52,6 +53,8 @@ class Match(Shown):
     person_degree : float or None
         Probability that the query face shows that person, from all faces of the person except
         those in the query picture.
+    caution : tuple of Caution
+        Why the evidence of this pair is known to be weak; empty where nothing is known.
 
     Examples
     --------
@@ -81,6 +84,7 @@ class Match(Shown):
     person_id: int | None = None
     person: str | None = None
     person_degree: float | None = None
+    caution: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +208,8 @@ class Comparison(Shown):
         False match rate: how often two different people score at least this high, in (0, 1].
     at_bound : bool
         The degree is the strongest claim that the calibration can support; see `Match`.
+    caution : tuple of Caution
+        Why the evidence of this pair is known to be weak; see `Match`.
     landmarks_a, landmarks_b : ndarray of shape (5, 2), float32, or None
         In pixels of the upright pictures.  They do not count when two comparisons are compared.
 
@@ -234,5 +240,6 @@ class Comparison(Shown):
     degree_high: float | None = None
     fmr: float | None = None
     at_bound: bool = False
+    caution: tuple[Caution, ...] = ()
     landmarks_a: Float32Array | None = field(default=None, compare=False, repr=False)
     landmarks_b: Float32Array | None = field(default=None, compare=False, repr=False)

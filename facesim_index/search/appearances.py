@@ -8,6 +8,7 @@ from facesim_index.calibration.curve import log10_lr
 from facesim_index.calibration.degree import degree_from_log10_lr
 from facesim_index.calibration.judgement import judge, no_calibration
 from facesim_index.calibration.record import Calibration
+from facesim_index.degrees.cautions import traits_of
 from facesim_index.degrees.gallery_scores import scorer_of
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import Prior, ResolvedPrior, resolve_prior
@@ -133,7 +134,8 @@ def find_appearances(
     judged = judge(cosines[found], calibration, prior=resolved.value, scores=scores[found])
     near = Neighbours(ids[found], cosines[found])
     whose = whose_faces(view, shown.embedding, near.face_ids, own, calibration, resolved.value)
-    matches = matches_of(view, near, judged, own, len(ids), None, whose)
+    traits = traits_of([shown], shown.embedding[None], view.identity.key)
+    matches = matches_of(view, near, judged, own, len(ids), None, whose, traits)
     return Appearances(name, number, min_degree, resolved, len(ids), matches)
 
 

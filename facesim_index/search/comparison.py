@@ -9,6 +9,7 @@ from facesim_index.calibration.judgement import judge, no_calibration
 from facesim_index.calibration.record import Calibration
 from facesim_index.calibration.scorer import scorer_without_gallery
 from facesim_index.calibration.shipped import shipped_calibration
+from facesim_index.degrees.cautions import pair_cautions, traits_of
 from facesim_index.degrees.kept_calibrations import check_engine, read_calibration
 from facesim_index.engine.base import EngineSource, Provider
 from facesim_index.engine.loading import settings_for
@@ -122,6 +123,10 @@ def compare_readings(
         left, right = (scorer.vectors(face.embedding[None]) for face in (chosen_a, chosen_b))
         scores = scorer.listed_scores(left, right)
     [judgement] = judge(cosine, calibration, prior=prior, scores=scores)
+    traits = traits_of(
+        [chosen_a, chosen_b], np.stack([chosen_a.embedding, chosen_b.embedding]), identity.key
+    )
+    [caution] = pair_cautions(traits.take([0]), traits.take([1]))
     return Comparison(
         path_a=names[0],
         path_b=names[1],
@@ -142,6 +147,7 @@ def compare_readings(
         degree_high=judgement.degree_high,
         fmr=judgement.fmr,
         at_bound=judgement.at_bound,
+        caution=caution,
         landmarks_a=chosen_a.landmarks,
         landmarks_b=chosen_b.landmarks,
     )

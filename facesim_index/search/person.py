@@ -7,6 +7,7 @@ import numpy as np
 from facesim_index.calibration.curve import bound_reached
 from facesim_index.calibration.judgement import no_calibration
 from facesim_index.calibration.scorer import Scorer
+from facesim_index.degrees.cautions import Traits, pair_cautions, traits_of
 from facesim_index.degrees.gallery_scores import scorer_of
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import resolve_prior
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from facesim_index.search.queries import QueryOptions
 
 _SPARE = 16
+_MOST_LOOKED_AT = 64
+"""Cautions look at so many faces of the person at most."""
 
 
 def query_person(view: IndexView, person: PersonRow, options: "QueryOptions") -> QueryAnswer:
@@ -75,7 +78,7 @@ def query_person(view: IndexView, person: PersonRow, options: "QueryOptions") ->
     if options.min_degree is not None:
         order = order[degrees[order] >= options.min_degree]
     matches = _matches(
-        view, ids[order], cosines[order], degrees[order], evidence[order], bounded[order]
+        view, ids[order], cosines[order], degrees[order], evidence[order], bounded[order], own
     )
     face = _typical(view, own, total, scorer)
     n_faces = face_rows.n_faces(view.transaction)
@@ -135,8 +138,13 @@ def _matches(
     degrees: Float64Array,
     evidence: Float64Array,
     at_bound: BoolArray,
+    own: Int64Array,
 ) -> tuple[Match, ...]:
     records = face_rows.faces(view.transaction, ids)
+    cautions = pair_cautions(
+        _traits(view, own[:_MOST_LOOKED_AT]).most(),
+        traits_of(records, view.embeddings(ids), view.identity.key),
+    )
     person_of = people_rows.whose(view.transaction, ids.tolist())
     rows = people_rows.persons(view.transaction, set(person_of.values()))
     names = {row.person_id: Whose(row.person_id, row.name, None) for row in rows}
@@ -156,10 +164,16 @@ def _matches(
             at_bound=bool(at_bound[number]),
             person_id=whose.person_id,
             person=whose.name,
+            caution=cautions[number],
         )
         for number, face in enumerate(records)
         for whose in (names.get(person_of.get(face.face_id, UNASSIGNED), NOBODY),)
     )
+
+
+def _traits(view: IndexView, face_ids: Int64Array) -> Traits:
+    records = face_rows.faces(view.transaction, face_ids)
+    return traits_of(records, view.embeddings(face_ids), view.identity.key)
 
 
 def _typical(view: IndexView, own: Int64Array, total: Float64Array, scorer: Scorer) -> FaceRecord:

@@ -6,6 +6,7 @@ import numpy as np
 
 from facesim_index.calibration.judgement import Judgement, judge, no_calibration
 from facesim_index.calibration.scorer import Scorer, normalised
+from facesim_index.degrees.cautions import Traits, pair_cautions, traits_of
 from facesim_index.degrees.gallery_scores import scorer_of
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import Prior, resolve_prior
@@ -205,6 +206,7 @@ def _answer(
                     whose_faces(
                         view, query.embedding, neighbours.face_ids, own, calibration, prior.value
                     ),
+                    traits_of([query.face], query.embedding[None], view.identity.key),
                 ),
             )
             for query, (neighbours, scores) in zip(queries, found, strict=True)
@@ -280,6 +282,7 @@ def matches_of(
     n_faces: int,
     min_degree: float | None,
     people: dict[int, Whose],
+    query: Traits,
 ) -> tuple[Match, ...]:
     """Return the matches that neighbours make, with their records and judgements.
 
@@ -298,6 +301,8 @@ def matches_of(
         Leave out matches with a lower degree, in [0, 1].
     people : dict of int to Whose
         By face id, the person that a face is assigned to; unassigned faces are left out.
+    query : Traits
+        Of the query face.
 
     Returns
     -------
@@ -314,6 +319,7 @@ def matches_of(
         raise IndexDamagedError(
             "an embedding belongs to no face of the catalog; run `facesim verify --repair`"
         )
+    own_traits = traits_of(records, view.embeddings(neighbours.face_ids), view.identity.key)
     matches = [
         Match(
             rank=rank,
@@ -334,12 +340,14 @@ def matches_of(
             person_id=whose.person_id,
             person=whose.name,
             person_degree=whose.degree,
+            caution=caution,
         )
-        for rank, (face, judgement, whose) in enumerate(
+        for rank, (face, judgement, whose, caution) in enumerate(
             zip(
                 records,
                 judgements,
                 (people.get(face.face_id, NOBODY) for face in records),
+                pair_cautions(query, own_traits),
                 strict=True,
             ),
             start=1,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 import numpy as np
 
 from facesim_index.calibration.record import Calibration
+from facesim_index.degrees.cautions import Traits, traits_of
 from facesim_index.degrees.gallery_scores import scorer_of
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import Prior, resolve_prior
@@ -371,20 +372,22 @@ class ExportMethods(IndexSession):
         4
         >>> lines = Path("matches.csv").read_text().splitlines()
         >>> lines[0]
-        'face_a,face_b,degree,log10_lr,fmr,cosine,path_a,path_b'
+        'face_a,face_b,degree,log10_lr,fmr,cosine,path_a,path_b,caution'
         """
         where = None if under is None else Path(under).expanduser().resolve()
         with self._view() as view:
             calibration = calibration_in_force(view)
+            told = _ToldFaces(view)
             return matches.write_matches(
                 out,
                 face_rows.face_ids(view.transaction, under=where),
                 view,
-                lambda found: {face.face_id: face.path for face in _records(view, found)},
+                told.paths_of,
                 calibration,
                 min_degree=min_degree,
                 prior=resolve_prior(view, calibration, prior).value,
                 spreadsheet_safe=spreadsheet_safe,
+                traits_of=told.traits_of,
                 on_rows=on_rows,
                 scorer=scorer_of(view, calibration),
             )
@@ -418,6 +421,28 @@ class ExportMethods(IndexSession):
         """
         with self._read() as rows:
             return _known(rows, face_ids)
+
+
+class _ToldFaces:
+    """What a list of matches tells of faces; each row is read once, for path and traits."""
+
+    def __init__(self, view: IndexView) -> None:
+        self._view = view
+        self._packed: dict[int, int] = {}
+
+    def paths_of(self, face_ids: Int64Array) -> dict[int, str]:
+        """Return the paths of faces, and remember their traits, a byte each."""
+        view = self._view
+        records = list(_records(view, face_ids))
+        known = np.array([face.face_id for face in records], dtype=np.int64)
+        packed = traits_of(records, view.embeddings(known), view.identity.key).packed()
+        self._packed.update(zip(known.tolist(), packed.tolist(), strict=True))
+        return {face.face_id: face.path for face in records}
+
+    def traits_of(self, face_ids: Int64Array) -> Traits:
+        """Return the traits of faces whose paths were asked for."""
+        packed = [self._packed[face_id] for face_id in face_ids.tolist()]
+        return Traits.of_packed(np.array(packed, dtype=np.uint8))
 
 
 def _records(rows: CatalogView, face_ids: Int64Array) -> Iterator[FaceRecord]:

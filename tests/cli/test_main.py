@@ -166,7 +166,7 @@ def test_query_json(index: Path, photos: Path) -> None:
         *("rank", "face_id", "path", "paths", "box"),
         *("cosine", "degree", "log10_lr", "same_image"),
         *("degree_low", "degree_high", "fmr", "expected_strangers", "at_bound"),
-        *("person_id", "person", "person_degree"),
+        *("person_id", "person", "person_degree", "caution"),
     ]
     assert [Path(match["path"]).name for match in first["matches"]] == ["couple.png", "red.png"]
     assert [match["same_image"] for match in first["matches"]] == [True, False]

@@ -162,4 +162,4 @@ def test_the_path_of_a_face_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -
     assert len(asked) == len(set(asked))
     for line in out.getvalue().decode().splitlines()[1:]:
         one, other = line.split(",")[:2]
-        assert line.endswith(f",{one}.jpg,{other}.jpg")
+        assert line.endswith(f",{one}.jpg,{other}.jpg,")  # and no caution

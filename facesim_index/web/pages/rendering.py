@@ -9,6 +9,7 @@ from typing import ParamSpec
 import jinja2
 from markupsafe import Markup, escape
 
+from facesim_index.degrees.cautions import caution_sentence, caution_text
 from facesim_index.utils.text import printable
 from facesim_index.version import __version__
 from facesim_index.web.pages import wording
@@ -82,6 +83,8 @@ def _words(code: str) -> str:
 
 
 _FILTERS: dict[str, Callable[..., object]] = {
+    "caution": caution_sentence,
+    "cautions": caution_text,
     "comparison": _unbroken(wording.comparison_sentence),
     "count": wording.count_text,
     "file_name": wording.file_name,

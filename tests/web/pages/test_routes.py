@@ -13,7 +13,9 @@ import pytest
 from fastapi import FastAPI
 
 from facesim_index.calibration.document import to_json
+from facesim_index.calibration.kinds import KindProbe
 from facesim_index.calibration.record import Calibration, Evidence
+from facesim_index.degrees import cautions
 from facesim_index.engine.fake import FAKE_IDENTITY
 from facesim_index.index import FaceIndex
 from facesim_index.people.grouping import PeopleOptions
@@ -288,6 +290,24 @@ def test_two_pictures_are_compared_in_one_sentence(site: Site) -> None:
         assert f"support that they show {words}" in page.text
         assert "If one pair in 100 shows one person, such a pair does so in" in page.text
         assert len([c for c in page.all("circle") if c.get("class") == "landmark"]) == 10
+
+
+def test_cautions_stand_beside_matches_and_comparisons(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "Caution: both are children"
+    assert "Caution" not in site.get("/?face=1").text
+    no_weights, even = np.zeros((1, FAKE_IDENTITY.dimension)), np.zeros(1)
+    everybody = KindProbe((FAKE_IDENTITY.key,), "made up", ("child",), no_weights, even, even, 0.0)
+    monkeypatch.setattr(cautions, "shipped_probe", {FAKE_IDENTITY.key: everybody}.get)
+    for address in ("/?face=1", "/?person=1"):
+        page = site.get(address)
+        assert page.text.count(words) == len(page.having("data-degree")) > 0
+    matches = site.ask("GET", "/v1/faces/1/matches").json()["faces"][0]["matches"]
+    assert [match["caution"] for match in matches] == [["children"]] * len(matches)
+    red = ("a.png", fake_photo([(200, 10, 10)]), "image/png")
+    compared = site.ask("POST", "/compare", files={"a": red, "b": red})
+    assert f"{words}; children are more alike than adults: " in Outline(compared.text).text
 
 
 @pytest.mark.parametrize(
