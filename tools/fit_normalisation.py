@@ -10,15 +10,16 @@ The file holds the weights, and goes into the calibrations by `tools.fit_shipped
 """
 
 import argparse
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from facesim_index.calibration.fitting.labelled_data import every_pair
 from facesim_index.calibration.head_json import normalisation_document
 from facesim_index.calibration.normalisation import (
     COHORT_SIZE,
-    LEAST_SPREAD,
     Normalisation,
     quantiles,
 )
@@ -29,6 +30,8 @@ from tools.crowds import LFW, UNSEEN, Crowd, crowds
 
 RIDGE = 10.0
 REFERENCE_WEIGHT = 3.0
+CUT_RATE, CUT_STEP = 1e-5, 0.1
+LEAST = 0.01  # spread of a face, whose logarithm is fitted
 NOT_FITTED_ON = (UNSEEN, "aaf, all ages")
 """Judged on, or made of the others."""
 
@@ -47,12 +50,14 @@ def main() -> None:
         handle.write((json_text(document, indent=2) + "\n").encode())
 
 
-def own_statistics(embeddings: Float32Array, seed: int = 0) -> Float64Array:
+def own_statistics(embeddings: Float32Array, cut: float, seed: int = 0) -> Float64Array:
     """Return middle and top of faces among themselves, by nothing but their cosines.
 
     Parameters
     ----------
     embeddings : ndarray of shape (n, dimension), float32
+    cut : float
+        See `Normalisation`.
     seed : int, default=0
         Draws the cohort.
 
@@ -61,8 +66,24 @@ def own_statistics(embeddings: Float32Array, seed: int = 0) -> Float64Array:
     ndarray of shape (n, 2), float64
     """
     drawn = np.random.default_rng(seed).permutation(len(embeddings))[:COHORT_SIZE]
-    middle, top, _ = quantiles(embeddings @ embeddings[drawn].T)
-    return np.stack([middle, np.maximum(top, middle + LEAST_SPREAD)], axis=1)
+    middle, top, _ = quantiles(embeddings @ embeddings[drawn].T, cut)
+    return np.stack([middle, np.maximum(top, middle + LEAST)], axis=1)
+
+
+def cut_of(people: Crowd) -> float:
+    """Return a cosine that two different people of a group reach once in 100,000 pairs or less.
+
+    Parameters
+    ----------
+    people : Crowd
+
+    Returns
+    -------
+    float
+        Rounded up to a multiple of 0.1.
+    """
+    scores, _ = every_pair(people.embeddings, people.person)
+    return math.ceil(float(np.quantile(scores.impostor, 1.0 - CUT_RATE)) / CUT_STEP) * CUT_STEP
 
 
 def fit_normalisation(groups: Iterable[Crowd], *, left_out: str = "") -> Normalisation:
@@ -84,7 +105,8 @@ def fit_normalisation(groups: Iterable[Crowd], *, left_out: str = "") -> Normali
         for crowd in groups
         if crowd.name not in NOT_FITTED_ON and (crowd.family != left_out or crowd.name == LFW)
     ]
-    told = {crowd.name: own_statistics(crowd.embeddings) for crowd in used}
+    cut = cut_of(next(crowd for crowd in used if crowd.name == LFW))
+    told = {crowd.name: own_statistics(crowd.embeddings, cut) for crowd in used}
     middle = told[LFW][:, 0].mean()
     spread = float(np.exp(np.log(told[LFW][:, 1] - told[LFW][:, 0]).mean()))
     embeddings = np.concatenate([crowd.embeddings for crowd in used]).astype(np.float64)
@@ -102,7 +124,7 @@ def fit_normalisation(groups: Iterable[Crowd], *, left_out: str = "") -> Normali
     weighted = embeddings * weight[:, None]
     ridge = RIDGE * np.eye(embeddings.shape[1])
     weights = np.linalg.solve(weighted.T @ embeddings + ridge, weighted.T @ wanted)
-    return Normalisation(float(middle), float(middle) + spread, weights.astype(np.float32))
+    return Normalisation(float(middle), float(middle) + spread, cut, weights.astype(np.float32))
 
 
 if __name__ == "__main__":

@@ -40,8 +40,8 @@ from facesim_index.models.resolution import resolve
 from facesim_index.records import Float32Array, Float64Array, Int64Array, PictureReading
 from facesim_index.utils.files import atomic_output
 from facesim_index.workers.pool import PoolSettings, WorkerPool
-from tools.crowds import LEFT_OUT, ONE_PERSON
-from tools.fit_normalisation import own_statistics
+from tools.crowds import LEFT_OUT, ONE_PERSON, Crowd
+from tools.fit_normalisation import cut_of, own_statistics
 
 EXPECTED = Path(__file__).with_name("expected_statistics.json")
 DATA = "LFW, development set (View 1), grey 250x250"
@@ -167,8 +167,10 @@ def read_normalisation(file: Path, people: Labelled) -> Normalisation:
     expected = normalisation_of_document(json.loads(file.read_text(encoding="utf-8")))
     if expected is None:
         raise SystemExit(f"{file} has no normalisation; make it with tools.fit_normalisation")
-    middle, top = own_statistics(people.embeddings).mean(axis=0)
-    return Normalisation(float(middle), float(top), expected.weights)
+    _, person = np.unique(people.people, return_inverse=True)
+    cut = cut_of(Crowd("reference", "reference", people.embeddings, person.astype(np.int64)))
+    middle, top = own_statistics(people.embeddings, cut).mean(axis=0)
+    return Normalisation(float(middle), float(top), cut, expected.weights)
 
 
 def load_or_embed(images: Path, settings: EngineSettings, options: argparse.Namespace) -> Labelled:

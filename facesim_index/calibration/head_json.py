@@ -11,7 +11,7 @@ from facesim_index.errors import CalibrationError
 from facesim_index.records import Float32Array
 
 _KEYS = {"kind", "shape", "float32"}
-_NORMALISATION_KEYS = {"middle", "top", "shape", "float32"}
+_NORMALISATION_KEYS = {"middle", "top", "cut", "shape", "float32"}
 
 
 def head_document(head: Head) -> dict[str, object]:
@@ -91,14 +91,15 @@ def normalisation_document(normalisation: Normalisation | None) -> dict[str, obj
 
     Examples
     --------
-    >>> normalisation_document(Normalisation(0.0, 0.25, np.zeros((1, 2), np.float32)))
-    {'middle': 0.0, 'top': 0.25, 'shape': [1, 2], 'float32': 'AAAAAAAAAAA='}
+    >>> normalisation_document(Normalisation(0.0, 0.25, 0.5, np.zeros((1, 2), np.float32)))
+    {'middle': 0.0, 'top': 0.25, 'cut': 0.5, 'shape': [1, 2], 'float32': 'AAAAAAAAAAA='}
     """
     if normalisation is None:
         return None
     return {
         "middle": normalisation.middle,
         "top": normalisation.top,
+        "cut": normalisation.cut,
         **_weights_document(normalisation.weights),
     }
 
@@ -125,11 +126,12 @@ def normalisation_of_document(value: object) -> Normalisation | None:
     if not isinstance(value, dict) or set(value) != _NORMALISATION_KEYS:
         keys = ", ".join(sorted(_NORMALISATION_KEYS))
         raise CalibrationError(f"normalisation must have exactly the keys {keys}")
-    middle, top = value["middle"], value["top"]
-    for number in (middle, top):
+    numbers = [value[key] for key in ("middle", "top", "cut")]
+    for number in numbers:
         if not isinstance(number, float | int) or isinstance(number, bool) or abs(number) > 1.0:
-            raise CalibrationError("normalisation.middle and top must be numbers from -1 to 1")
-    return Normalisation(float(middle), float(top), _weights_of_document(value, "normalisation"))
+            raise CalibrationError("normalisation.middle, top and cut must be from -1 to 1")
+    middle, top, cut = (float(number) for number in numbers)
+    return Normalisation(middle, top, cut, _weights_of_document(value, "normalisation"))
 
 
 def _weights_document(weights: Float32Array) -> dict[str, object]:

@@ -16,8 +16,8 @@ The statistics of a face come from two sources:
 
 - **The cohort**: at most `COHORT_SIZE` faces of the same index.  The face's own pictures are among
   them, and of one person there may be many.  So cosines that are far above the face's own top are
-  left out, and the quantiles are taken anew, some times; at first everything above `FIRST_CUT` is
-  left out.
+  left out, and the quantiles are taken anew, some times; at first everything is left out that is
+  above a cosine that strangers of the reference hardly reach.
 - **What is expected** of such a face: a linear function of its embedding, which was fitted on the
   statistics of faces among their like (children among children).  It is a guess with an error, so
   only what differs from the reference by more than `SLACK` counts, less that.  It counts as much
@@ -44,20 +44,19 @@ COHORT_SIZE = 2000
 """Faces of an index that every face is compared with."""
 
 TOP_QUANTILE = 0.95
-FIRST_CUT = 0.4
-"""A cosine above which two faces are first taken for one person's."""
-
 CUT_SPREADS = 1.6
 """So many spreads above its middle a face is taken for one person's with a face of the cohort:
 among the people of LFW six strangers in a thousand are."""
 
 N_ROUNDS = 3
 PRIOR_FACES = 100.0
-SLACK = 0.04
-"""By how much the expected top of a face may well be wrong; the middle by half of it."""
+SLACK = 1.0 / 3.0
+"""By so many spreads of the reference the expected top of a face may well be wrong; the middle by
+half as many."""
 
-LEAST_SPREAD = 0.05
-"""Less than any face has that was measured; it only keeps a division sane."""
+LEAST_SPREAD = 0.4
+"""So many spreads of the reference are less than any face has that was measured; it only keeps a
+division sane."""
 
 _ROWS_AT_ONCE = 1024
 _KEY_LENGTH = 16
@@ -72,6 +71,9 @@ class Normalisation:
     middle, top : float
         The reference: median and `TOP_QUANTILE` of the cosines of strangers among the people that
         the curve was fitted on, the mean over their faces.
+    cut : float
+        A cosine above which two faces are first taken for one person's: strangers of the reference
+        reach it once in 100,000 pairs or less.
     weights : ndarray of shape (dimension, 2), float32
         What is expected of a face from its embedding e: the middle is ``middle + e @ weights[:,
         0]``, and the spread ``(top - middle) * exp(e @ weights[:, 1])``.
@@ -85,13 +87,14 @@ class Normalisation:
     --------
     A reference alone, which expects the same of every face:
 
-    >>> plain = Normalisation(0.0, 0.15, np.zeros((2, 2), np.float32))
+    >>> plain = Normalisation(0.0, 0.15, 0.4, np.zeros((2, 2), np.float32))
     >>> plain.expected(np.array([[1.0, 0.0]], np.float32))
     array([[0.  , 0.15]])
     """
 
     middle: float
     top: float
+    cut: float
     weights: Float32Array
 
     def __post_init__(self) -> None:
@@ -99,22 +102,24 @@ class Normalisation:
         self.weights.flags.writeable = False
         if self.weights.ndim != 2 or self.weights.shape[1] != 2 or not self.weights.size:
             raise CalibrationError("a normalisation needs two weights for each dimension")
-        if not np.isfinite(self.weights).all() or not np.isfinite([self.middle, self.top]).all():
+        if not (np.isfinite(self.weights).all() and np.isfinite(self._numbers).all()):
             raise CalibrationError("a number of the normalisation is not finite")
-        if self.top - self.middle < LEAST_SPREAD:
-            raise CalibrationError(
-                f"the top of a normalisation must be {LEAST_SPREAD} above its middle at least"
-            )
+        if not self.middle < self.top < self.cut:
+            raise CalibrationError("middle, top and cut of a normalisation must ascend")
 
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Normalisation)
-            and (self.middle, self.top) == (other.middle, other.top)
+            and self._numbers == other._numbers
             and np.array_equal(self.weights, other.weights)
         )
 
     def __hash__(self) -> int:
-        return hash((self.middle, self.top, self.weights.tobytes()))
+        return hash((self._numbers, self.weights.tobytes()))
+
+    @property
+    def _numbers(self) -> tuple[float, float, float]:
+        return self.middle, self.top, self.cut
 
     @property
     def spread(self) -> float:
@@ -124,8 +129,8 @@ class Normalisation:
     @property
     def key(self) -> str:
         """A text that differs wherever the statistics of a face would differ."""
-        rules = (TOP_QUANTILE, FIRST_CUT, CUT_SPREADS, N_ROUNDS, PRIOR_FACES, SLACK, LEAST_SPREAD)
-        told = repr((COHORT_SIZE, *rules, self.middle, self.top)).encode()
+        rules = (TOP_QUANTILE, CUT_SPREADS, N_ROUNDS, PRIOR_FACES, SLACK, LEAST_SPREAD)
+        told = repr((COHORT_SIZE, *rules, *self._numbers)).encode()
         return hashlib.sha256(told + self.weights.astype("<f4").tobytes()).hexdigest()[:_KEY_LENGTH]
 
     def check_dimension(self, dimension: int) -> None:
@@ -162,7 +167,7 @@ class Normalisation:
         # Row by row, so that a face has the same statistics in whatever company it is asked for.
         told = np.einsum("ij,jk->ik", embeddings, self.weights, dtype=np.float64)
         middle = self.middle + told[:, 0]
-        spread = np.maximum(self.spread * np.exp(told[:, 1]), LEAST_SPREAD)
+        spread = self.spread * np.maximum(np.exp(told[:, 1]), LEAST_SPREAD)
         return np.stack([middle, middle + spread], axis=1)
 
     def factors(self, statistics: Float32Array) -> Float64Array:
@@ -182,7 +187,7 @@ class Normalisation:
             Slope and offset.
         """
         middle, top = statistics.astype(np.float64).T
-        slope = 0.5 * self.spread / np.maximum(top - middle, LEAST_SPREAD)
+        slope = 0.5 / np.maximum((top - middle) / self.spread, LEAST_SPREAD)
         return np.stack([slope, slope * middle - 0.5 * self.middle], axis=1)
 
 
@@ -230,16 +235,16 @@ class Cohort:
     def _told(self, cosines: Float32Array, expected: Float64Array) -> Float32Array:
         """Return statistics from the cosines with the cohort and what is expected."""
         reference = np.array([self.normalisation.middle, self.normalisation.top])
-        slack = np.array([SLACK / 2.0, SLACK])
+        slack = self.normalisation.spread * np.array([SLACK / 2.0, SLACK])
         away = expected - reference
         prior = reference + np.sign(away) * np.maximum(np.abs(away) - slack, 0.0)
         told = prior
         if cosines.shape[1]:
-            middle, top, counts = quantiles(cosines)
+            middle, top, counts = quantiles(cosines, self.normalisation.cut)
             share = (counts / (counts + PRIOR_FACES))[:, None]
             told = share * np.stack([middle, top], axis=1) + (1.0 - share) * prior
-        top = np.maximum(told[:, 1], expected[:, 1] - SLACK)
-        top = np.maximum(top, told[:, 0] + LEAST_SPREAD)
+        top = np.maximum(told[:, 1], expected[:, 1] - slack[1])
+        top = np.maximum(top, told[:, 0] + LEAST_SPREAD * self.normalisation.spread)
         return np.stack([told[:, 0], top], axis=1).astype(np.float32)
 
 
@@ -277,13 +282,15 @@ def expectation(normalisation: Normalisation) -> Cohort:
     return Cohort(normalisation, np.empty((0, len(normalisation.weights)), np.float32))
 
 
-def quantiles(cosines: Float32Array) -> tuple[Float64Array, Float64Array, Int64Array]:
+def quantiles(cosines: Float32Array, cut: float) -> tuple[Float64Array, Float64Array, Int64Array]:
     """Return the middle and the top of the cosines of faces with strangers of a cohort.
 
     Parameters
     ----------
     cosines : ndarray of shape (n, n_cohort), float32
         They are sorted in place.
+    cut : float
+        See `Normalisation`.
 
     Returns
     -------
@@ -293,12 +300,12 @@ def quantiles(cosines: Float32Array) -> tuple[Float64Array, Float64Array, Int64A
         meaningless.
     """
     cosines.sort(axis=1)
-    counts = (cosines <= FIRST_CUT).sum(axis=1)
+    counts = (cosines <= cut).sum(axis=1)
     middle = _quantile(cosines, counts, 0.5)
     top = _quantile(cosines, counts, TOP_QUANTILE)
     for _ in range(N_ROUNDS):
-        cut = middle + CUT_SPREADS * np.maximum(top - middle, LEAST_SPREAD)
-        counts = (cosines <= cut[:, None]).sum(axis=1)
+        limit = middle + CUT_SPREADS * (top - middle)
+        counts = np.maximum((cosines <= limit[:, None]).sum(axis=1), np.minimum(counts, 1))
         middle = _quantile(cosines, counts, 0.5)
         top = _quantile(cosines, counts, TOP_QUANTILE)
     return middle, top, counts

@@ -6,17 +6,13 @@ each code means, and by which figures it was chosen, is told in ``docs/cautions.
 """
 
 import dataclasses
-import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 
-from facesim_index.calibration.degree import degree_from_log10_lr
-from facesim_index.calibration.judgement import Judgement
 from facesim_index.calibration.kinds import CHILD, MASKED, SUNGLASSES, shipped_probe
 from facesim_index.records import (
     BoolArray,
@@ -99,16 +95,6 @@ _SETS = tuple(
     for number in range(1 << len(Caution))
 )
 """Every set of codes, by the number whose bits they are."""
-
-Scores = Literal["plain", "mixed", "own"]
-"""Which scores the evidence is of: plain cosines, or scores normalised by a gallery.  Some faces of
-a mixed gallery are such as those of the pair, and nearly all faces of an own one."""
-
-_CAPS: Mapping[Scores, Mapping[Caution, float]] = {
-    "plain": {Caution.CHILDREN: 0.75, Caution.COVERED: 0.75},
-    "mixed": {Caution.CHILDREN: 2.0, Caution.COVERED: 1.25},
-    "own": {Caution.CHILDREN: 3.0, Caution.COVERED: 3.5},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,71 +235,6 @@ def pair_cautions(a: Traits, b: Traits) -> list[tuple[Caution, ...]]:
     }
     bits = sum(flags.astype(np.int64) << place for place, flags in enumerate(said.values()))
     return [_SETS[number] for number in np.atleast_1d(bits).tolist()]
-
-
-def cap_log10_lr(codes: Collection[Caution], scores: Scores) -> float:
-    """Return the strongest evidence for one person that pairs of such faces have ever shown.
-
-    Up to the cap C, strangers of the group reach evidence of C at most once in 10**C pairs, as they
-    must if the evidence is true.  Beyond it they reach it more often.
-
-    Parameters
-    ----------
-    codes : collection of Caution
-        Of the pair.
-    scores : {"plain", "mixed", "own"}
-        Plain cosines; scores that were normalised by a gallery in which such faces are a part; or
-        by one of such faces.
-
-    Returns
-    -------
-    float
-        A base-10 logarithm of a likelihood ratio; infinity where no cap is known.
-
-    Examples
-    --------
-    >>> cap_log10_lr([Caution.CHILDREN, Caution.POSE], "mixed")
-    2.0
-    >>> cap_log10_lr([Caution.POSE], "mixed")
-    inf
-    """
-    return min((_CAPS[scores].get(code, math.inf) for code in codes), default=math.inf)
-
-
-def capped(judgement: Judgement, cap: float, *, prior: float) -> Judgement:
-    """Return a judgement whose evidence for one person is not above a cap.
-
-    Parameters
-    ----------
-    judgement : Judgement
-    cap : float
-        As `cap_log10_lr` returns it.
-    prior : float
-        The one of the judgement, in (0, 1).
-
-    Returns
-    -------
-    Judgement
-        The judgement itself where it claims no more; otherwise `at_bound` is set.
-
-    Examples
-    --------
-    >>> found = capped(Judgement(0.6, 0.999, log10_lr=3.0), 2.0, prior=0.5)
-    >>> found.log10_lr, round(found.degree, 3), found.at_bound
-    (2.0, 0.99, True)
-    """
-    if judgement.log10_lr is None or judgement.log10_lr <= cap:
-        return judgement
-    highest = float(degree_from_log10_lr(np.array([cap]), prior=prior)[0])
-    low, high = judgement.degree_low, judgement.degree_high
-    return dataclasses.replace(
-        judgement,
-        log10_lr=cap,
-        degree=highest,
-        degree_low=None if low is None else min(low, highest),
-        degree_high=None if high is None else min(high, highest),
-        at_bound=True,
-    )
 
 
 def caution_text(codes: Iterable[Caution]) -> str:

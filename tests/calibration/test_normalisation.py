@@ -10,7 +10,6 @@ from facesim_index.calibration.document import from_json, to_json
 from facesim_index.calibration.heads import Head
 from facesim_index.calibration.normalisation import (
     COHORT_SIZE,
-    LEAST_SPREAD,
     SLACK,
     TOP_QUANTILE,
     Cohort,
@@ -25,7 +24,7 @@ from facesim_index.errors import CalibrationError
 from facesim_index.records import Float32Array
 
 DIMENSION = 128
-REFERENCE = Normalisation(0.0, 0.18, np.zeros((DIMENSION, 2), np.float32))
+REFERENCE = Normalisation(0.0, 0.18, 0.4, np.zeros((DIMENSION, 2), np.float32))
 
 
 def faces(n: int, seed: int, *, alike: float = 0.0) -> Float32Array:
@@ -46,7 +45,7 @@ def rate(embeddings: Float32Array, scorer: Scorer, level: float) -> float:
 
 def test_people_who_are_all_alike_score_like_others_among_themselves() -> None:
     adults, children = faces(800, 1), faces(800, 2, alike=0.3)
-    reference = np.mean([q.mean() for q in quantiles(adults @ adults.T)[:2]][1:])
+    reference = np.mean([q.mean() for q in quantiles(adults @ adults.T, 0.4)[:2]][1:])
     normalisation = replace(REFERENCE, top=float(reference))
     scorers = {
         name: Scorer(source=cohort_of(group, normalisation))
@@ -75,7 +74,7 @@ def test_the_own_pictures_of_a_face_do_not_count() -> None:
 def test_quantiles_are_those_of_strangers() -> None:
     rng = np.random.default_rng(5)
     cosines = rng.normal(0.0, 0.06, (3, 2000)).astype(np.float32)
-    middle, top, counts = quantiles(cosines.copy())
+    middle, top, counts = quantiles(cosines.copy(), 0.4)
     np.testing.assert_allclose(middle, np.median(cosines, axis=1), atol=1e-3)
     # The highest of 2,000 are beyond the cut, which one stranger in a thousand is.
     np.testing.assert_allclose(top, np.quantile(cosines, TOP_QUANTILE, axis=1), atol=5e-3)
@@ -93,14 +92,14 @@ def test_few_faces_say_little_and_none_leave_what_is_expected() -> None:
 def test_an_expectation_counts_only_beyond_its_error() -> None:
     weights = np.zeros((DIMENSION, 2), np.float32)
     weights[0, 1] = 1.0
-    told = Normalisation(0.0, 0.18, weights)
+    told = Normalisation(0.0, 0.18, 0.4, weights)
     child, adult = np.eye(DIMENSION, dtype=np.float32)[:2]
     statistics = expectation(told).statistics(np.stack([child, adult]))
-    assert statistics[0, 1] == pytest.approx(0.18 * np.e - SLACK, abs=1e-6)
+    assert statistics[0, 1] == pytest.approx(0.18 * (np.e - SLACK), abs=1e-6)
     assert statistics[1, 1] == pytest.approx(0.18, abs=1e-6)
     # Among adults the top of a child is not lower than that.
     among = Cohort(told, faces(1000, 7)[:, ::-1].copy()).statistics(child[None])
-    assert among[0, 1] >= 0.18 * np.e - SLACK - 1e-6
+    assert among[0, 1] >= 0.18 * (np.e - SLACK) - 1e-6
 
 
 def test_statistics_do_not_depend_on_the_company() -> None:
@@ -158,7 +157,7 @@ def test_a_normalisation_survives_its_json() -> None:
         "by hand",
         KNOTS,
         EVIDENCE,
-        normalisation=Normalisation(0.01, 0.2, weights),
+        normalisation=Normalisation(0.01, 0.2, 0.4, weights),
     )
     again = from_json(to_json(calibration))
     assert again == calibration
@@ -169,6 +168,7 @@ def test_a_normalisation_survives_its_json() -> None:
         ("middle", "x"),
         ("top", True),
         ("top", 5),
+        ("cut", None),
         ("shape", [6]),
         ("float32", "?"),
     ):
@@ -179,12 +179,13 @@ def test_a_normalisation_survives_its_json() -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     zeros = np.zeros((3, 2), np.float32)
-    with pytest.raises(CalibrationError, match="above its middle"):
-        Normalisation(0.1, 0.1 + LEAST_SPREAD / 2, zeros)
+    for numbers in ((0.2, 0.1, 0.4), (0.0, 0.5, 0.4)):
+        with pytest.raises(CalibrationError, match="ascend"):
+            Normalisation(*numbers, zeros)
     with pytest.raises(CalibrationError, match="two weights"):
-        Normalisation(0.0, 0.2, zeros[:, :1])
+        Normalisation(0.0, 0.2, 0.4, zeros[:, :1])
     with pytest.raises(CalibrationError, match="not finite"):
-        Normalisation(0.0, 0.2, zeros + np.float32(np.nan))
+        Normalisation(0.0, 0.2, 0.4, zeros + np.float32(np.nan))
     with pytest.raises(CalibrationError, match="dimensions"):
         Scorer(source=expectation(REFERENCE)).vectors(faces(2, 14)[:, :7])
     head = Head("product", np.array([1.0, 0.5], np.float32))
@@ -196,5 +197,5 @@ def test_what_cannot_be_is_refused() -> None:
             KNOTS,
             EVIDENCE,
             head=head,
-            normalisation=Normalisation(0.0, 0.2, zeros),
+            normalisation=Normalisation(0.0, 0.2, 0.4, zeros),
         )

@@ -31,6 +31,7 @@ CURVE = replace(
     normalisation=Normalisation(
         0.0,
         0.15,
+        0.6,
         np.random.default_rng(3).normal(0.0, 0.3, (FAKE_IDENTITY.dimension, 2)).astype(np.float32),
     ),
 )

@@ -1,22 +1,17 @@
-"""Cautions: which pairs get which codes, and what a cap does."""
+"""Cautions: which pairs get which codes."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from facesim_index.calibration.judgement import Judgement
 from facesim_index.calibration.kinds import KindProbe
 from facesim_index.degrees import cautions
 from facesim_index.degrees.cautions import (
     IN_WORDS,
     REASONS,
     Caution,
-    Scores,
     Traits,
-    cap_log10_lr,
-    capped,
     caution_text,
     pair_cautions,
     traits_of,
@@ -115,23 +110,3 @@ def test_every_code_has_words() -> None:
     assert set(IN_WORDS) == set(REASONS) == set(Caution)
     assert caution_text(()) == ""
     assert caution_text(tuple(Caution)).count(";") == len(Caution) - 1
-
-
-def test_caps_bound_the_evidence_for_and_nothing_else() -> None:
-    kinds: tuple[Scores, ...] = ("plain", "mixed", "own")
-    both = (Caution.CHILDREN, Caution.COVERED)
-    for scores in kinds:
-        assert cap_log10_lr((), scores) == math.inf
-        assert cap_log10_lr(both, scores) == min(cap_log10_lr((code,), scores) for code in both)
-    for code in both:
-        assert cap_log10_lr((code,), "plain") <= cap_log10_lr((code,), "mixed")
-        assert cap_log10_lr((code,), "mixed") <= cap_log10_lr((code,), "own")
-    strong = Judgement(0.8, 0.9999, 0.999, 0.99999, log10_lr=4.0, fmr=1e-5)
-    bounded = capped(strong, 2.0, prior=0.5)
-    assert bounded.degree == pytest.approx(100 / 101)
-    assert (bounded.degree_low, bounded.degree_high) == (bounded.degree, bounded.degree)
-    assert (bounded.log10_lr, bounded.at_bound, bounded.fmr) == (2.0, True, 1e-5)
-    for kept in (strong, Judgement(0.8), replace(strong, log10_lr=-4.0)):
-        assert capped(kept, math.inf, prior=0.5) is kept
-    against = replace(strong, log10_lr=-4.0)
-    assert capped(against, 2.0, prior=0.5) is against
