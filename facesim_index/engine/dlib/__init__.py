@@ -1,1 +1,1 @@
-"""dlib's face recognition network, run without dlib."""
+"""How does dlib's network embed faces?  Without dlib, and such that cosines can be compared."""
