@@ -3,6 +3,7 @@
     python tools/fit_shipped_calibration.py DATA_FOLDER OUT.json --cache /tmp/lfw_dev.npz
     python tools/fit_shipped_calibration.py DATA_FOLDER OUT.json --augment flip
     python tools/fit_shipped_calibration.py DATA_FOLDER OUT.json --numerics bf16
+    python tools/fit_shipped_calibration.py DATA_FOLDER OUT.json --model centerface-dlib
 
 DATA_FOLDER is LFW's development set: ``images/NAME/NAME_0001.jpg`` and the pair lists
 ``pairsDevTrain.txt`` and ``pairsDevTest.txt``, whose people are different ones.  The curve in
@@ -26,6 +27,7 @@ from facesim_index.calibration.fitting.fit import Method, choose_method, fit_sco
 from facesim_index.calibration.fitting.held_out import check_curve
 from facesim_index.calibration.fitting.resampling import LabelledScores
 from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
+from facesim_index.config import DEFAULT_PACK
 from facesim_index.engine.loading import EngineSettings
 from facesim_index.engine.reading import make_reader
 from facesim_index.metrics.scoring import expected_calibration_error
@@ -107,12 +109,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--cache", type=Path, help="keep the embeddings in this .npz file")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--model", help="a pack; the default one without it")
     parser.add_argument("--augment", choices=("none", "flip"), default="none")
     parser.add_argument("--numerics", choices=("fp32", "bf16"), default="fp32")
     options = parser.parse_args(arguments)
 
     settings = EngineSettings(
-        model=resolve(None), augment=options.augment, numerics=options.numerics
+        model=resolve(options.model), augment=options.augment, numerics=options.numerics
     )
     labelled = load_or_embed(options.data_folder / "images", settings, options)
     train = read_pairs(options.data_folder / "pairsDevTrain.txt")
@@ -346,12 +349,13 @@ def fit(labelled: Labelled, settings: EngineSettings) -> Calibration:
     """
     scores = all_pairs(labelled)
     n_people = np.unique(labelled.people).size
-    told = ", ".join(f"{name} {cllr:.5f}" for name, cllr in choose_method(scores)[1].items())
-    print(f"cross-validated Cllr of {n_people} people: {told}")
+    compared = ", ".join(f"{name} {cllr:.5f}" for name, cllr in choose_method(scores)[1].items())
+    print(f"cross-validated Cllr of {n_people} people: {compared}")
     fitted = fit_scores(scores, METHOD, n_bootstrap=N_BOOTSTRAP)
-    marks = (settings.augment, settings.numerics)
+    marks = (settings.model.name, settings.augment, settings.numerics)
+    told = [mark for mark in marks if mark not in (DEFAULT_PACK, "none", "fp32")]
     return Calibration(
-        name="-".join(("lfw-dev", *(mark for mark in marks if mark not in ("none", "fp32")))),
+        name="-".join(("lfw-dev", *told)),
         engine_key=settings.identity.key,
         method=METHOD_IN_WORDS,
         knots=fitted.knots,
