@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 FIT := $(BIN)/python -m tools.fit_shipped_calibration "$$FACESIM_TEST_DATA/lfw_dev"
 CALIBRATIONS := facesim_index/calibration/data/scrfd_500m_w600k_mbf
+FREE_CALIBRATIONS := facesim_index/calibration/data/centerface_dlib
 PINNED := --require-hashes --no-deps --only-binary :all:
 # Tests start many programs: those that find the package compiled start in half the time.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
@@ -87,11 +88,14 @@ bench: setup  ## run every benchmark beside its peer; needs FACESIM_TEST_DATA
 bench-quick: setup  ## the same with less data and fewer rounds
 	$(BIN)/python -m benchmarks.run --quick
 
-calibrations: setup  ## fit the shipped calibrations anew; needs FACESIM_TEST_DATA and bfloat16
+calibrations: setup  ## fit the shipped calibrations anew; needs FACESIM_TEST_DATA, bfloat16 and the network
 	$(FIT) $(CALIBRATIONS).json
 	$(FIT) $(CALIBRATIONS)_flip.json --augment flip
 	$(FIT) $(CALIBRATIONS)_bf16.json --numerics bf16
 	$(FIT) $(CALIBRATIONS)_flip_bf16.json --augment flip --numerics bf16
+	$(BIN)/facesim models install centerface-dlib
+	$(FIT) $(FREE_CALIBRATIONS).json --model centerface-dlib
+	$(FIT) $(FREE_CALIBRATIONS)_flip.json --model centerface-dlib --augment flip
 
 wheel: $(PROJECT)  ## build dist/facesim_index-*.whl
 	rm -rf build dist

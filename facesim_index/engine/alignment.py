@@ -5,6 +5,7 @@ picture*, in pixels of the upright picture, x to the right and y down.
 """
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from facesim_index.records import Float64Array, UInt8Array
 #: Side of the square crop that ArcFace recognisers are given.
 ARCFACE_SIDE_PX = 112
 
-#: Where the recogniser was trained to see the five landmarks in a crop of 112×112 px.
+#: Where ArcFace recognisers were trained to see the five landmarks in a crop of 112×112 px.
 ARCFACE_LANDMARKS: NDArray[np.float32] = np.array(
     [
         [38.2946, 51.6963],
@@ -29,6 +30,25 @@ ARCFACE_LANDMARKS: NDArray[np.float32] = np.array(
 )
 ARCFACE_LANDMARKS.setflags(write=False)
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CropTemplate:
+    """Where a recogniser wants to see a face in its crops.
+
+    Attributes
+    ----------
+    side_px : int
+        Side of the square crop for which the landmarks are given.
+    landmarks : ndarray of shape (5, 2), float32
+        In pixels of that crop.
+    """
+
+    side_px: int
+    landmarks: NDArray[np.float32]
+
+
+ARCFACE_TEMPLATE = CropTemplate(ARCFACE_SIDE_PX, ARCFACE_LANDMARKS)
+
 #: Bilinear sampling reads 2×2 pixels, so below this scale it skips pixels and aliases.
 _ALIASING_SCALE = 0.5
 #: Bounds the memory for landmarks that are absurdly far apart.
@@ -39,8 +59,12 @@ _WARP_LIMIT_PX = 32766
 _PUPILS_OVER_NOSE_DEPTH = 2.0
 
 
-def similarity_transform(landmarks: ArrayLike, side_px: int = ARCFACE_SIDE_PX) -> Float64Array:
-    """Return the similarity that best carries `landmarks` onto the ArcFace template.
+def similarity_transform(
+    landmarks: ArrayLike,
+    side_px: int = ARCFACE_SIDE_PX,
+    template: CropTemplate = ARCFACE_TEMPLATE,
+) -> Float64Array:
+    """Return the similarity that best carries `landmarks` onto a template.
 
     Least squares over rotation, uniform scale and translation, without reflection [1]_.  In
     the plane that problem is linear in the two numbers of the rotated scale, hence solved
@@ -52,6 +76,8 @@ def similarity_transform(landmarks: ArrayLike, side_px: int = ARCFACE_SIDE_PX) -
         Landmarks in the picture, in pixels.
     side_px : int, default=112
         Side of the square crop, at least 1; the template is scaled with it.
+    template : CropTemplate, default=ARCFACE_TEMPLATE
+        Where the landmarks shall lie.
 
     Returns
     -------
@@ -79,9 +105,9 @@ def similarity_transform(landmarks: ArrayLike, side_px: int = ARCFACE_SIDE_PX) -
     points = np.asarray(landmarks, dtype=np.float64)
     if points.shape != (5, 2) or not np.isfinite(points).all():
         raise UsageError(f"expected five finite landmarks, shape (5, 2), not {points.tolist()}")
-    template = ARCFACE_LANDMARKS.astype(np.float64) * (side_px / ARCFACE_SIDE_PX)
-    source_centre, target_centre = points.mean(axis=0), template.mean(axis=0)
-    source, target = points - source_centre, template - target_centre
+    wanted = template.landmarks.astype(np.float64) * (side_px / template.side_px)
+    source_centre, target_centre = points.mean(axis=0), wanted.mean(axis=0)
+    source, target = points - source_centre, wanted - target_centre
     spread = float((source**2).sum())
     if spread == 0.0:
         raise UsageError(f"the five landmarks coincide at {source_centre.tolist()}")
@@ -95,9 +121,13 @@ def similarity_transform(landmarks: ArrayLike, side_px: int = ARCFACE_SIDE_PX) -
 
 
 def aligned_crop(
-    rgb: UInt8Array, landmarks: ArrayLike, *, side_px: int = ARCFACE_SIDE_PX
+    rgb: UInt8Array,
+    landmarks: ArrayLike,
+    *,
+    side_px: int = ARCFACE_SIDE_PX,
+    template: CropTemplate = ARCFACE_TEMPLATE,
 ) -> UInt8Array:
-    """Cut a face out, turned and scaled so that its landmarks lie on the ArcFace template.
+    """Cut a face out, turned and scaled so that its landmarks lie on a template.
 
     A face at most twice as large as the crop is warped bilinearly, as insightface does it.
     A larger one is first reduced by averaging whole pixel blocks, because a bilinear warp
@@ -110,7 +140,9 @@ def aligned_crop(
     landmarks : array_like of shape (5, 2)
         Landmarks of the face in that picture, in pixels.
     side_px : int, default=112
-        Side of the crop, at least 1.
+        Side of the crop, at least 1; the template is scaled with it.
+    template : CropTemplate, default=ARCFACE_TEMPLATE
+        Where the landmarks shall lie.
 
     Returns
     -------
@@ -128,7 +160,7 @@ def aligned_crop(
     >>> aligned_crop(grey, ARCFACE_LANDMARKS + 20).shape
     (112, 112, 3)
     """
-    matrix = similarity_transform(landmarks, side_px)
+    matrix = similarity_transform(landmarks, side_px, template)
     block_px = 1
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     if scale < _ALIASING_SCALE:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facesim_index.engine.alignment import ARCFACE_SIDE_PX
+from facesim_index.engine.alignment import ARCFACE_SIDE_PX, ARCFACE_TEMPLATE, CropTemplate
 from facesim_index.engine.runtimes.network import Network
 from facesim_index.engine.runtimes.onnx_graph import (
     GraphShapes,
@@ -126,6 +126,7 @@ class ArcFace:
     ) -> None:
         self.network = network
         self.crop_side_px = crop_side_px
+        self.template: CropTemplate = ARCFACE_TEMPLATE
         self._mean = (input_mean, input_mean, input_mean)
         self._scale = 1.0 / input_std
 

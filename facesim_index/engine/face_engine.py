@@ -1,4 +1,4 @@
-"""The face engine that runs insightface's models; `facesim_index.engine.loading` loads them."""
+"""The engine that runs a detector and a recogniser; `facesim_index.engine.loading` loads them."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,13 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from facesim_index.engine.alignment import aligned_crop, pose_deg, sharpness, similarity_transform
+from facesim_index.engine.alignment import (
+    CropTemplate,
+    aligned_crop,
+    pose_deg,
+    sharpness,
+    similarity_transform,
+)
 from facesim_index.engine.detection import Detection, Detector, find_faces
 from facesim_index.errors import ModelError
 from facesim_index.pictures.views import Pixels, View, coarsest
@@ -34,6 +40,11 @@ class Recogniser(Protocol):
         """Side of the crops that it is given."""
         ...
 
+    @property
+    def template(self) -> CropTemplate:
+        """Where it wants to see a face in its crops."""
+        ...
+
     def embed(self, crops: Sequence[UInt8Array]) -> Float32Array:
         """Return the embeddings of aligned crops.
 
@@ -51,7 +62,7 @@ class Recogniser(Protocol):
 
 
 class InsightFaceEngine:
-    """A `FaceEngine` over insightface's SCRFD detector and ArcFace recogniser.
+    """A `FaceEngine` over a detector and a recogniser, such as insightface's SCRFD and ArcFace.
 
     Parameters
     ----------
@@ -130,7 +141,7 @@ class InsightFaceEngine:
                 min_score=self._min_detection,
                 min_face_px=self._min_face_px,
             )
-            crops = _crops(pixels, view, found, self._recogniser.crop_side_px)
+            crops = _crops(pixels, view, found, self._recogniser)
             embeddings = self._embed(crops)
         except Exception as error:
             if _is_out_of_memory(error):
@@ -160,28 +171,36 @@ class InsightFaceEngine:
         return self._recogniser.embed(crops).astype(np.float64)
 
 
-def _crops(pixels: Pixels, view: View, found: list[Detection], side_px: int) -> list[UInt8Array]:
+def _crops(
+    pixels: Pixels, view: View, found: list[Detection], recogniser: Recogniser
+) -> list[UInt8Array]:
     """Cut the faces out of the view, or out of a finer view where that shows more of them.
 
     That is so for a face that would have to be enlarged for its crop, although the picture has
     more pixels of it than the view.
     """
     finest = min(
-        (_enough_reduction(pixels, face, side_px) for face in found if view.reduction > 1),
+        (_enough_reduction(pixels, face, recogniser) for face in found if view.reduction > 1),
         default=1,
     )
     finer = pixels.view(finest) if found and finest < view.reduction else view
     crops = []
     for face in found:
-        enough = _enough_reduction(pixels, face, side_px) >= view.reduction
+        enough = _enough_reduction(pixels, face, recogniser) >= view.reduction
         source = view if enough else finer
-        crops.append(aligned_crop(source.rgb, source.points(face.landmarks), side_px=side_px))
+        crop = aligned_crop(
+            source.rgb,
+            source.points(face.landmarks),
+            side_px=recogniser.crop_side_px,
+            template=recogniser.template,
+        )
+        crops.append(crop)
     return crops
 
 
-def _enough_reduction(pixels: Pixels, face: Detection, side_px: int) -> int:
+def _enough_reduction(pixels: Pixels, face: Detection, recogniser: Recogniser) -> int:
     """Return the largest reduction at which the crop of a face is not enlarged."""
-    matrix = similarity_transform(face.landmarks, side_px)
+    matrix = similarity_transform(face.landmarks, recogniser.crop_side_px, recogniser.template)
     crop_scale = math.hypot(matrix[0, 0], matrix[1, 0])
     return max(r for r in pixels.reductions if r == 1 or r * crop_scale <= 1.0)
 

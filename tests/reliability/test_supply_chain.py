@@ -382,7 +382,7 @@ def test_the_server_listens_and_never_connects() -> None:
     ]
 
 
-def test_programs_are_started_without_a_shell_and_only_our_own_worker() -> None:
+def test_only_our_own_worker_and_pip_are_started_and_without_a_shell() -> None:
     using = {
         path.name: [name for name, _ in calls(tree) if name.startswith(("subprocess.", "os.exec"))]
         for path, tree in sources(*SHIPPED)
@@ -391,6 +391,7 @@ def test_programs_are_started_without_a_shell_and_only_our_own_worker() -> None:
     assert using == {
         "process.py": ["subprocess.Popen", "subprocess.Popen"],
         "jobs.py": [],  # it has the worker's process started for it
+        "package_download.py": ["subprocess.run"],  # pip, asked for wheels of known SHA-256
     }
 
 

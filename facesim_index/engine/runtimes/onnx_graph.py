@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facesim_index.engine.runtimes.dlib_graph import graph_from_dlib, is_dlib_file
 from facesim_index.errors import ModelError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def declared_shapes(model: "ModelProto") -> GraphShapes:
 
 
 def read_graph(path: Path, sha256: str | None = None) -> "ModelProto":
-    """Read a model, which must be in one file without reference to any other.
+    """Read a model, ONNX or dlib's, which must be in one file without reference to any other.
 
     Parameters
     ----------
@@ -88,8 +89,8 @@ def read_graph(path: Path, sha256: str | None = None) -> "ModelProto":
     ------
     ModelError
         The file has other bytes, or its graph refers to other files.
-    OSError, google.protobuf.message.DecodeError
-        The file cannot be read, or is no ONNX model.
+    OSError, google.protobuf.message.DecodeError, DlibFormatError
+        The file cannot be read, or is no ONNX model and not dlib's network.
     """
     import onnx
 
@@ -100,6 +101,8 @@ def read_graph(path: Path, sha256: str | None = None) -> "ModelProto":
             f"{path} is not the file that was checked: its SHA-256 is {found}, not {sha256}; "
             "if you did not exchange it yourself, run: facesim models verify"
         )
+    if is_dlib_file(path):
+        return graph_from_dlib(data)
     # From bytes, so that nothing beside the file is opened.
     model = onnx.load_model_from_string(data)
     elsewhere = next(_references(model), None)
@@ -137,6 +140,41 @@ def with_free_outputs(model: "ModelProto") -> "ModelProto":
     for value in graph.output:
         for axis, dimension in enumerate(value.type.tensor_type.shape.dim[:-1]):
             dimension.dim_param = f"{value.name}_{axis}"
+    return model
+
+
+def with_free_sides(model: "ModelProto") -> "ModelProto":
+    """Declare the height and the width of the input as free, and the picture as the only input.
+
+    Published CenterFace detectors declare one small size, though they take every multiple of 32.
+    They also list their weights among the inputs, and a runtime can then fold none of them; and
+    hold some that nothing uses, of which it would warn.
+
+    Parameters
+    ----------
+    model : ModelProto
+        Is changed.
+
+    Returns
+    -------
+    ModelProto
+        The same object.
+    """
+    graph = model.graph
+    weights = {weight.name for weight in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in weights]
+    for value in inputs:
+        for axis, name in ((2, "height"), (3, "width")):
+            value.type.tensor_type.shape.dim[axis].dim_param = name
+    for value in graph.output:
+        for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
+            dimension.dim_param = f"{value.name}_{axis}"
+    del graph.input[:]
+    graph.input.extend(inputs)
+    used = {name for node in graph.node for name in node.input}
+    kept = [weight for weight in graph.initializer if weight.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
     return model
 
 
