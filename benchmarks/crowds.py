@@ -10,7 +10,7 @@ The first table says how often two different people score above the curve's own 
 match rate, as a multiple of that rate: in a gallery of their kind alone, and in one gallery of all
 sets.  The second searches every face among all others of a gallery, with the prior that the gallery
 itself gives: how many of the ten best answers with a degree of 0.9 or more are right, against how
-many should be, and how many mates are found.
+many should be, and how many mates are found.  The third groups faces into people.
 """
 
 import argparse
@@ -21,7 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from facesim_index.calibration.degree import calibrated_degree
+from benchmarks.bench_people import bcubed
+from facesim_index.calibration.degree import calibrated_degree, cosine_at_degree
 from facesim_index.calibration.fitting.fit import Fit, fit_scores
 from facesim_index.calibration.fitting.labelled_data import every_pair
 from facesim_index.calibration.normalisation import Normalisation, cohort_of
@@ -29,12 +30,18 @@ from facesim_index.calibration.record import Calibration, Evidence
 from facesim_index.calibration.scorer import PLAIN, FaceVectors, Scorer
 from facesim_index.degrees.gallery import BINS, ScoreSample, prior_of_sample
 from facesim_index.metrics.scoring import expected_calibration_error
-from facesim_index.records import Float32Array, Int64Array
+from facesim_index.pairs.blocks import Faces
+from facesim_index.pairs.links import nearest_links
+from facesim_index.people.clustering import UNASSIGNED, Known, cluster
+from facesim_index.people.evidence import person_log10_lr
+from facesim_index.people.grouping import LINK_DEGREE
+from facesim_index.records import Float32Array, Float64Array, Int64Array
 from tools.crowds import LFW, UNSEEN, Crowd, crowds
 from tools.fit_normalisation import fit_normalisation
 
 RATES = (1e-3, 1e-4)
 TOP = 10
+SMALL_CHILDREN = ("aaf, 0 to 6", "utk, 0 to 3")
 _ROWS = 512
 _GROUPS = 100
 
@@ -98,6 +105,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, judged in (("plain", plain), ("normalised", by_family.get(gallery.family))):
             judged = judged or by_family["lfw"]
             print(f"| {gallery.name}, {name} | {searched(gallery, judged)} |", flush=True)
+    print("\n| grouped into people | BCubed F | faces put with somebody else |")
+    print("|---|---|---|")
+    for crowd in groups:
+        if crowd.name not in (UNSEEN, *SMALL_CHILDREN):
+            continue
+        for name, judged in (("plain", plain), ("normalised", by_family[crowd.family])):
+            f, wrong = grouped(crowd, judged)
+            print(f"| {crowd.name}, {name} | {f:.4f} | {100 * wrong:.1f} % |", flush=True)
 
 
 def system(people: Crowd, normalisation: Normalisation | None) -> System:
@@ -185,6 +200,37 @@ def searched(gallery: Crowd, judged: System) -> str:
             f"{prior:.2g}, {n_genuine / n / (n - 1):.2g}",
         )
     )
+
+
+def grouped(gallery: Crowd, judged: System) -> tuple[float, float]:
+    """Return BCubed F of grouping a gallery, and the share of its faces put with somebody else."""
+    scorer, made = judged.vectors(gallery.embeddings, gallery.embeddings)
+    values: Float32Array = np.asarray(made.values, dtype=np.float32)
+    n = len(made)
+    faces = Faces(np.arange(n, dtype=np.int64), values, scorer, made.factors)
+    counts = np.bincount(_bins_of_pairs(faces), minlength=BINS)[None]
+    prior = prior_of_sample(
+        ScoreSample(counts, n, n), judged.calibration, np.random.default_rng(0)
+    ).share
+
+    def evidence(means: Float64Array, n_pairs: Float64Array) -> Float64Array:
+        return person_log10_lr(means, n_pairs, judged.calibration)
+
+    least = cosine_at_degree(LINK_DEGREE, judged.calibration, prior=prior)
+    known = Known(np.full(n, UNASSIGNED, dtype=np.int64), {})
+    enough = math.log10(1.0 - prior) - math.log10(prior)
+    label = cluster(faces, nearest_links(faces, least), known, evidence, enough)
+    together = label[:, None] == label[None, :]
+    same = gallery.person[:, None] == gallery.person[None, :]
+    wrong = float((together & ~same).any(axis=1).mean())
+    return bcubed(label, gallery.person)[2], wrong
+
+
+def _bins_of_pairs(faces: Faces) -> Int64Array:
+    some = faces.single(slice(None))
+    scores = faces.scorer.pair_scores(some, some)[np.triu_indices(len(faces.ids), 1)]
+    place: Int64Array = ((scores + 1.0) * (BINS / 2)).astype(np.int64)
+    return np.clip(np.repeat(place, 2), 0, BINS - 1)
 
 
 def _share(part: int, whole: int) -> str:
