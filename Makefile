@@ -89,13 +89,14 @@ bench-quick: setup  ## the same with less data and fewer rounds
 	$(BIN)/python -m benchmarks.run --quick
 
 calibrations: setup  ## fit the shipped calibrations anew; needs FACESIM_TEST_DATA, bfloat16 and the network
+	$(BIN)/python -m tools.fit_normalisation "$$FACESIM_TEST_DATA" tools/expected_statistics.json --cache build/crowds
 	$(FIT) $(CALIBRATIONS).json
 	$(FIT) $(CALIBRATIONS)_flip.json --augment flip
 	$(FIT) $(CALIBRATIONS)_bf16.json --numerics bf16
 	$(FIT) $(CALIBRATIONS)_flip_bf16.json --augment flip --numerics bf16
 	$(BIN)/facesim models install centerface-dlib
-	$(FIT) $(FREE_CALIBRATIONS).json --model centerface-dlib
-	$(FIT) $(FREE_CALIBRATIONS)_flip.json --model centerface-dlib --augment flip
+	$(FIT) $(FREE_CALIBRATIONS).json --plain --model centerface-dlib
+	$(FIT) $(FREE_CALIBRATIONS)_flip.json --plain --model centerface-dlib --augment flip
 
 wheel: $(PROJECT)  ## build dist/facesim_index-*.whl
 	rm -rf build dist

@@ -3,7 +3,7 @@
     python -m tools.fit_shipped_calibration DATA_FOLDER OUT.json --cache lfw_dev.npz
     python -m tools.fit_shipped_calibration DATA_FOLDER OUT.json --augment flip
     python -m tools.fit_shipped_calibration DATA_FOLDER OUT.json --numerics bf16
-    python -m tools.fit_shipped_calibration DATA_FOLDER OUT.json --model centerface-dlib
+    python -m tools.fit_shipped_calibration DATA_FOLDER OUT.json --plain --model centerface-dlib
 
 DATA_FOLDER is LFW's development set: ``images/NAME/NAME_0001.jpg`` and the pair lists
 ``pairsDevTrain.txt`` and ``pairsDevTest.txt``, whose people are different ones.  The curve in
@@ -129,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--augment", choices=("none", "flip"), default="none")
     parser.add_argument("--numerics", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--normalisation", type=Path, default=EXPECTED, help="what is expected")
+    parser.add_argument("--plain", action="store_true", help="do not normalise the scores")
     options = parser.parse_args(arguments)
 
     settings = EngineSettings(
@@ -140,7 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if train.people & test.people:
         raise SystemExit("the people of pairsDevTrain and pairsDevTest are not kept apart")
 
-    normalisation = read_normalisation(options.normalisation, labelled.only(train.people))
+    normalisation = None
+    if not options.plain:
+        normalisation = read_normalisation(options.normalisation, labelled.only(train.people))
     calibration = fit(labelled.only(train.people), settings, normalisation)
     checks = check(calibration, labelled, test)
     scores = all_pairs(labelled.only(test.people), normalisation)
@@ -173,11 +176,7 @@ def read_normalisation(file: Path, people: Labelled) -> Normalisation:
     _, person = np.unique(people.people, return_inverse=True)
     cut = cut_of(Crowd("reference", "reference", people.embeddings, person.astype(np.int64)))
     middle, top = own_statistics(people.embeddings, cut).mean(axis=0)
-    # Of another recogniser nothing is expected but the reference.
-    dimension = people.embeddings.shape[1]
-    known = len(expected.weights) == dimension
-    weights = expected.weights if known else np.zeros((dimension, 2), np.float32)
-    return Normalisation(float(middle), float(top), cut, weights)
+    return Normalisation(float(middle), float(top), cut, expected.weights)
 
 
 def load_or_embed(images: Path, settings: EngineSettings, options: argparse.Namespace) -> Labelled:
@@ -396,7 +395,9 @@ def listed_pairs(
     return scorer.listed_scores(made[first], made[second])
 
 
-def fit(labelled: Labelled, settings: EngineSettings, normalisation: Normalisation) -> Calibration:
+def fit(
+    labelled: Labelled, settings: EngineSettings, normalisation: Normalisation | None
+) -> Calibration:
     """Fit a curve on all pairs of pictures, and print how its method compares with the others.
 
     Parameters
@@ -404,7 +405,8 @@ def fit(labelled: Labelled, settings: EngineSettings, normalisation: Normalisati
     labelled : Labelled
     settings : EngineSettings
         Of the engine that made the embeddings.
-    normalisation : Normalisation
+    normalisation : Normalisation or None
+        None for plain cosines.
 
     Returns
     -------
@@ -451,7 +453,6 @@ def check(calibration: Calibration, labelled: Labelled, test: PairList) -> tuple
     every, listed : HeldOutCheck
     """
     n_people = len(test.people)
-    assert calibration.normalisation is not None
     labelled = labelled.only(test.people)
     scores = all_pairs(labelled, calibration.normalisation)
     every = check_curve(
@@ -530,9 +531,8 @@ def _searched(
     """Return the number of queries, the prior, and the degrees of mates and of impostor matches."""
     names = np.unique(labelled.people)
     there = np.isin(labelled.people, rng.permutation(names)[: names.size // 2])
-    assert calibration.normalisation is not None
-    cohort = cohort_of(labelled.embeddings[there], calibration.normalisation)
-    scorer = Scorer(source=cohort)
+    gallery = Labelled(labelled.names[there], labelled.people[there], labelled.embeddings[there])
+    scorer = _scorer(gallery, calibration.normalisation)
     made = scorer.vectors(labelled.embeddings)
     cosine = scorer.pair_scores(made, made[there]).astype(np.float64)
     same = labelled.people[:, None] == labelled.people[there][None, :]

@@ -33,7 +33,7 @@ References
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -204,6 +204,11 @@ class Cohort:
 
     normalisation: Normalisation
     embeddings: Float32Array
+    _columns: Float64Array = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # In double precision, so that a face has the same statistics in whatever company.
+        object.__setattr__(self, "_columns", self.embeddings.T.astype(np.float64, order="C"))
 
     def statistics(
         self, embeddings: Float32Array, face_ids: Int64Array | None = None
@@ -223,12 +228,10 @@ class Cohort:
             Middle and top: cosines.
         """
         self.normalisation.check_dimension(embeddings.shape[1])
-        cohort = self.embeddings.astype(np.float64).T
         told = np.empty((len(embeddings), 2), dtype=np.float32)
         for start in range(0, len(embeddings), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
-            # In double precision, so that a face has the same statistics in whatever company.
-            cosines = (embeddings[part].astype(np.float64) @ cohort).astype(np.float32)
+            cosines = (embeddings[part].astype(np.float64) @ self._columns).astype(np.float32)
             told[part] = self._told(cosines, self.normalisation.expected(embeddings[part]))
         return told
 

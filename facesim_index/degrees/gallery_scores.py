@@ -12,6 +12,7 @@ removed since; it is drawn anew when a tenth of it is gone.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ from facesim_index.calibration.record import Calibration
 from facesim_index.calibration.scorer import PLAIN, Scorer
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.errors import IndexDamagedError
-from facesim_index.records import Float32Array, Int64Array
+from facesim_index.records import BoolArray, Float32Array, Float64Array, Int64Array
 from facesim_index.store.catalog import cohort_rows
 from facesim_index.store.catalog.cohort_rows import StoredCohort
 from facesim_index.store.protocols import IndexStore, IndexView
@@ -86,10 +87,34 @@ class GalleryStatistics:
         """
         if face_ids is None or not self.stored:
             return self.cohort.statistics(embeddings)
+        return self._known(face_ids, lambda unknown: embeddings[unknown])
+
+    def factors_of(self, face_ids: Int64Array) -> Float64Array:
+        """Return slope and offset of faces of the index; embeddings are read where they must be.
+
+        Parameters
+        ----------
+        face_ids : ndarray of shape (n,), int64
+
+        Returns
+        -------
+        factors : ndarray of shape (n, 2), float64
+        """
+
+        def read(unknown: BoolArray) -> Float32Array:
+            return self.view.embeddings(face_ids[unknown])
+
+        if self.stored:
+            return self.normalisation.factors(self._known(face_ids, read))
+        return self.normalisation.factors(self.cohort.statistics(self.view.embeddings(face_ids)))
+
+    def _known(
+        self, face_ids: Int64Array, embeddings: Callable[[BoolArray], Float32Array]
+    ) -> Float32Array:
         told = cohort_rows.statistics(self.view.transaction, face_ids)
-        unknown = np.isnan(told).any(axis=1)
+        unknown: BoolArray = np.isnan(told[:, 0])
         if unknown.any():
-            told[unknown] = self.cohort.statistics(embeddings[unknown])
+            told[unknown] = self.cohort.statistics(embeddings(unknown))
         return told
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from facesim_index.calibration.judgement import Judgement, judge, no_calibration
 from facesim_index.calibration.scorer import Scorer, normalised
 from facesim_index.degrees.cautions import Traits, pair_cautions, traits_of
-from facesim_index.degrees.gallery_scores import scorer_of
+from facesim_index.degrees.gallery_scores import GalleryStatistics, scorer_of
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.degrees.prior import Prior, resolve_prior
 from facesim_index.errors import CalibrationError, IndexDamagedError, UsageError
@@ -30,7 +30,11 @@ from facesim_index.store.records import Neighbours
 CANDIDATES_PER_MATCH = 10
 MIN_CANDIDATES = 200
 """For each match that is wanted, and in all at least, so many faces that are nearest by cosine are
-scored by a learned head or a normalised score."""
+scored by a learned head."""
+
+NORMALISED_PER_MATCH = 3
+MIN_NORMALISED = 32
+"""The same for normalised scores, whose order is nearly that of the cosines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,7 @@ def _answer(
     hidden = own if options.exclude_same_image else own[own == (itself or 0)]
     embeddings = np.stack([query.embedding for query in queries])
     scorer = scorer_of(view, calibration)
-    found = _nearest(view, embeddings, options, hidden, scorer)
+    found = _nearest(view, embeddings, options, hidden, scorer, itself)
     prior = resolve_prior(view, calibration, options.prior)
     n_left_out = view.n_left_out()
     n_faces = face_rows.n_faces(view.transaction) - len(hidden) - n_left_out
@@ -226,6 +230,7 @@ def _nearest(
     options: QueryOptions,
     hidden: Int64Array,
     scorer: Scorer,
+    itself: FaceId | None,
 ) -> list[tuple[Neighbours, Float64Array]]:
     """Return the faces with the highest scores, and those; ties by face id.
 
@@ -233,21 +238,27 @@ def _nearest(
     are found by cosine, and scored exactly.
     """
     wanted = options.top
-    if not scorer.plain:
+    if scorer.head.learned:
         wanted = max(MIN_CANDIDATES, CANDIDATES_PER_MATCH * options.top)
+    elif not scorer.plain:
+        wanted = max(MIN_NORMALISED, NORMALISED_PER_MATCH * options.top)
     found = view.search(embeddings, wanted, excluded=hidden, exact=options.exact)
     if scorer.plain:
         return [(neighbours, neighbours.cosines) for neighbours in found]
     best = []
     for query, near in zip(embeddings, found, strict=True):
-        scores = scores_with(view, scorer, query, near)
+        scores = scores_with(view, scorer, query, near, itself)
         order = np.lexsort((near.face_ids, -scores))[: options.top]
         best.append((Neighbours(near.face_ids[order], near.cosines[order]), scores[order]))
     return best
 
 
 def scores_with(
-    view: IndexView, scorer: Scorer, query: Float32Array, near: Neighbours
+    view: IndexView,
+    scorer: Scorer,
+    query: Float32Array,
+    near: Neighbours,
+    itself: FaceId | None = None,
 ) -> Float64Array:
     """Return the exact scores of one face with faces of an index.
 
@@ -260,18 +271,22 @@ def scores_with(
         Unit norm.
     near : Neighbours
         The faces, and their exact cosines with the query.
+    itself : int, optional
+        The face of the index that the query is.
 
     Returns
     -------
     ndarray of shape (n,), float64
         In [-1, 1].
     """
-    others = view.embeddings(near.face_ids)
-    if scorer.head.learned:
-        left, right = scorer.vectors(query[None]), scorer.vectors(others, near.face_ids)
+    source = scorer.source
+    if not isinstance(source, GalleryStatistics):
+        left = scorer.vectors(query[None])
+        right = scorer.vectors(view.embeddings(near.face_ids), near.face_ids)
         return scorer.listed_scores(left, right)
-    of_query, of_others = scorer.factors(query[None]), scorer.factors(others, near.face_ids)
-    return normalised(near.cosines, of_query, of_others)
+    known = None if itself is None else np.array([itself], dtype=np.int64)
+    of_query = scorer.factors(query[None], known)
+    return normalised(near.cosines, of_query, source.factors_of(near.face_ids))
 
 
 def matches_of(

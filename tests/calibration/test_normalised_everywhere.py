@@ -32,7 +32,7 @@ CURVE = replace(
         0.0,
         0.15,
         0.6,
-        np.random.default_rng(3).normal(0.0, 0.3, (FAKE_IDENTITY.dimension, 2)).astype(np.float32),
+        np.random.default_rng(3).normal(0.0, 0.15, (FAKE_IDENTITY.dimension, 2)).astype(np.float32),
     ),
 )
 
@@ -80,9 +80,9 @@ def test_search_matrix_and_matches_say_the_same_of_a_pair(store: FolderStore, fo
     place = {face: n for n, face in enumerate(ids)}
     for row in (0, 17, 59):
         matches = (
-            query_face(store, FaceId(ids[row]), QueryOptions(top=9, prior=0.1)).faces[0].matches
+            query_face(store, FaceId(ids[row]), QueryOptions(top=4, prior=0.1)).faces[0].matches
         )
-        order = [n for n in np.argsort(-scores[row], kind="stable") if n != row][:9]
+        order = [n for n in np.argsort(-scores[row], kind="stable") if n != row][:4]
         assert [match.face_id for match in matches] == [ids[n] for n in order]
         told = [match.degree or 0.0 for match in matches]
         np.testing.assert_allclose(told, expected[row, order], rtol=1e-6)
