@@ -8,6 +8,7 @@ Three seams stand here, each with more than one implementation:
 - `PictureReader` hashes files, and reads them with an engine, wherever that runs.
 """
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -171,6 +172,23 @@ class EngineSource(ABC):
             The provider or the numerics asked for do not run here.
         """
 
+    @contextlib.contextmanager
+    def shared(self) -> "Iterator[SharedEngine]":
+        """Start what the workers of one run share, and end it afterwards.
+
+        By default that is nothing: each worker has a whole engine of its own.
+
+        Yields
+        ------
+        SharedEngine
+
+        Raises
+        ------
+        ModelError, ProviderError, PipelineError
+            It cannot be started.
+        """
+        yield SharedEngine(self)
+
     @abstractmethod
     def load(self) -> FaceEngine:
         """Load the engine into this process.
@@ -186,6 +204,29 @@ class EngineSource(ABC):
         ProviderError
             The provider or the numerics asked for do not run here.
         """
+
+
+def _nothing_failed() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class SharedEngine:
+    """What the workers of one run load their engines from.
+
+    Attributes
+    ----------
+    source : EngineSource
+        Sent to each worker.
+    workers_a_core : int, default=1
+        How many workers keep a core busy; more than one where they wait for something else.
+    check : callable
+        Raises what made it impossible to go on.
+    """
+
+    source: EngineSource
+    workers_a_core: int = 1
+    check: Callable[[], None] = _nothing_failed
 
 
 class PictureReader(Protocol):

@@ -12,12 +12,21 @@ from pathlib import Path
 import cv2
 
 from facesim_index.engine import families
-from facesim_index.engine.base import PREPROCESSING_VERSION, EngineSource, FaceEngine, Provider
+from facesim_index.engine.base import (
+    PREPROCESSING_VERSION,
+    EngineSource,
+    FaceEngine,
+    Provider,
+    SharedEngine,
+)
+from facesim_index.engine.card.messages import can_share
+from facesim_index.engine.card.networks import NetworkFiles
+from facesim_index.engine.card.served import serve
 from facesim_index.engine.detection import Detector
 from facesim_index.engine.face_engine import InsightFaceEngine, Recogniser
 from facesim_index.engine.runtimes.network import open_network
 from facesim_index.engine.runtimes.onnx_graph import UnfitGraphError, declared_shapes, read_graph
-from facesim_index.engine.runtimes.probe import probe_provider
+from facesim_index.engine.runtimes.probe import cuda_devices, probe_provider
 from facesim_index.errors import FacesimError, ModelError
 from facesim_index.models.pack import ModelFiles
 from facesim_index.models.resolution import pack_name, resolve
@@ -86,6 +95,27 @@ class EngineSettings(EngineSource):
         logger.info("the networks run on: %s", provider)
         return provider
 
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[SharedEngine]:
+        """Start a process for each card, which computes for all workers of one run.
+
+        Only with the provider ``cuda``; with any other one each worker has an engine of its own.
+
+        Yields
+        ------
+        SharedEngine
+
+        Raises
+        ------
+        ModelError, ProviderError, PipelineError
+            The processes cannot be started.
+        """
+        if self.provider != "cuda" or not can_share():
+            yield SharedEngine(self)
+            return
+        with serve(self, [network_files(self, device) for device in range(cuda_devices())]) as one:
+            yield one
+
     def load(self) -> FaceEngine:
         """Load the engine into this process.
 
@@ -111,6 +141,31 @@ class EngineSettings(EngineSource):
             min_detection=self.min_detection,
             min_face_px=self.min_face_px,
         )
+
+
+def network_files(settings: EngineSettings, device: int) -> NetworkFiles:
+    """Return what the process of a card loads.
+
+    Parameters
+    ----------
+    settings : EngineSettings
+        Their provider is what runs.
+    device : int
+        Number of the card, from 0.
+
+    Returns
+    -------
+    NetworkFiles
+    """
+    model = settings.model
+    return NetworkFiles(
+        detector=model.detector,
+        detector_sha256=model.detector_sha256,
+        recogniser=model.recogniser,
+        recogniser_sha256=model.recogniser_sha256,
+        provider=settings.provider,
+        device=device,
+    )
 
 
 def settings_for(

@@ -28,7 +28,7 @@ from facesim_index.records import (
     PictureReading,
 )
 from facesim_index.utils.threads import PATIENCE_S, in_daemon_thread, is_done, usable_cores
-from facesim_index.workers.pool import ItemFailed, PoolSettings, WorkerPool
+from facesim_index.workers.pool import MOST_WORKERS, ItemFailed, PoolSettings, WorkerPool
 
 Settings = TypeVar("Settings")
 Task = TypeVar("Task")
@@ -128,14 +128,19 @@ class LocalReader:
         PipelineError, ModelError, ProviderError
             The workers cannot run.
         """
-        bounds = PoolSettings(
-            workers=usable_cores() if self.workers is None else self.workers,
-            timeout_s=PICTURE_TIMEOUT_S,
-            memory_limit_bytes=WORKER_MEMORY_BYTES,
-        )
-        with WorkerPool(make_reader, self.engine, bounds) as pool:
-            for _, outcome in pool.map_ordered(paths, should_stop=should_stop):
-                yield outcome
+        with self.engine.shared() as shared:
+            workers = self.workers
+            if workers is None:
+                workers = min(usable_cores() * shared.workers_a_core, MOST_WORKERS)
+            bounds = PoolSettings(
+                workers=workers,
+                timeout_s=PICTURE_TIMEOUT_S,
+                memory_limit_bytes=WORKER_MEMORY_BYTES,
+            )
+            with WorkerPool(make_reader, shared.source, bounds) as pool:
+                for _, outcome in pool.map_ordered(paths, should_stop=should_stop):
+                    shared.check()
+                    yield outcome
 
 
 class OnePictureReader:

@@ -67,7 +67,7 @@ def probe_provider(requested: str, numerics: Numerics = "fp32") -> Provider:
 @cache
 def _cuda_obstacle() -> str:
     """Say why CUDA does not run in this process; empty when it does."""
-    if _cuda_devices() == 0:
+    if cuda_devices() == 0:
         return "the NVIDIA driver is missing or sees no GPU; nvidia-smi should list one."
     onnxruntime = import_runtime()
     import insightface.model_zoo.onnxruntime_utils as insightface_runtime
@@ -97,8 +97,14 @@ def _cuda_obstacle() -> str:
     )
 
 
-def _cuda_devices() -> int:
-    """Ask the driver itself for the number of GPUs: unlike the runtime it prints nothing."""
+def cuda_devices() -> int:
+    """Ask the driver itself for the number of GPUs: unlike the runtime it prints nothing.
+
+    Returns
+    -------
+    int
+        Of those that ``CUDA_VISIBLE_DEVICES`` shows.
+    """
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
         count = ctypes.c_int(0)
