@@ -220,12 +220,15 @@ class SharedEngine:
         Sent to each worker.
     workers_a_core : int, default=1
         How many workers keep a core busy; more than one where they wait for something else.
+    pictures_a_task : int, default=1
+        How many pictures a worker is given at a time, because its engine is quicker with several.
     check : callable
         Raises what made it impossible to go on.
     """
 
     source: EngineSource
     workers_a_core: int = 1
+    pictures_a_task: int = 1
     check: Callable[[], None] = _nothing_failed
 
 

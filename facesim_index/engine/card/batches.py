@@ -125,6 +125,11 @@ class Computing:
         As `facesim_index.engine.card.networks.ShapedNetwork.run`.
     fail : callable
         Called with an error after which the card had better be given up; does not return.
+
+    Attributes
+    ----------
+    n_batches : int
+        How many batches were computed.
     """
 
     def __init__(
@@ -138,6 +143,7 @@ class Computing:
         self._run = run
         self._fail = fail
         self._since: float | None = None
+        self.n_batches = 0
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
@@ -157,6 +163,7 @@ class Computing:
                 self._since = time.monotonic()
                 self._compute(items)
                 self._since = None
+                self.n_batches += 1
         except BaseException as error:
             self._fail(error)
 

@@ -29,12 +29,17 @@ from facesim_index.records import Float32Array, UInt8Array
 
 #: More crops than these are asked for one after the other.
 MOST_CROPS = 32
+#: The numbers of so many canvases fit into the memory that is shared.
+_MOST_CANVASES = 16
+_MOST_CANVAS_BYTES = PICTURE_BYTES
+#: After a loss so many requests are in no batch with those of others.
+_ALONE = 32
 _RETRY_S = 0.05
 _WIDTHS = (1, 4, 10)
 
 
 class CardLostError(ProviderError):
-    """The process of a card ended twice while it was asked about one picture."""
+    """The process of a card ended, or hung, while it was asked."""
 
 
 class CardConnection:
@@ -64,6 +69,7 @@ class CardConnection:
         self._memory = mmap.mmap(self._descriptor, PICTURE_BYTES + NUMBER_BYTES)
         self._bytes: UInt8Array = np.frombuffer(self._memory, dtype=np.uint8)
         self._socket: socket.socket | None = None
+        self._n_alone = 0
         self.geometry = self._connect()
 
     def __del__(self) -> None:
@@ -93,7 +99,7 @@ class CardConnection:
         MemoryError
             The card has not enough memory.
         CardLostError
-            The process of the card ended, and when it was asked again, it did so again.
+            The process of the card ended, or did not answer.  The next call waits for another one.
         """
         places = []
         end = 0
@@ -102,18 +108,21 @@ class CardConnection:
             place.reshape(canvas.shape)[...] = canvas
             places.append((end, *canvas.shape[:2]))
             end += canvas.size
-        try:
-            reply = self._exchange(Request(network, tuple(places)))
-        except (OSError, EOFError):
-            # Whether it was this picture nobody knows, so it goes by itself now.
+        if self._socket is None:
             self._connect()
-            try:
-                reply = self._exchange(Request(network, tuple(places), alone=True))
-            except (OSError, EOFError) as error:
-                self._disconnect()
-                raise CardLostError(
-                    "the process of the card ended twice while it computed this picture"
-                ) from error
+        assert self._socket is not None
+        try:
+            send(self._socket, Request(network, tuple(places), alone=self._n_alone > 0))
+            reply = receive(self._socket)
+        except (OSError, EOFError) as error:
+            self._disconnect()
+            # Whether it was one of these pictures nobody knows: the next ones go by themselves.
+            self._n_alone = _ALONE
+            raise CardLostError(
+                "the process of the card ended while it computed this picture"
+            ) from error
+        assert isinstance(reply, Reply)
+        self._n_alone = max(0, self._n_alone - 1)
         if reply.failure:
             raise MemoryError(reply.failure)
         return [
@@ -126,15 +135,6 @@ class CardConnection:
             )
             for answer in reply.answers
         ]
-
-    def _exchange(self, request: Request) -> Reply:
-        if self._socket is None:
-            self._connect()
-        assert self._socket is not None
-        send(self._socket, request)
-        reply = receive(self._socket)
-        assert isinstance(reply, Reply)
-        return reply
 
     def _connect(self) -> Geometry:
         """Connect with the process, or wait until there is a new one."""
@@ -197,6 +197,20 @@ class CardDetector:
         list of CanvasFaces
             One for each canvas, in pixels of that canvas.
         """
+        found: list[CanvasFaces] = []
+        some: list[UInt8Array] = []
+        n_bytes = 0
+        for canvas in canvases:
+            if n_bytes + canvas.size > _MOST_CANVAS_BYTES or len(some) == _MOST_CANVASES:
+                found += self._detect(some, min_score)
+                some, n_bytes = [], 0
+            some.append(canvas)
+            n_bytes += canvas.size
+        return found + self._detect(some, min_score)
+
+    def _detect(self, canvases: Sequence[UInt8Array], min_score: float) -> list[CanvasFaces]:
+        if not canvases:
+            return []
         seen = self._connection.ask("detector", canvases)
         per_place, strides = LAYOUTS[self._connection.geometry.n_outputs]
         found = []

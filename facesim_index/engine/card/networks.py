@@ -1,15 +1,17 @@
 """The two networks of a model as a card computes them: a session for each shape, few at a time."""
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from facesim_index.engine import families
 from facesim_index.engine.arcface import ArcFaceFamily
-from facesim_index.engine.card.shapes import Place
+from facesim_index.engine.card.shapes import CANVASES, Place, crop_place
 from facesim_index.engine.detection import CanvasGeometry
 from facesim_index.engine.runtimes.card_graph import CardShape, PixelScaling
 from facesim_index.engine.runtimes.card_session import CardSession
@@ -20,15 +22,12 @@ from facesim_index.engine.runtimes.onnx_graph import (
     with_free_outputs,
     with_quick_prelu,
 )
+from facesim_index.engine.runtimes.probe import probe_provider
 from facesim_index.engine.scrfd import INPUT_MEAN, INPUT_STD, LAYOUTS, ScrfdFamily
 from facesim_index.errors import ModelError
 from facesim_index.records import Float32Array, UInt8Array
 
 logger = logging.getLogger(__name__)
-
-#: Pixels of all sessions of a network together; beyond it the one that was used longest ago is
-#: closed.  A pixel takes about 30 bytes of the card.
-MOST_PIXELS = 64_000_000
 
 
 class Session(Protocol):
@@ -40,24 +39,22 @@ class Session(Protocol):
 
 
 class ShapedNetwork:
-    """A network with a session for each shape.
+    """A network with a session for each place, and one size of batches in each.
 
     Parameters
     ----------
     open_session : callable
         Makes the session of a shape; may raise MemoryError.
-    one_by_one : bool, default=False
-        The network cannot compute several pictures at a time.
+    most_at_a_time : int
+        No batch is larger than this.
     """
 
-    def __init__(
-        self, open_session: Callable[[CardShape], Session], *, one_by_one: bool = False
-    ) -> None:
+    def __init__(self, open_session: Callable[[CardShape], Session], most_at_a_time: int) -> None:
         self._open_session = open_session
-        self._one_by_one = one_by_one
-        self._sessions: OrderedDict[CardShape, Session] = OrderedDict()
-        #: Batches that were too large for the memory of the card are not tried again.
-        self._most: dict[Place, int] = {}
+        self._most_at_a_time = most_at_a_time
+        self._sessions: dict[Place, Session] = {}
+        #: Where batches were too large for the memory of the card.
+        self._smaller: dict[Place, int] = {}
 
     def most(self, place: Place) -> int:
         """Return how many pictures are computed at a time.
@@ -70,7 +67,29 @@ class ShapedNetwork:
         -------
         int
         """
-        return self._batches(place)[-1]
+        return self._smaller.get(place, min(place.batch, self._most_at_a_time))
+
+    def prepare(self, places: Sequence[Place], blank: Callable[[Place], UInt8Array]) -> None:
+        """Plan sessions before they are wanted, side by side, because a plan takes seconds.
+
+        Parameters
+        ----------
+        places : sequence of Place
+        blank : callable
+            Makes a picture of a place.
+        """
+
+        def plan(place: Place) -> tuple[Place, Session | None]:
+            try:
+                session = self._open_session(place.shape(self.most(place)))
+                session.run([blank(place)])
+            except MemoryError:  # Smaller batches are tried when pictures come.
+                return place, None
+            return place, session
+
+        with ThreadPoolExecutor(len(places)) as threads:
+            planned = list(threads.map(plan, places))
+        self._sessions.update((place, one) for place, one in planned if one is not None)
 
     def run(self, place: Place, canvases: Sequence[UInt8Array]) -> list[Float32Array]:
         """Run the network on pictures that are computed in one place.
@@ -88,45 +107,28 @@ class ShapedNetwork:
         Raises
         ------
         MemoryError
-            The card has not even enough memory for the smallest batch.
+            The card has not even enough memory for one picture.
         """
         rows: list[Float32Array] = []
         while len(rows) < len(canvases):
-            batches = self._batches(place)
-            now = list(canvases[len(rows) : len(rows) + batches[-1]])
-            shape = place.shape(len(now), batches)
+            batch = self.most(place)
             try:
-                rows += list(self._session(shape).run(now))
+                if place not in self._sessions:
+                    self._sessions[place] = self._open_session(place.shape(batch))
+                some = list(canvases[len(rows) : len(rows) + batch])
+                rows.extend(self._sessions[place].run(some))
             except MemoryError:
-                # What the others hold may be just what is missing.
+                # What the other sessions hold may be just what is missing.
                 self._sessions.clear()
-                if shape.batch == batches[0]:
+                if batch == 1:
                     raise
-                smaller = [size for size in batches if size < shape.batch]
+                self._smaller[place] = batch // 2
                 logger.warning(
                     "the card has not enough memory for %d pictures of %d x %d px at a time; "
                     "going on with %d",
-                    *(shape.batch, shape.width_px, shape.height_px, smaller[-1]),
+                    *(batch, place.width_px, place.height_px, batch // 2),
                 )
-                self._most[place] = smaller[-1]
         return rows
-
-    def _batches(self, place: Place) -> list[int]:
-        sizes = (1,) if self._one_by_one else (1, *place.batches)
-        most = self._most.get(place, sizes[-1])
-        return [size for size in sizes if size <= most]
-
-    def _session(self, shape: CardShape) -> Session:
-        session = self._sessions.get(shape)
-        if session is None:
-            while self._sessions and self._pixels() + _pixels(shape) > MOST_PIXELS:
-                self._sessions.popitem(last=False)
-            session = self._sessions[shape] = self._open_session(shape)
-        self._sessions.move_to_end(shape)
-        return session
-
-    def _pixels(self) -> int:
-        return sum(map(_pixels, self._sessions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,8 @@ class NetworkFiles:
     provider : {"cpu", "cuda"}
     device : int
         Number of the card, from 0.
+    most_at_a_time : int, default=32
+        No batch is larger than this.
     """
 
     detector: Path
@@ -149,6 +153,7 @@ class NetworkFiles:
     recogniser_sha256: str
     provider: str
     device: int
+    most_at_a_time: int = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +204,11 @@ def open_networks(files: NetworkFiles) -> CardNetworks:
     ------
     ModelError
         A file cannot be used, or is of a family that is not computed in batches.
+    ProviderError
+        The provider does not run here.
     """
+    # It also finds the libraries of CUDA, for the whole process.
+    probe_provider(files.provider)
     seen = read_graph(files.detector, files.detector_sha256)
     shapes = declared_shapes(seen)
     family = families.detector_family(shapes)
@@ -218,45 +227,25 @@ def open_networks(files: NetworkFiles) -> CardNetworks:
         len(shapes.outputs),
         recogniser_family.crop_side_px,
     )
-    return CardNetworks(
-        ShapedNetwork(
-            lambda shape: CardSession(
-                free_detector,
-                shape,
-                PixelScaling(INPUT_MEAN, INPUT_STD),
-                files.provider,
-                files.device,
-            ),
-            # Some published detectors join the rows of all pictures in one axis.
-            one_by_one=any(len(axes) != 3 for axes in shapes.outputs),
+    # Some published detectors join the rows of all pictures in one axis.
+    one_by_one = any(len(axes) != 3 for axes in shapes.outputs)
+    detector = ShapedNetwork(
+        lambda shape: CardSession(
+            free_detector, shape, PixelScaling(INPUT_MEAN, INPUT_STD), files.provider, files.device
         ),
-        ShapedNetwork(
-            lambda shape: CardSession(
-                free_recogniser, shape, PixelScaling(mean, divisor), files.provider, files.device
-            )
-        ),
-        geometry,
+        1 if one_by_one else files.most_at_a_time,
     )
+    recogniser = ShapedNetwork(
+        lambda shape: CardSession(
+            free_recogniser, shape, PixelScaling(mean, divisor), files.provider, files.device
+        ),
+        files.most_at_a_time,
+    )
+    if files.provider == "cuda":
+        recogniser.prepare([crop_place(geometry.crop_side_px)], _blank)
+        detector.prepare(CANVASES, _blank)
+    return CardNetworks(detector, recogniser, geometry)
 
 
-def crop_place(side_px: int) -> Place:
-    """Return where crops are computed.
-
-    Parameters
-    ----------
-    side_px : int
-
-    Returns
-    -------
-    Place
-
-    Examples
-    --------
-    >>> crop_place(112).batches
-    (4, 16, 32)
-    """
-    return Place(side_px, side_px)
-
-
-def _pixels(shape: CardShape) -> int:
-    return shape.batch * shape.height_px * shape.width_px
+def _blank(place: Place) -> UInt8Array:
+    return np.zeros((place.height_px, place.width_px, 3), dtype=np.uint8)

@@ -13,12 +13,15 @@ from facesim_index.engine.card.client import CardConnection, CardDetector, CardR
 from facesim_index.engine.card.messages import socket_path
 from facesim_index.engine.card.networks import open_networks
 from facesim_index.engine.card.supervisor import HANG_S, CardProcesses, MakeNetworks
-from facesim_index.engine.face_engine import InsightFaceEngine
+from facesim_index.engine.face_engine import TogetherEngine
 from facesim_index.records import EngineIdentity
 
 START_S = 40.0
-#: While one picture is on the card, its worker has nothing to do: others use the core.
-WORKERS_A_CORE = 3
+#: While its pictures are on the card, a worker has nothing to do: another one uses the core.
+WORKERS_A_CORE = 2
+#: Several pictures that travel together fill the batches of the card, and the processes that
+#: hand them out and gather what was found have less to do.
+PICTURES_A_TASK = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,7 @@ class ServedEngine(EngineSource):
         cv2.setNumThreads(1)
         address = socket_path(self.folder, os.getpid() % self.n_cards)
         connection = CardConnection(address, START_S, self.answer_s)
-        return InsightFaceEngine(
+        return TogetherEngine(
             self.identity,
             self.provider,
             CardDetector(connection),
@@ -108,10 +111,9 @@ def serve(
     ------
     SharedEngine
 
-    Raises
-    ------
-    ModelError, ProviderError, PipelineError
-        The processes cannot be started.
+    Notes
+    -----
+    It does not wait for the processes; `SharedEngine.check` tells when they cannot be started.
     """
     with CardProcesses(make_networks, sources, hang_s=hang_s) as cards:
         source = ServedEngine(
@@ -126,4 +128,4 @@ def serve(
             augment=engine.augment,
             numerics=engine.numerics,
         )
-        yield SharedEngine(source, WORKERS_A_CORE, cards.check)
+        yield SharedEngine(source, WORKERS_A_CORE, PICTURES_A_TASK, cards.check)

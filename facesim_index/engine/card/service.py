@@ -32,8 +32,8 @@ from facesim_index.engine.card.messages import (
     receive_hello,
     send,
 )
-from facesim_index.engine.card.networks import CardNetworks, crop_place
-from facesim_index.engine.card.shapes import canvas_place
+from facesim_index.engine.card.networks import CardNetworks
+from facesim_index.engine.card.shapes import canvas_place, crop_place
 from facesim_index.records import Float32Array, UInt8Array
 from facesim_index.workers.child import Frame, Kind, Unfit, describe, read_frame, write_frame
 
@@ -99,7 +99,7 @@ def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     write_frame(sink, Frame(Kind.READY))
-    service.serve()
+    service.serve(lambda: write_frame(sink, Frame(Kind.BEGUN)))
 
 
 def _copy(error: BaseException) -> bytes | None:
@@ -139,9 +139,19 @@ class Service:
         self._listener.listen(1024)
         self._selector.register(self._listener, selectors.EVENT_READ)
 
-    def serve(self) -> None:
-        """Serve clients, and end the process when a batch takes too long.  Never returns."""
+    def serve(self, tell_first: Callable[[], None]) -> None:
+        """Serve clients, and end the process when a batch takes too long.  Never returns.
+
+        Parameters
+        ----------
+        tell_first : callable
+            Called once, when something has been computed.
+        """
+        told = False
         while True:
+            if not told and any(one.n_batches for one in self._computing):
+                tell_first()
+                told = True
             if all(one.busy_s() < self._hang_s for one in self._computing):
                 # Needs no interpreter lock, which what hangs may hold.
                 faulthandler.dump_traceback_later(self._hang_s + 2 * _TICK_S, exit=True)

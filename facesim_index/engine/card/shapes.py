@@ -1,72 +1,57 @@
 """Which shapes a card computes: few of them, because each has a session of its own.
 
-Most pictures of a collection have one of a handful of canvases, which are computed exactly as they
-are.  Any other one goes to the smallest masked canvas that holds it.  That is a third slower, and
-the numbers are the same.
+Planning a session takes a card some seconds, so every picture goes to the smallest of a few
+canvases that holds it, and batches of a canvas have one size.  The canvases are masked: a picture
+that is smaller sees nothing of what is beyond it, and its numbers are those of a canvas of its own.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from facesim_index.engine.runtimes.card_graph import CardShape
 
-#: Height and width of the canvases that are computed as they are: overviews, small pictures, and
-#: the pictures of cameras (4:3, 3:2, 16:9, 5:4 and square), each in both directions.
-PLAIN_CANVASES = frozenset(
-    {(128, 128), (96, 128), (128, 96), (256, 256), (640, 640)}
-    | {(short, 640) for short in (384, 448, 480, 512)}
-    | {(640, short) for short in (384, 448, 480, 512)}
-)
-MASKED_SIDES_PX = (128, 256, 448, 640)
-
-#: Pictures at a time.  The last batch of a run, or one whose time has come, is filled up.
-SMALL_BATCHES = (4, 16, 32)
-LARGE_BATCHES = (2, 8, 16)
-_SMALL_PX = 256 * 256
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a picture is computed, whatever the size of the batch.
+    """Where pictures are computed.
 
     Attributes
     ----------
     height_px, width_px : int
-    masked : bool
-        It is larger than the picture.
+    batch : int
+        How many at a time.  The last batch of a run, or one whose time has come, is filled up.
+    masked : bool, default=True
+        Pictures may be smaller.
     """
 
     height_px: int
     width_px: int
-    masked: bool = False
+    batch: int
+    masked: bool = True
 
-    @property
-    def batches(self) -> tuple[int, ...]:
-        """The sizes of its batches, ascending."""
-        small = self.height_px * self.width_px <= _SMALL_PX
-        return SMALL_BATCHES if small else LARGE_BATCHES
-
-    def shape(self, n_pictures: int, batches: Sequence[int]) -> CardShape:
-        """Return the smallest shape that holds some pictures.
+    def shape(self, batch: int) -> CardShape:
+        """Return the shape of a batch.
 
         Parameters
         ----------
-        n_pictures : int
-            At most the largest of the batches.
-        batches : sequence of int
-            Sizes of batches, ascending.
+        batch : int
+            How many pictures at a time; less than `batch` where the memory of a card is short.
 
         Returns
         -------
         CardShape
-
-        Examples
-        --------
-        >>> Place(256, 256).shape(5, (4, 16, 32)).batch
-        16
         """
-        batch = next(size for size in batches if size >= n_pictures)
         return CardShape(batch, self.height_px, self.width_px, self.masked)
+
+
+#: For overviews, small pictures, pictures that lie and stand, and square ones; the smallest first.
+CANVASES = (
+    Place(128, 128, 32),
+    Place(256, 256, 32),
+    Place(480, 640, 16),
+    Place(640, 480, 16),
+    Place(640, 640, 16),
+)
+_CROPS_AT_A_TIME = 32
 
 
 def canvas_place(height_px: int, width_px: int) -> Place:
@@ -82,18 +67,28 @@ def canvas_place(height_px: int, width_px: int) -> Place:
 
     Examples
     --------
-    >>> canvas_place(480, 640)
-    Place(height_px=480, width_px=640, masked=False)
-    >>> canvas_place(224, 160)
-    Place(height_px=256, width_px=256, masked=True)
+    >>> canvas_place(448, 640)
+    Place(height_px=480, width_px=640, batch=16, masked=True)
     >>> canvas_place(700, 64)
-    Place(height_px=704, width_px=704, masked=True)
+    Place(height_px=704, width_px=704, batch=4, masked=True)
     """
-    if (height_px, width_px) in PLAIN_CANVASES:
-        return Place(height_px, width_px)
-    longer_px = max(height_px, width_px)
+    for place in CANVASES:
+        if place.height_px >= height_px and place.width_px >= width_px:
+            return place
     # A detector of another geometry may show larger canvases than these.
-    side_px = next(
-        (side for side in MASKED_SIDES_PX if side >= longer_px), -(-longer_px // 64) * 64
-    )
-    return Place(side_px, side_px, masked=True)
+    side_px = -(-max(height_px, width_px) // 64) * 64
+    return Place(side_px, side_px, 4)
+
+
+def crop_place(side_px: int) -> Place:
+    """Return where the crops of faces are computed.
+
+    Parameters
+    ----------
+    side_px : int
+
+    Returns
+    -------
+    Place
+    """
+    return Place(side_px, side_px, _CROPS_AT_A_TIME, masked=False)

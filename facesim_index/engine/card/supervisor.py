@@ -5,10 +5,10 @@ import logging
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,7 @@ from typing import Self
 from facesim_index.engine.card.messages import socket_path
 from facesim_index.engine.card.networks import CardNetworks
 from facesim_index.engine.card.service import ServiceOrders
-from facesim_index.errors import PipelineError
+from facesim_index.errors import FacesimError, PipelineError
 from facesim_index.workers.child import Frame, Kind, read_frame, write_frame
 from facesim_index.workers.process import start_error, start_python
 
@@ -28,9 +28,8 @@ logger = logging.getLogger(__name__)
 
 #: When a batch takes longer than this, in seconds, the card hangs.
 HANG_S = 30.0
-#: A process that ends sooner than this after its start, in seconds, is no better than none.
-SHORT_LIFE_S = 10.0
-MOST_SHORT_LIVES = 3
+#: So often in a row a process may end before it has computed anything.
+MOST_LIVES_IN_VAIN = 3
 _END_S = 5.0
 
 
@@ -50,13 +49,6 @@ class CardProcesses:
     ----------
     folder : Path
         Where the processes listen.
-
-    Raises
-    ------
-    FacesimError
-        A process could not be set up: what `make_networks` raised in it.
-    PipelineError
-        A process could not be started.
     """
 
     def __init__(
@@ -69,25 +61,19 @@ class CardProcesses:
         # Others may not enter it, so nobody else speaks with the processes.
         self.folder = Path(tempfile.mkdtemp(prefix="facesim-card-"))
         self._closing = threading.Event()
-        self._failure: PipelineError | None = None
+        self._failure: FacesimError | None = None
         self._lock = threading.Lock()
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._orders = [
             ServiceOrders(make_networks, source, socket_path(self.folder, device), hang_s)
             for device, source in enumerate(sources)
         ]
-        self._threads: list[threading.Thread] = []
-        try:
-            for device in range(len(self._orders)):
-                self._start(device)
-            for device in range(len(self._orders)):
-                self._threads.append(
-                    threading.Thread(target=self._tend, args=(device,), daemon=True)
-                )
-                self._threads[-1].start()
-        except BaseException:
-            self.close()
-            raise
+        self._threads = [
+            threading.Thread(target=self._tend, args=(device,), daemon=True)
+            for device in range(len(sources))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def __enter__(self) -> Self:
         """Return this object."""
@@ -113,8 +99,10 @@ class CardProcesses:
 
         Raises
         ------
+        FacesimError
+            What `make_networks` raised in a process.
         PipelineError
-            The process of a card ended again and again.
+            A process could not be started, or it ended again and again.
         """
         if self._failure is not None:
             raise self._failure
@@ -125,13 +113,31 @@ class CardProcesses:
         with self._lock:
             running = list(self._running.values())
         for process in running:
-            _dismiss(process)
+            _end_input(process)
         for thread in self._threads:
             thread.join(_END_S)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _start(self, device: int) -> None:
-        """Start the process of a card, and wait until it listens."""
+    def _tend(self, device: int) -> None:
+        """Keep the process of a card running until this object is closed."""
+        lives_in_vain = 0
+        try:
+            while not self._closing.is_set():
+                lived = self._live(device)
+                lives_in_vain = 0 if lived else lives_in_vain + 1
+                if self._closing.is_set():
+                    return
+                if lives_in_vain >= MOST_LIVES_IN_VAIN:
+                    raise PipelineError(
+                        f"the process of card {device} ended {lives_in_vain} times in a row before "
+                        "it had computed anything; look at nvidia-smi, or choose the provider cpu"
+                    )
+                logger.warning("the process of card %d has ended; it is started again", device)
+        except FacesimError as error:
+            self._failure = error
+
+    def _live(self, device: int) -> bool:
+        """Start the process of a card, wait for its end, and tell whether it computed anything."""
         stderr = None if logger.isEnabledFor(logging.DEBUG) else subprocess.DEVNULL
         process = start_python(
             "from facesim_index.engine.card.service import main; main()",
@@ -140,60 +146,41 @@ class CardProcesses:
         )
         with self._lock:
             self._running[device] = process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        payload = pickle.dumps(self._orders[device], protocol=5)
+        lived = False
         try:
-            write_frame(process.stdin, Frame(Kind.ORDERS, payload=payload))
-            frame = read_frame(process.stdout)
-        except OSError:
-            frame = None
-        if frame is not None and frame.kind is Kind.UNFIT:
-            error = start_error(frame.payload)
-            _dismiss(process)
-            raise error
-        if frame is None:
-            _dismiss(process)
-            raise PipelineError(
-                f"the process of card {device} ended before it could compute anything; its own "
-                "messages are shown with -vv"
-            )
-
-    def _tend(self, device: int) -> None:
-        """Wait for the end of a process, and start another one, until this object is closed."""
-        short_lives = 0
-        while not self._closing.is_set():
-            started = time.monotonic()
-            process = self._running[device]
-            code = process.wait()
             if self._closing.is_set():
-                return
+                return lived
+            assert process.stdin is not None
+            assert process.stdout is not None
+            payload = pickle.dumps(self._orders[device], protocol=5)
+            with contextlib.suppress(OSError, ValueError):
+                write_frame(process.stdin, Frame(Kind.ORDERS, payload=payload))
+                while (frame := read_frame(process.stdout)) is not None:
+                    if frame.kind is Kind.UNFIT:
+                        raise start_error(frame.payload)
+                    logger.debug("card %d: %s", device, frame.kind.name)
+                    lived = lived or frame.kind is Kind.BEGUN
+        finally:
             _dismiss(process)
-            short = time.monotonic() - started < SHORT_LIFE_S
-            short_lives = short_lives + 1 if short else 0
-            logger.warning("the process of card %d ended (%d); starting it again", device, code)
-            try:
-                if short_lives >= MOST_SHORT_LIVES:
-                    raise PipelineError(
-                        f"the process of card {device} ended {short_lives} times soon after it was "
-                        "started; try the provider cpu, or look at nvidia-smi"
-                    )
-                self._start(device)
-            except Exception as error:
-                self._failure = PipelineError(f"the card cannot be used any more: {error}")
-                return
+        return lived
+
+
+def _end_input(process: subprocess.Popen[bytes]) -> None:
+    """Close the input of a process, at which it ends."""
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
 
 
 def _dismiss(process: subprocess.Popen[bytes]) -> None:
-    """Close the input of a process, at which it ends, and collect it."""
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            with contextlib.suppress(OSError):
-                stream.close()
+    """End a process and collect it."""
+    _end_input(process)
     try:
         process.wait(_END_S)
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, 9)
+            os.killpg(process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_END_S)
+    if process.stdout is not None:
+        process.stdout.close()

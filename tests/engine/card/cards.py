@@ -1,6 +1,7 @@
 """Cards for tests: the CPU as a card, and fake cards that fail."""
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Iterator
@@ -36,8 +37,13 @@ class CpuCardSettings(EngineSettings):
     @contextlib.contextmanager
     def shared(self) -> Iterator[SharedEngine]:
         """Start one process that computes for all workers."""
-        with serve(self, [network_files(self, 0)]) as shared:
+        with serve(self, [few_at_a_time(self)]) as shared:
             yield shared
+
+
+def few_at_a_time(settings: EngineSettings) -> NetworkFiles:
+    """Return what the CPU computes in small batches, which it fills up as a card does."""
+    return dataclasses.replace(network_files(settings, 0), most_at_a_time=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,20 @@ def open_mortal_networks(source: MortalFiles) -> CardNetworks:
 
     networks.detector.run = run_for_a_while  # type: ignore[method-assign, assignment]
     return networks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MortalCardSettings(EngineSettings):
+    """As `CpuCardSettings`, with a card whose first process ends after some batches."""
+
+    marker: Path
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[SharedEngine]:
+        """Start one process, and another one when it has ended."""
+        files = MortalFiles(few_at_a_time(self), self.marker, 2)
+        with serve(self, [files], make_networks=open_mortal_networks) as shared:
+            yield shared
 
 
 class FakeSession:
@@ -98,7 +118,7 @@ def open_fake_networks(folder: Path) -> CardNetworks:
     """Make networks of fake sessions, which note what they see in a folder."""
 
     def network() -> ShapedNetwork:
-        return ShapedNetwork(lambda shape: FakeSession(shape, folder))
+        return ShapedNetwork(lambda shape: FakeSession(shape, folder), 32)
 
     return CardNetworks(network(), network(), Geometry(CanvasGeometry(640, 128, 32), 9, SIDE_PX))
 

@@ -9,11 +9,11 @@ import pytest
 
 from facesim_index.engine.base import FaceEngine
 from facesim_index.engine.card.served import serve
-from facesim_index.engine.loading import EngineSettings, network_files
+from facesim_index.engine.loading import EngineSettings
 from facesim_index.engine.local_reader import LocalReader
 from facesim_index.pictures.decoding import open_picture
 from facesim_index.records import EmbeddedFace, PictureReading
-from tests.engine.card.cards import CpuCardSettings, MortalFiles, open_mortal_networks
+from tests.engine.card.cards import CpuCardSettings, MortalCardSettings, few_at_a_time
 from tests.example_pictures import DEMO_PICTURES, demo_picture
 
 PATHS = [demo_picture(name) for name in DEMO_PICTURES]
@@ -21,13 +21,11 @@ PATHS = [demo_picture(name) for name in DEMO_PICTURES]
 
 @pytest.fixture(scope="module")
 def served(settings: EngineSettings) -> Iterator[FaceEngine]:
-    with serve(settings, [network_files(settings, 0)]) as shared:
+    with serve(settings, [few_at_a_time(settings)]) as shared:
         yield shared.source.load()
 
 
-def assert_same_faces(
-    found: tuple[EmbeddedFace, ...], expected: tuple[EmbeddedFace, ...]
-) -> None:
+def assert_same_faces(found: tuple[EmbeddedFace, ...], expected: tuple[EmbeddedFace, ...]) -> None:
     assert len(found) == len(expected)
     for face, other in zip(found, expected, strict=True):
         box, its_box = (dataclasses.astuple(one.box) for one in (face, other))
@@ -50,10 +48,8 @@ def test_batches_give_the_faces_of_one_picture_at_a_time(
 def test_an_ingest_survives_the_death_of_the_card(
     settings: EngineSettings, engine: FaceEngine, tmp_path: Path
 ) -> None:
-    files = MortalFiles(network_files(settings, 0), tmp_path / "died", 2)
-    with serve(settings, [files], make_networks=open_mortal_networks) as shared:
-        reader = LocalReader(shared.source, workers=2)
-        readings = list(reader.read(iter(PATHS), lambda: False))
+    source = MortalCardSettings(settings.model, provider="cpu", marker=tmp_path / "died")
+    readings = list(LocalReader(source, workers=2).read(iter(PATHS), lambda: False))
     assert (tmp_path / "died").exists()
     for path, reading in zip(PATHS, readings, strict=True):
         assert isinstance(reading, PictureReading)
