@@ -26,7 +26,7 @@ from facesim_index.engine.detection import Detector
 from facesim_index.engine.face_engine import InsightFaceEngine, Recogniser
 from facesim_index.engine.runtimes.network import open_network
 from facesim_index.engine.runtimes.onnx_graph import UnfitGraphError, declared_shapes, read_graph
-from facesim_index.engine.runtimes.probe import cuda_devices, probe_provider
+from facesim_index.engine.runtimes.probe import cuda_devices, probe_provider, require_cuda_parts
 from facesim_index.errors import FacesimError, ModelError
 from facesim_index.models.pack import ModelFiles
 from facesim_index.models.resolution import pack_name, resolve
@@ -91,9 +91,18 @@ class EngineSettings(EngineSource):
         ProviderError
             The provider or the numerics asked for do not run here.
         """
-        provider = probe_provider(self.provider, self.numerics)
+        if self._is_served:
+            require_cuda_parts()  # The processes of the cards try the rest.
+            provider = self.provider
+        else:
+            provider = probe_provider(self.provider, self.numerics)
         logger.info("the networks run on: %s", provider)
         return provider
+
+    @property
+    def _is_served(self) -> bool:
+        """Whether the workers of a run share the processes of the cards."""
+        return self.provider == "cuda" and self.numerics == "fp32" and can_share()
 
     @contextlib.contextmanager
     def shared(self) -> Iterator[SharedEngine]:
@@ -110,7 +119,7 @@ class EngineSettings(EngineSource):
         ModelError, ProviderError, PipelineError
             The processes cannot be started.
         """
-        if self.provider != "cuda" or not can_share():
+        if not self._is_served:
             yield SharedEngine(self)
             return
         with serve(self, [network_files(self, device) for device in range(cuda_devices())]) as one:

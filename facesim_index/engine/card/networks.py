@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +29,9 @@ from facesim_index.records import Float32Array, UInt8Array
 
 logger = logging.getLogger(__name__)
 
+#: More would delay the plan that is wanted first.
+_PLANS_AT_A_TIME = 2
+
 
 class Session(Protocol):
     """A network that only ever sees one shape."""
@@ -52,7 +55,7 @@ class ShapedNetwork:
     def __init__(self, open_session: Callable[[CardShape], Session], most_at_a_time: int) -> None:
         self._open_session = open_session
         self._most_at_a_time = most_at_a_time
-        self._sessions: dict[Place, Session] = {}
+        self._sessions: dict[Place, Future[Session]] = {}
         #: Where batches were too large for the memory of the card.
         self._smaller: dict[Place, int] = {}
 
@@ -70,26 +73,24 @@ class ShapedNetwork:
         return self._smaller.get(place, min(place.batch, self._most_at_a_time))
 
     def prepare(self, places: Sequence[Place], blank: Callable[[Place], UInt8Array]) -> None:
-        """Plan sessions before they are wanted, side by side, because a plan takes seconds.
+        """Begin to plan sessions before they are wanted, because a plan takes seconds.
 
         Parameters
         ----------
         places : sequence of Place
+            What is likely to be wanted first goes first.
         blank : callable
             Makes a picture of a place.
         """
 
-        def plan(place: Place) -> tuple[Place, Session | None]:
-            try:
-                session = self._open_session(place.shape(self.most(place)))
-                session.run([blank(place)])
-            except MemoryError:  # Smaller batches are tried when pictures come.
-                return place, None
-            return place, session
+        def plan(place: Place) -> Session:
+            session = self._open_session(place.shape(self.most(place)))
+            session.run([blank(place)])
+            return session
 
-        with ThreadPoolExecutor(len(places)) as threads:
-            planned = list(threads.map(plan, places))
-        self._sessions.update((place, one) for place, one in planned if one is not None)
+        threads = ThreadPoolExecutor(_PLANS_AT_A_TIME)
+        self._sessions.update((place, threads.submit(plan, place)) for place in places)
+        threads.shutdown(wait=False)
 
     def run(self, place: Place, canvases: Sequence[UInt8Array]) -> list[Float32Array]:
         """Run the network on pictures that are computed in one place.
@@ -113,10 +114,8 @@ class ShapedNetwork:
         while len(rows) < len(canvases):
             batch = self.most(place)
             try:
-                if place not in self._sessions:
-                    self._sessions[place] = self._open_session(place.shape(batch))
                 some = list(canvases[len(rows) : len(rows) + batch])
-                rows.extend(self._sessions[place].run(some))
+                rows.extend(self._session(place, batch).run(some))
             except MemoryError:
                 # What the other sessions hold may be just what is missing.
                 self._sessions.clear()
@@ -129,6 +128,13 @@ class ShapedNetwork:
                     *(batch, place.width_px, place.height_px, batch // 2),
                 )
         return rows
+
+    def _session(self, place: Place, batch: int) -> Session:
+        if place not in self._sessions:
+            opened: Future[Session] = Future()
+            opened.set_result(self._open_session(place.shape(batch)))
+            self._sessions[place] = opened
+        return self._sessions[place].result()
 
 
 @dataclass(frozen=True, slots=True)

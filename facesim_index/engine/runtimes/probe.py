@@ -64,19 +64,39 @@ def probe_provider(requested: str, numerics: Numerics = "fp32") -> Provider:
     return "cpu"
 
 
-@cache
-def _cuda_obstacle() -> str:
-    """Say why CUDA does not run in this process; empty when it does."""
+def require_cuda_parts() -> None:
+    """Refuse to go on where CUDA surely does not run, without trying it.
+
+    For a process that lets others compute: it needs neither the libraries nor the memory.
+
+    Raises
+    ------
+    ProviderError
+        There is no card, or no runtime that can use one.
+    """
+    if missing := _missing_part():
+        raise ProviderError(f"CUDA cannot run here: {missing}  Or choose the provider cpu.")
+
+
+def _missing_part() -> str:
     if cuda_devices() == 0:
         return "the NVIDIA driver is missing or sees no GPU; nvidia-smi should list one."
-    onnxruntime = import_runtime()
-    import insightface.model_zoo.onnxruntime_utils as insightface_runtime
-
-    if CUDA not in onnxruntime.get_available_providers():
+    if CUDA not in import_runtime().get_available_providers():
         return (
             "this onnxruntime is built without it; uninstall onnxruntime, then install "
             "onnxruntime-gpu."
         )
+    return ""
+
+
+@cache
+def _cuda_obstacle() -> str:
+    """Say why CUDA does not run in this process; empty when it does."""
+    if missing := _missing_part():
+        return missing
+    onnxruntime = import_runtime()
+    import insightface.model_zoo.onnxruntime_utils as insightface_runtime
+
     said = io.StringIO()
     # The runtime reports a missing library on stderr and goes on; the probe answers instead.
     onnxruntime.set_default_logger_severity(4)

@@ -7,7 +7,7 @@ What is about to be removed because nothing refers to it any more is removed onl
 sure: a damaged row may be what did.  Then an `IndexDamagedError` is raised, and nothing changes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -76,52 +76,69 @@ def put_image(connection: Connection, reading: PictureReading) -> ImageId:
 
 
 def insert_faces(
-    connection: Connection, image_id: ImageId, first_id: FaceId, faces: Sequence[EmbeddedFace]
+    connection: Connection,
+    first_id: FaceId,
+    pictures: Iterable[tuple[ImageId, Sequence[EmbeddedFace]]],
 ) -> None:
-    """Insert an image's faces under consecutive ids."""
-    if not faces:
-        return
-    connection.execute(
-        _NEW_FACES,
-        [
-            {
-                "id": first_id + ordinal,
-                "image_id": image_id,
-                "ordinal": ordinal,
-                "x": face.box.x,
-                "y": face.box.y,
-                "w": face.box.w,
-                "h": face.box.h,
-                "landmarks": np.ascontiguousarray(face.landmarks, dtype="<f4").tobytes(),
-                "detection": face.detection,
-                "size_px": face.quality.size_px,
-                "sharpness": face.quality.sharpness,
-                "yaw_deg": face.quality.yaw_deg,
-                "roll_deg": face.quality.roll_deg,
-            }
-            for ordinal, face in enumerate(faces)
-        ],
-    )
+    """Insert the faces of images under consecutive ids, in one go."""
+    rows = [
+        {
+            "image_id": image_id,
+            "ordinal": ordinal,
+            "x": face.box.x,
+            "y": face.box.y,
+            "w": face.box.w,
+            "h": face.box.h,
+            "landmarks": np.ascontiguousarray(face.landmarks, dtype="<f4").tobytes(),
+            "detection": face.detection,
+            "size_px": face.quality.size_px,
+            "sharpness": face.quality.sharpness,
+            "yaw_deg": face.quality.yaw_deg,
+            "roll_deg": face.quality.roll_deg,
+        }
+        for image_id, faces in pictures
+        for ordinal, face in enumerate(faces)
+    ]
+    if rows:
+        ids = range(first_id, first_id + len(rows))
+        connection.execute(
+            _NEW_FACES, [{"id": face_id, **row} for face_id, row in zip(ids, rows, strict=True)]
+        )
 
 
-def link_files(connection: Connection, links: Sequence[FileLink]) -> int:
+def link_files(
+    connection: Connection,
+    links: Sequence[FileLink],
+    images: Mapping[bytes, ImageId] | None = None,
+) -> int:
     """Record where files are and what they contain; return how many faces that removed.
 
-    Every content hash must be known.  Images that no file shows any more are removed.
+    Every content hash must be known; those of `images` need not be looked up.  Images that no file
+    shows any more are removed.
     """
+    known: dict[bytes, int] = dict(images or {})
     orphans: set[int] = set()
     folders: dict[str, int] = {}
+    rows: dict[tuple[int, object], dict[str, object]] = {}
     put = dialect_of(connection).upsert(File, ("folder_id", "name"), _VALUES_OF_FILE)
     for link in links:
         if link.folder not in folders:
             folders[link.folder] = _folder_id(connection, link.folder)
         where = {"folder_id": folders[link.folder], "name": link.name}
+        place = (folders[link.folder], link.name)
+        if place in rows:  # What it had before must be in the table when that is asked.
+            connection.execute(put, list(rows.values()))
+            rows.clear()
         before = connection.execute(_IMAGE_OF_FILE, where).scalar()
         image_id = None
         if link.content_hash is not None:
-            content = {"content_hash": link.content_hash}
-            image_id = connection.execute(_IMAGE_OF_CONTENT, content).scalar_one()
-        values = {
+            if link.content_hash not in known:
+                content = {"content_hash": link.content_hash}
+                found = connection.execute(_IMAGE_OF_CONTENT, content).scalar_one()
+                known[link.content_hash] = found
+            image_id = known[link.content_hash]
+        rows[place] = {
+            **where,
             "size_bytes": link.stamp.size_bytes,
             "mtime_ns": link.stamp.mtime_ns,
             "image_id": image_id,
@@ -129,9 +146,10 @@ def link_files(connection: Connection, links: Sequence[FileLink]) -> int:
             "failure_message": _storable(link.failure.message) if link.failure else None,
             "missing_since": None,
         }
-        connection.execute(put, {**where, **values})
         if before is not None and before != image_id:
             orphans.add(before)
+    if rows:
+        connection.execute(put, list(rows.values()))
     return _remove_orphans(connection, orphans)
 
 
