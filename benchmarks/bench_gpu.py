@@ -27,8 +27,8 @@ from benchmarks.harness import Options, Row
 from benchmarks.ingest_pictures import folder_of, upright
 from facesim_index import FaceIndex
 from facesim_index.engine.base import FaceEngine, Provider
-from facesim_index.engine.card.networks import crop_place, open_networks
-from facesim_index.engine.card.shapes import canvas_place
+from facesim_index.engine.card.networks import open_networks
+from facesim_index.engine.card.shapes import canvas_place, crop_place
 from facesim_index.engine.loading import EngineSettings, network_files
 from facesim_index.engine.runtimes.probe import cuda_devices
 from facesim_index.models.resolution import resolve

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from facesim_index.engine.base import FaceEngine, SharedEngine
+from facesim_index.engine.base import SharedEngine
 from facesim_index.engine.fake import FakeEngine, FakeEngineSettings
 from facesim_index.engine.local_reader import LocalReader
 from facesim_index.pictures.views import Pixels
@@ -37,7 +37,7 @@ class GroupSettings(FakeEngineSettings):
     def shared(self) -> Iterator[SharedEngine]:
         yield SharedEngine(self, pictures_a_task=3)
 
-    def load(self) -> FaceEngine:
+    def load(self) -> MortalEngine:
         return MortalEngine()
 
 

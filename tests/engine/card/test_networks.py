@@ -8,7 +8,7 @@ import pytest
 from facesim_index.engine.card.networks import ShapedNetwork, open_networks
 from facesim_index.engine.card.shapes import CANVASES, Place, canvas_place, crop_place
 from facesim_index.engine.loading import EngineSettings, load_networks
-from facesim_index.engine.runtimes import card_session
+from facesim_index.engine.runtimes import card_session, onnxruntime_network
 from facesim_index.engine.runtimes.card_graph import CardShape
 from facesim_index.engine.scrfd import LAYOUTS, Scrfd, canvas_faces
 from facesim_index.records import Float32Array, UInt8Array
@@ -22,7 +22,7 @@ Shapes = dict[int, set[tuple[tuple[int, ...], ...]]]
 def shapes_seen(monkeypatch: pytest.MonkeyPatch) -> Shapes:
     """Note the shapes of what every session is given."""
     seen: Shapes = defaultdict(set)
-    opened = card_session.open_session
+    opened = onnxruntime_network.open_session
 
     class Recorder:
         def __init__(self, *arguments: object, device: int) -> None:

@@ -53,6 +53,22 @@ def test_cuda_is_never_replaced_silently(
         dataclasses.replace(settings, provider="cuda").load()
 
 
+def test_auto_stays_on_the_cpu_where_there_is_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_cuda_obstacle", lambda: "")
+    assert probe_provider("cuda") == "cuda"
+    assert probe_provider("auto") == "cpu"
+
+
+def test_without_a_card_there_is_nothing_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "cuda_devices", lambda: 0)
+    assert probe.card_report() == probe.CardReport((), "", "", ())
+
+
+def test_libraries_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_can_load", lambda name: "cudnn" not in name)
+    assert all("cudnn" in name for name in probe._missing_libraries())
+
+
 def test_an_unknown_provider_is_refused() -> None:
     with pytest.raises(UsageError, match="tpu"):
         probe_provider("tpu")
