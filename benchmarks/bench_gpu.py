@@ -65,7 +65,7 @@ class Kind:
 
 
 KINDS = (
-    Kind("small", 12288, 3072, 400, 2000.0, 15.0, None),
+    Kind("small", 24576, 3072, 400, 2000.0, 15.0, None),
     Kind("photos", 2048, 512, 120, None, 12.0, 0.8),
 )
 
@@ -282,12 +282,12 @@ def face_analysis() -> object:
 
 @contextlib.contextmanager
 def card_memory() -> Iterator[list[float]]:
-    """Note how much memory of the first card is used, ten times a second, in MiB."""
+    """Note how much memory of the first card is used, twice a second, in MiB."""
     used: list[float] = []
     ended = threading.Event()
 
     def watch() -> None:
-        while not ended.wait(0.1):
+        while not ended.wait(0.5):
             used.append(float(smi("memory.used") or 0))
 
     thread = threading.Thread(target=watch, daemon=True)
