@@ -42,6 +42,7 @@ from facesim_index.workers.pool import ItemFailed, PoolSettings, WorkerPool
 SMALL_PX = 250
 PHOTO_PX = (1600, 1067)
 FACE_PX = 105
+LEAST_FACE_PX = 40
 N_SMALL, N_PHOTOS = 192, 12
 #: Where packages keep pictures with faces, below their own folders.
 CARRIED = {
@@ -330,7 +331,7 @@ def make_pictures(folder: Path) -> dict[str, list[Path]]:
         (folder / name).mkdir(parents=True, exist_ok=True)
     sources = [upright(path) for path in carried_pictures()]
     rng = np.random.default_rng(0)
-    engine = EngineSettings(model=resolve(), provider="cpu", min_face_px=40).load()
+    engine = EngineSettings(model=resolve(), provider="cpu").load()
     for path, small in zip(made["small"], small_pictures(engine, sources, rng), strict=False):
         small.save(path, quality=90)
     for number, path in enumerate(made["photos"]):
@@ -362,7 +363,8 @@ def small_pictures(
         for face in engine.embed_pictures([WholePicture(rgb)])[0]:
             faces.append((source, face.box))
     assert faces, "no package carries a picture with faces"
-    for source, box in itertools.cycle(faces):
+    large = [(source, box) for source, box in faces if min(box.w, box.h) >= LEAST_FACE_PX]
+    for source, box in itertools.cycle(large):
         side_px = max(box.w, box.h) * SMALL_PX / FACE_PX * rng.uniform(0.9, 1.1)
         x, y = (
             start + length / 2 + rng.uniform(-0.04, 0.04) * side_px - side_px / 2

@@ -93,7 +93,8 @@ class EngineSource(ABC):
     Attributes
     ----------
     provider : {"auto", "cpu", "cuda", "openvino"}, default="auto"
-        ``auto`` takes CUDA where it really runs, and only what can compute in the `numerics`.
+        ``auto`` takes the CPU, and ``openvino`` where the `numerics` need it.  ``cuda`` needs an
+        NVIDIA card: an ingest then decodes on the cores and computes on the card, in batches.
         ``openvino`` runs the recogniser; detection stays on the CPU's own runtime.
     min_detection : float, default=0.5
         Faces with a lower detection score are left out; in (0, 1].

@@ -20,7 +20,7 @@ from facesim_index.engine.base import (
     SharedEngine,
 )
 from facesim_index.engine.card.messages import can_share
-from facesim_index.engine.card.networks import NetworkFiles
+from facesim_index.engine.card.networks import NetworkFiles, can_batch
 from facesim_index.engine.card.served import serve
 from facesim_index.engine.detection import Detector
 from facesim_index.engine.face_engine import InsightFaceEngine, Recogniser
@@ -108,7 +108,8 @@ class EngineSettings(EngineSource):
     def shared(self) -> Iterator[SharedEngine]:
         """Start a process for each card, which computes for all workers of one run.
 
-        Only with the provider ``cuda``; with any other one each worker has an engine of its own.
+        Only with the provider ``cuda``, and with models of families that it computes in batches;
+        otherwise each worker has an engine of its own.
 
         Yields
         ------
@@ -119,7 +120,7 @@ class EngineSettings(EngineSource):
         ModelError, ProviderError, PipelineError
             The processes cannot be started.
         """
-        if not self._is_served:
+        if not self._is_served or not can_batch(network_files(self, 0)):
             yield SharedEngine(self)
             return
         with serve(self, [network_files(self, device) for device in range(cuda_devices())]) as one:

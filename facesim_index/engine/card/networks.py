@@ -195,6 +195,29 @@ class CardNetworks:
     geometry: Geometry
 
 
+def can_batch(files: NetworkFiles) -> bool:
+    """Tell whether the networks are of families that a card computes in batches.
+
+    Parameters
+    ----------
+    files : NetworkFiles
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    ModelError
+        A file is not the one that was checked.
+    """
+    seen = declared_shapes(read_graph(files.detector, files.detector_sha256))
+    known = declared_shapes(read_graph(files.recogniser, files.recogniser_sha256))
+    return isinstance(families.detector_family(seen), ScrfdFamily) and isinstance(
+        families.recogniser_family(known), ArcFaceFamily
+    )
+
+
 def open_networks(files: NetworkFiles) -> CardNetworks:
     """Read the graphs of a model; sessions are opened when a shape is first wanted.
 
@@ -216,9 +239,9 @@ def open_networks(files: NetworkFiles) -> CardNetworks:
     # It also finds the libraries of CUDA, for the whole process.
     probe_provider(files.provider)
     seen = read_graph(files.detector, files.detector_sha256)
+    known = read_graph(files.recogniser, files.recogniser_sha256)
     shapes = declared_shapes(seen)
     family = families.detector_family(shapes)
-    known = read_graph(files.recogniser, files.recogniser_sha256)
     recogniser_family = families.recogniser_family(declared_shapes(known))
     if not isinstance(family, ScrfdFamily) or not isinstance(recogniser_family, ArcFaceFamily):
         raise ModelError(f"{files.detector.parent} is of a family that no card computes in batches")
