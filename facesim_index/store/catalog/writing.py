@@ -47,20 +47,52 @@ _VALUES_OF_FILE = (
     *("failure_code", "failure_message", "missing_since"),
 )
 
+_VALUES_AT_A_TIME = 500  # databases bound the number of values of one statement
+
 # The statements of every picture, made once: making one takes longer than running it.
-_IMAGE_OF_FILE = select(File.image_id).where(
-    File.folder_id == bindparam("folder_id"), File.name == bindparam("name")
+_IMAGES_OF_FILES = (
+    select(File.name, File.image_id)
+    .join(Folder, Folder.id == File.folder_id)
+    .where(Folder.path == bindparam("folder"), File.name.in_(bindparam("names", expanding=True)))
 )
 _FOLDER_AT = select(Folder.id).where(Folder.path == bindparam("path"))
 _NEW_FOLDER = insert(Folder).returning(Folder.id)
 _NEW_FACES = insert(Face)
+_IMAGES_OF_CONTENTS = select(Image.content_hash, Image.id).where(
+    Image.content_hash.in_(bindparam("content_hashes", expanding=True))
+)
 _IMAGE_OF_CONTENT = select(Image.id).where(Image.content_hash == bindparam("content_hash"))
 
 
-def put_image(connection: Connection, reading: PictureReading) -> ImageId:
-    """Insert a picture's content, or replace what an earlier, failed reading said of it."""
+def put_images(connection: Connection, readings: Sequence[PictureReading]) -> dict[bytes, ImageId]:
+    """Insert pictures' contents, or replace what earlier, failed readings said of them.
+
+    Parameters
+    ----------
+    connection : Connection
+    readings : sequence of PictureReading
+        Each of another content.
+
+    Returns
+    -------
+    dict of bytes to ImageId
+        The images by the hashes of their contents; new ones have ids in the order of the readings.
+    """
+    put = dialect_of(connection).upsert(Image, ("content_hash",), _VALUES_OF_IMAGE)
+    if readings:
+        connection.execute(put, [_image_values(reading) for reading in readings])
+    images: dict[bytes, ImageId] = {}
+    for start in range(0, len(readings), _VALUES_AT_A_TIME):
+        some = readings[start : start + _VALUES_AT_A_TIME]
+        hashes = {"content_hashes": [reading.content_hash for reading in some]}
+        for content_hash, image_id in connection.execute(_IMAGES_OF_CONTENTS, hashes):
+            images[content_hash] = ImageId(image_id)
+    return images
+
+
+def _image_values(reading: PictureReading) -> dict[str, object]:
     info, failure = reading.info, reading.failure
-    values = {
+    return {
         "content_hash": reading.content_hash,
         "size_bytes": reading.stamp.size_bytes,
         "status": reading.status,
@@ -71,8 +103,6 @@ def put_image(connection: Connection, reading: PictureReading) -> ImageId:
         "format": info.format if info else None,
         "taken_at": info.taken_at if info else None,
     }
-    put = dialect_of(connection).upsert(Image, ("content_hash",), _VALUES_OF_IMAGE, returning="id")
-    return ImageId(connection.execute(put, values).scalar_one())
 
 
 def insert_faces(
@@ -117,40 +147,57 @@ def link_files(
     shows any more are removed.
     """
     known: dict[bytes, int] = dict(images or {})
+    before = _images_of_files(connection, links)
     orphans: set[int] = set()
+    rows: list[dict[str, object]] = []
     folders: dict[str, int] = {}
-    rows: dict[tuple[int, object], dict[str, object]] = {}
-    put = dialect_of(connection).upsert(File, ("folder_id", "name"), _VALUES_OF_FILE)
     for link in links:
         if link.folder not in folders:
             folders[link.folder] = _folder_id(connection, link.folder)
-        where = {"folder_id": folders[link.folder], "name": link.name}
-        place = (folders[link.folder], link.name)
-        if place in rows:  # What it had before must be in the table when that is asked.
-            connection.execute(put, list(rows.values()))
-            rows.clear()
-        before = connection.execute(_IMAGE_OF_FILE, where).scalar()
         image_id = None
         if link.content_hash is not None:
             if link.content_hash not in known:
                 content = {"content_hash": link.content_hash}
-                found = connection.execute(_IMAGE_OF_CONTENT, content).scalar_one()
-                known[link.content_hash] = found
+                known[link.content_hash] = connection.execute(
+                    _IMAGE_OF_CONTENT, content
+                ).scalar_one()
             image_id = known[link.content_hash]
-        rows[place] = {
-            **where,
-            "size_bytes": link.stamp.size_bytes,
-            "mtime_ns": link.stamp.mtime_ns,
-            "image_id": image_id,
-            "failure_code": link.failure.code if link.failure else None,
-            "failure_message": _storable(link.failure.message) if link.failure else None,
-            "missing_since": None,
-        }
-        if before is not None and before != image_id:
-            orphans.add(before)
+        rows.append(
+            {
+                "folder_id": folders[link.folder],
+                "name": link.name,
+                "size_bytes": link.stamp.size_bytes,
+                "mtime_ns": link.stamp.mtime_ns,
+                "image_id": image_id,
+                "failure_code": link.failure.code if link.failure else None,
+                "failure_message": _storable(link.failure.message) if link.failure else None,
+                "missing_since": None,
+            }
+        )
+        shown = before.get((link.folder, link.name))
+        if shown is not None and shown != image_id:
+            orphans.add(shown)
+        before[link.folder, link.name] = image_id  # should the file come twice
     if rows:
-        connection.execute(put, list(rows.values()))
+        put = dialect_of(connection).upsert(File, ("folder_id", "name"), _VALUES_OF_FILE)
+        connection.execute(put, rows)
     return _remove_orphans(connection, orphans)
+
+
+def _images_of_files(
+    connection: Connection, links: Sequence[FileLink]
+) -> dict[tuple[str, str], int | None]:
+    """Return what files contained until now, by their folders and names."""
+    names: dict[str, list[str]] = {}
+    for link in links:
+        names.setdefault(link.folder, []).append(link.name)
+    images: dict[tuple[str, str], int | None] = {}
+    for folder, its_names in names.items():
+        for start in range(0, len(its_names), _VALUES_AT_A_TIME):
+            some = {"folder": folder, "names": its_names[start : start + _VALUES_AT_A_TIME]}
+            for name, image_id in connection.execute(_IMAGES_OF_FILES, some):
+                images[folder, name] = image_id
+    return images
 
 
 def mark_missing(connection: Connection, file_ids: Sequence[int]) -> None:

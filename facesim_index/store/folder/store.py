@@ -250,7 +250,7 @@ class FolderStore:
                 ids = np.arange(len(faces), dtype=np.int64) + state.next_face_id
                 segment_id = SegmentId(state.next_segment_id)
                 writing.add_segment(transaction, self.segments.write_faces(segment_id, ids, faces))
-            images = {one.content_hash: writing.put_image(transaction, one) for one in fresh}
+            images = writing.put_images(transaction, fresh)
             writing.insert_faces(
                 transaction,
                 FaceId(state.next_face_id),
