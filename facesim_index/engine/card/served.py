@@ -16,7 +16,8 @@ from facesim_index.engine.card.supervisor import HANG_S, CardProcesses, MakeNetw
 from facesim_index.engine.face_engine import TogetherEngine
 from facesim_index.records import EngineIdentity
 
-START_S = 40.0
+#: How long a worker waits for the process of a card, in seconds.
+START_S = 100.0
 #: While its pictures are on the card, a worker has nothing to do: another one uses the core.
 WORKERS_A_CORE = 2
 #: Several pictures that travel together fill the batches of the card, and the processes that

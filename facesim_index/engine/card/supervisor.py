@@ -26,11 +26,14 @@ MakeNetworks = Callable[..., CardNetworks]
 
 logger = logging.getLogger(__name__)
 
-#: When a batch takes longer than this, in seconds, the card hangs.
-HANG_S = 30.0
+#: When a batch takes longer than this, in seconds, the card hangs.  The first batch of a canvas
+#: waits for its plan.
+HANG_S = 60.0
 #: So often in a row a process may end before it has computed anything.
 MOST_LIVES_IN_VAIN = 3
 _END_S = 5.0
+_PREFIX = "facesim-card-"
+_LONGEST_ADDRESS = 100  # bytes; systems bound the paths of sockets, some at 104
 
 
 class CardProcesses:
@@ -59,7 +62,7 @@ class CardProcesses:
         hang_s: float = HANG_S,
     ) -> None:
         # Others may not enter it, so nobody else speaks with the processes.
-        self.folder = Path(tempfile.mkdtemp(prefix="facesim-card-"))
+        self.folder = _new_folder()
         self._closing = threading.Event()
         self._failure: FacesimError | None = None
         self._lock = threading.Lock()
@@ -163,6 +166,15 @@ class CardProcesses:
         finally:
             _dismiss(process)
         return lived
+
+
+def _new_folder() -> Path:
+    """Make a folder with a path that is short enough for sockets in it."""
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    if len(os.fsencode(socket_path(folder, 999))) <= _LONGEST_ADDRESS:
+        return folder
+    folder.rmdir()
+    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
 
 
 def _end_input(process: subprocess.Popen[bytes]) -> None:

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -133,6 +134,17 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     for pid in pids:
         wait_until_gone(pid)
     assert not folder.exists()
+
+
+def test_a_long_temporary_folder_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 90)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with CardProcesses(open_fake_networks, [tmp_path], hang_s=HANG_S) as cards:
+        assert asked(connect(cards), FINE) == [float(FINE)]
+    assert not list(long.iterdir())
 
 
 def test_a_card_ends_with_its_parent(tmp_path: Path) -> None:
