@@ -122,7 +122,8 @@ def open_session(
     # Plans kept for every batch size cost 15 MB and gain nothing.  The arena is worth its
     # memory, and bounded, because few input sizes ever occur.
     options.enable_mem_pattern = False
-    cuda_options = {**CUDA_OPTIONS, "device_id": str(device)}
+    # Naming the first one, which is the default, makes the runtime print a warning.
+    cuda_options = {**CUDA_OPTIONS, **({"device_id": str(device)} if device else {})}
     wanted = [(CUDA, cuda_options), CPU] if provider == "cuda" else [CPU]
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), sess_options=options, providers=wanted
