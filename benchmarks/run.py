@@ -17,7 +17,9 @@ from benchmarks.harness import Options, Row, machine, table, write_result
 
 HERE = Path(__file__).parent
 #: What takes too much disk or time to run unless it is named.
-ON_DEMAND = {"pairs_large", "search_large"}
+ON_DEMAND = {"gpu", "pairs_large", "search_large"}
+#: What makes its own pictures.
+WITHOUT_DATA = {"gpu"}
 NAMES = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
 
 
@@ -27,8 +29,8 @@ NAMES = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.p
     "--data",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     envvar="FACESIM_TEST_DATA",
-    required=True,
-    help="Folder with lfw_dev and photos.  [default: $FACESIM_TEST_DATA]",
+    help="Folder with lfw_dev and photos, which only gpu does without.  "
+    "[default: $FACESIM_TEST_DATA]",
 )
 @click.option(
     "--work",
@@ -43,15 +45,19 @@ NAMES = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.p
 @click.option("--rounds", type=click.IntRange(1), help="Interleaved rounds.  [default: 5; quick 3]")
 def main(
     names: tuple[str, ...],
-    data: Path,
+    data: Path | None,
     work: Path,
     results: Path,
     quick: bool,
     rounds: int | None,
 ) -> None:
     """Run the benchmarks NAMES, or all but the large ones."""
+    if data is None and not (names and WITHOUT_DATA.issuperset(names)):
+        raise click.UsageError("missing option '--data'")
     work.mkdir(parents=True, exist_ok=True)
-    options = Options(data.resolve(), work.resolve(), quick, rounds or (3 if quick else 5))
+    options = Options(
+        (data or work).resolve(), work.resolve(), quick, rounds or (3 if quick else 5)
+    )
     click.echo(machine())
     for name in names or [name for name in NAMES if name not in ON_DEMAND]:
         module = importlib.import_module(f"benchmarks.bench_{name}")

@@ -35,6 +35,6 @@ def provider_option() -> Callable[[_Command], _Command]:
         type=click.Choice(["auto", "cpu", "cuda", "openvino"]),
         default="auto",
         show_default=True,
-        help="Where the networks run.  auto: CUDA if it runs here, OpenVINO for --numerics bf16, "
-        "else the CPU.",
+        help="Where the networks run.  auto: the CPU, or OpenVINO for --numerics bf16.  cuda: an "
+        "NVIDIA card, in batches, which pays for thousands of pictures.",
     )

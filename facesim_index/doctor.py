@@ -80,12 +80,13 @@ def examine(index: Path | None = None) -> tuple[Check, ...]:
     environment: tuple[tuple[str, Callable[[], Check]], ...] = (
         ("python", check_python),
         ("cores", check_cores),
-        ("onnxruntime", lambda: check_distributions("onnxruntime", RUNTIMES, installed())),
+        ("onnxruntime", check_runtimes),
         ("opencv", lambda: check_distributions("opencv", OPENCVS, installed())),
         ("cv2", lambda: check_import("cv2", f"python -m pip install --no-deps {OPENCVS[0]}")),
         ("faiss", lambda: check_import("faiss", "python -m pip install faiss-cpu")),
         ("insightface", lambda: check_import("insightface", "python -m pip install insightface")),
         ("provider", check_provider),
+        ("card", check_card),
         ("openvino", check_openvino),
         ("model", check_model),
         ("packs", check_packs),
@@ -245,8 +246,28 @@ def check_import(module: str, mend: str) -> Check:
     return Check(module, "ok", f"{module} {version}")
 
 
+def check_runtimes() -> Check:
+    """Check that the ONNX Runtime that is imported is the one that was chosen.
+
+    Returns
+    -------
+    Check
+    """
+    versions = installed()
+    check = check_distributions("onnxruntime", RUNTIMES, versions)
+    found = [rival for rival in RUNTIMES if rival in versions]
+    if len(found) < 2:
+        return check
+    from facesim_index.engine.runtimes.probe import imported_runtime
+
+    # Images of distributions often have two; what counts is which one wrote its files last.
+    if imported_runtime() != found[0]:
+        return check
+    return Check("onnxruntime", "ok", f"{check.message}; {found[0]} is the one that is imported")
+
+
 def check_provider() -> Check:
-    """Find out on which device the models will really run.
+    """Find out on what the models run unless something else is asked for.
 
     Returns
     -------
@@ -254,16 +275,33 @@ def check_provider() -> Check:
     """
     from facesim_index.engine.runtimes.probe import probe_provider
 
-    provider = probe_provider("auto")
-    if provider == "cpu" and shutil.which("nvidia-smi"):
-        return Check(
-            "provider",
-            "warning",
-            "cpu, although there is an NVIDIA driver",
-            "Install onnxruntime-gpu in place of onnxruntime, and the CUDA and cuDNN libraries "
-            "it was built for; asking for the provider cuda then says what is still missing.",
-        )
-    return Check("provider", "ok", provider)
+    return Check("provider", "ok", probe_provider("auto"))
+
+
+def check_card() -> Check:
+    """Tell which cards there are, and what is missing where they cannot be used.
+
+    Returns
+    -------
+    Check
+    """
+    from facesim_index.engine.runtimes.probe import card_report
+
+    report = card_report()
+    if not report.cards:
+        return Check("card", "ok", "no NVIDIA card, or no driver for one; none is needed")
+    text = f"{', '.join(report.cards)}, with a driver for CUDA {report.driver}"
+    if not report.obstacle:
+        return Check("card", "ok", f"{text}; ingest --provider cuda uses it")
+    missing = f" ({', '.join(report.missing)})" if report.missing else ""
+    # Without its own build of the runtime no library helps; installing it twice does no harm.
+    return Check(
+        "card",
+        "warning",
+        f"{text}, but {report.obstacle}{missing}",
+        'python -m pip uninstall -y onnxruntime && python -m pip install --force-reinstall "'
+        'onnxruntime-gpu[cuda,cudnn]"',
+    )
 
 
 def check_openvino() -> Check:

@@ -69,8 +69,9 @@ class FaceIndex(QueryMethods, ExportMethods, UpkeepMethods):
         model : str or Path, optional
             Pack name or folder of ONNX files; by default the one the index was built with.
         provider : {"auto", "cpu", "cuda", "openvino"}, default="auto"
-            What the networks run on.  ``auto`` takes CUDA where it really runs; ``openvino`` runs
-            the recogniser only.
+            What the networks run on.  ``auto`` takes the CPU.  ``cuda`` pays for an `ingest` of
+            thousands of pictures: the card needs seconds to start.  ``openvino`` runs the
+            recogniser only.
         augment : {"none", "flip"}, optional
             ``flip`` embeds each face together with its mirror image.  By default what the index was
             built with, and ``none`` for a new one.

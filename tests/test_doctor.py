@@ -11,6 +11,8 @@ import pytest
 from facesim_index import doctor
 from facesim_index.doctor import OPENCVS, RUNTIMES, Check, check_distributions
 from facesim_index.engine.fake import fake_identity
+from facesim_index.engine.runtimes import probe
+from facesim_index.engine.runtimes.probe import CardReport
 from facesim_index.store.folder.store import FolderStore
 from facesim_index.store.sqlite import row_checks
 
@@ -24,6 +26,9 @@ def packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+NO_CARD = CardReport((), "", "", ())
+
+
 def fake_engine(monkeypatch: pytest.MonkeyPatch, provider: str | Exception) -> None:
     engine = ModuleType("facesim_index.engine.runtimes.probe")
 
@@ -35,6 +40,7 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch, provider: str | Exception) -> N
         return provider
 
     engine.probe_provider = probe_provider  # type: ignore[attr-defined]
+    engine.card_report = lambda: NO_CARD  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "facesim_index.engine.runtimes.probe", engine)
     monkeypatch.setattr(shutil, "which", lambda name: None)
 
@@ -53,6 +59,7 @@ def test_this_environment_is_in_order(
         "faiss",
         "insightface",
         "provider",
+        "card",
         "openvino",
         "model",
         "packs",
@@ -130,14 +137,47 @@ def test_crashing_check_is_a_problem_and_its_neighbours_still_run(
 
 
 def test_provider_names_what_will_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_engine(monkeypatch, "cuda")
-    assert doctor.check_provider() == Check("provider", "ok", "cuda")
     fake_engine(monkeypatch, "cpu")
     assert doctor.check_provider() == Check("provider", "ok", "cpu")
-    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
-    check = doctor.check_provider()
+
+
+def report(monkeypatch: pytest.MonkeyPatch, found: CardReport) -> Check:
+    monkeypatch.setattr(probe, "card_report", lambda: found)
+    return doctor.check_card()
+
+
+def test_without_a_card_there_is_nothing_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert report(monkeypatch, NO_CARD).status == "ok"
+
+
+def test_a_card_is_named_with_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = report(monkeypatch, CardReport(("NVIDIA H100", "NVIDIA L4"), "13.0", "", ()))
+    assert check.status == "ok"
+    assert "NVIDIA H100, NVIDIA L4" in check.message
+    assert "13.0" in check.message
+
+
+def test_a_card_that_cannot_be_used_has_an_exact_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = report(
+        monkeypatch, CardReport(("NVIDIA H100",), "13.0", "a library is missing.", ("libx.so.9",))
+    )
     assert check.status == "warning"
-    assert "onnxruntime-gpu" in check.mend
+    assert "libx.so.9" in check.message
+    assert check.mend.endswith('"onnxruntime-gpu[cuda,cudnn]"')
+
+
+@pytest.mark.parametrize(
+    ("imported", "status"), [("onnxruntime-gpu", "ok"), ("onnxruntime", "problem")]
+)
+def test_two_runtimes_are_fine_where_the_right_one_is_imported(
+    monkeypatch: pytest.MonkeyPatch, imported: str, status: str
+) -> None:
+    versions = {"onnxruntime": "1.31.1", "onnxruntime-gpu": "1.31.1"}
+    monkeypatch.setattr(doctor, "installed", lambda: versions)
+    monkeypatch.setattr(probe, "imported_runtime", lambda: imported)
+    check = doctor.check_runtimes()
+    assert check.status == status
+    assert "onnxruntime-gpu 1.31.1, onnxruntime 1.31.1" in check.message
 
 
 def test_missing_library_names_its_mend() -> None:

@@ -8,6 +8,7 @@ Three seams stand here, each with more than one implementation:
 - `PictureReader` hashes files, and reads them with an engine, wherever that runs.
 """
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ class EngineSource(ABC):
     Attributes
     ----------
     provider : {"auto", "cpu", "cuda", "openvino"}, default="auto"
-        ``auto`` takes CUDA where it really runs, and only what can compute in the `numerics`.
+        ``auto`` takes the CPU, and ``openvino`` where the `numerics` need it.  ``cuda`` needs an
+        NVIDIA card: an ingest then decodes on the cores and computes on the card, in batches.
         ``openvino`` runs the recogniser; detection stays on the CPU's own runtime.
     min_detection : float, default=0.5
         Faces with a lower detection score are left out; in (0, 1].
@@ -171,6 +173,23 @@ class EngineSource(ABC):
             The provider or the numerics asked for do not run here.
         """
 
+    @contextlib.contextmanager
+    def shared(self) -> "Iterator[SharedEngine]":
+        """Start what the workers of one run share, and end it afterwards.
+
+        By default that is nothing: each worker has a whole engine of its own.
+
+        Yields
+        ------
+        SharedEngine
+
+        Raises
+        ------
+        ModelError, ProviderError, PipelineError
+            It cannot be started.
+        """
+        yield SharedEngine(self)
+
     @abstractmethod
     def load(self) -> FaceEngine:
         """Load the engine into this process.
@@ -186,6 +205,32 @@ class EngineSource(ABC):
         ProviderError
             The provider or the numerics asked for do not run here.
         """
+
+
+def _nothing_failed() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class SharedEngine:
+    """What the workers of one run load their engines from.
+
+    Attributes
+    ----------
+    source : EngineSource
+        Sent to each worker.
+    workers_a_core : int, default=1
+        How many workers keep a core busy; more than one where they wait for something else.
+    pictures_a_task : int, default=1
+        How many pictures a worker is given at a time, because its engine is quicker with several.
+    check : callable
+        Raises what made it impossible to go on.
+    """
+
+    source: EngineSource
+    workers_a_core: int = 1
+    pictures_a_task: int = 1
+    check: Callable[[], None] = _nothing_failed
 
 
 class PictureReader(Protocol):

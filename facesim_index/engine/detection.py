@@ -126,16 +126,52 @@ def find_faces(
     list of Detection
         By ``box.x``, then ``box.y``; in pixels of the whole picture.
     """
-    geometry = detector.canvas
+    (faces,) = find_faces_together([view], detector, min_score=min_score, min_face_px=min_face_px)
+    return faces
+
+
+def find_faces_together(
+    views: Sequence[View], detector: Detector, *, min_score: float, min_face_px: float
+) -> list[list[Detection]]:
+    """Find the faces of pictures, all of which the detector is shown in one call.
+
+    Parameters
+    ----------
+    views : sequence of View
+    detector : Detector
+    min_score, min_face_px : float
+        As for `find_faces`.
+
+    Returns
+    -------
+    list of list of Detection
+        Of each picture what `find_faces` returns.
+    """
+    scales = [_scales(view, detector.canvas) for view in views]
+    canvases = [shown.canvas(detector.canvas.step_px) for both in scales for shown in both]
+    seen = detector.detect(canvases, min_score=min_score)
+    return [
+        _merged(view, both, seen[2 * number : 2 * number + 2], min_face_px)
+        for number, (view, both) in enumerate(zip(views, scales, strict=True))
+    ]
+
+
+def _scales(view: View, geometry: CanvasGeometry) -> "tuple[_Scaled, _Scaled]":
+    """Return the two scales at which a picture is shown."""
     detail = _Scaled.of(view.rgb)
     if max(view.rgb.shape[:2]) > geometry.detail_px:
         detail = detail.fitted(geometry.detail_px)
-    scales = (detail, detail.fitted(geometry.overview_px))
-    canvases = [shown.canvas(geometry.step_px) for shown in scales]
-    passes = [
-        _in_picture(seen, shown, view)
-        for seen, shown in zip(detector.detect(canvases, min_score=min_score), scales, strict=True)
-    ]
+    return detail, detail.fitted(geometry.overview_px)
+
+
+def _merged(
+    view: View,
+    scales: "tuple[_Scaled, _Scaled]",
+    seen: Sequence[CanvasFaces],
+    min_face_px: float,
+) -> list[Detection]:
+    """Return the faces of one picture, each once, of what was seen at its scales."""
+    passes = [_in_picture(found, shown, view) for found, shown in zip(seen, scales, strict=True)]
     boxes = np.vstack([found[0] for found in passes])
     landmarks = np.vstack([found[1] for found in passes])
     keep = non_maximum_suppression(boxes)

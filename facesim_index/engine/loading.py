@@ -12,12 +12,21 @@ from pathlib import Path
 import cv2
 
 from facesim_index.engine import families
-from facesim_index.engine.base import PREPROCESSING_VERSION, EngineSource, FaceEngine, Provider
+from facesim_index.engine.base import (
+    PREPROCESSING_VERSION,
+    EngineSource,
+    FaceEngine,
+    Provider,
+    SharedEngine,
+)
+from facesim_index.engine.card.messages import can_share
+from facesim_index.engine.card.networks import NetworkFiles, can_batch
+from facesim_index.engine.card.served import serve
 from facesim_index.engine.detection import Detector
 from facesim_index.engine.face_engine import InsightFaceEngine, Recogniser
 from facesim_index.engine.runtimes.network import open_network
 from facesim_index.engine.runtimes.onnx_graph import UnfitGraphError, declared_shapes, read_graph
-from facesim_index.engine.runtimes.probe import probe_provider
+from facesim_index.engine.runtimes.probe import cuda_devices, probe_provider, require_cuda_parts
 from facesim_index.errors import FacesimError, ModelError
 from facesim_index.models.pack import ModelFiles
 from facesim_index.models.resolution import pack_name, resolve
@@ -82,9 +91,40 @@ class EngineSettings(EngineSource):
         ProviderError
             The provider or the numerics asked for do not run here.
         """
-        provider = probe_provider(self.provider, self.numerics)
+        if self._is_served:
+            require_cuda_parts()  # The processes of the cards try the rest.
+            provider = self.provider
+        else:
+            provider = probe_provider(self.provider, self.numerics)
         logger.info("the networks run on: %s", provider)
         return provider
+
+    @property
+    def _is_served(self) -> bool:
+        """Whether the workers of a run share the processes of the cards."""
+        return self.provider == "cuda" and self.numerics == "fp32" and can_share()
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[SharedEngine]:
+        """Start a process for each card, which computes for all workers of one run.
+
+        Only with the provider ``cuda``, and with models of families that it computes in batches;
+        otherwise each worker has an engine of its own.
+
+        Yields
+        ------
+        SharedEngine
+
+        Raises
+        ------
+        ModelError, ProviderError, PipelineError
+            The processes cannot be started.
+        """
+        if not self._is_served or not can_batch(network_files(self, 0)):
+            yield SharedEngine(self)
+            return
+        with serve(self, [network_files(self, device) for device in range(cuda_devices())]) as one:
+            yield one
 
     def load(self) -> FaceEngine:
         """Load the engine into this process.
@@ -111,6 +151,31 @@ class EngineSettings(EngineSource):
             min_detection=self.min_detection,
             min_face_px=self.min_face_px,
         )
+
+
+def network_files(settings: EngineSettings, device: int) -> NetworkFiles:
+    """Return what the process of a card loads.
+
+    Parameters
+    ----------
+    settings : EngineSettings
+        Their provider is what runs.
+    device : int
+        Number of the card, from 0.
+
+    Returns
+    -------
+    NetworkFiles
+    """
+    model = settings.model
+    return NetworkFiles(
+        detector=model.detector,
+        detector_sha256=model.detector_sha256,
+        recogniser=model.recogniser,
+        recogniser_sha256=model.recogniser_sha256,
+        provider=settings.provider,
+        device=device,
+    )
 
 
 def settings_for(

@@ -6,6 +6,7 @@ that hangs costs a worker, which is left behind if need be.
 """
 
 import contextlib
+import dataclasses
 import threading
 import time
 import weakref
@@ -15,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from facesim_index.engine.base import EngineSource, FaceEngine
-from facesim_index.engine.reading import make_reader, read_content
+from facesim_index.engine.base import EngineSource, FaceEngine, SharedEngine
+from facesim_index.engine.reading import make_group_reader, make_reader, read_content
 from facesim_index.errors import PictureError, PipelineError
 from facesim_index.pictures.files import make_hasher, read_small
 from facesim_index.pictures.formats import MOST_PLAIN_BYTES, is_plain
@@ -28,7 +29,7 @@ from facesim_index.records import (
     PictureReading,
 )
 from facesim_index.utils.threads import PATIENCE_S, in_daemon_thread, is_done, usable_cores
-from facesim_index.workers.pool import ItemFailed, PoolSettings, WorkerPool
+from facesim_index.workers.pool import MOST_WORKERS, ItemFailed, PoolSettings, WorkerPool
 
 Settings = TypeVar("Settings")
 Task = TypeVar("Task")
@@ -38,6 +39,9 @@ PICTURE_TIMEOUT_S = 120.0
 WORKER_MEMORY_BYTES = 4 << 30
 WORKERS_ONE_BY_ONE = 2
 """How many hash the files of a group that failed; otherwise it is one, with threads."""
+
+GROUPS_A_WORKER = 3
+"""How many groups of pictures are held for each worker that is given groups."""
 
 MOST_LATE_IN_A_ROW = 16
 """When so many files in a row do not give their bytes, no more are tried."""
@@ -128,14 +132,64 @@ class LocalReader:
         PipelineError, ModelError, ProviderError
             The workers cannot run.
         """
-        bounds = PoolSettings(
-            workers=usable_cores() if self.workers is None else self.workers,
-            timeout_s=PICTURE_TIMEOUT_S,
-            memory_limit_bytes=WORKER_MEMORY_BYTES,
-        )
-        with WorkerPool(make_reader, self.engine, bounds) as pool:
-            for _, outcome in pool.map_ordered(paths, should_stop=should_stop):
-                yield outcome
+        with self.engine.shared() as shared:
+
+            def stop() -> bool:
+                shared.check()
+                return should_stop()
+
+            workers = self.workers
+            if workers is None:
+                workers = min(usable_cores() * shared.workers_a_core, MOST_WORKERS)
+            bounds = PoolSettings(
+                workers=workers,
+                timeout_s=PICTURE_TIMEOUT_S,
+                memory_limit_bytes=WORKER_MEMORY_BYTES,
+            )
+            if shared.pictures_a_task > 1:
+                yield from _read_together(paths, stop, shared, bounds)
+                return
+            with WorkerPool(make_reader, shared.source, bounds) as pool:
+                for _, outcome in pool.map_ordered(paths, should_stop=stop):
+                    yield outcome
+
+
+def _read_together(
+    paths: Iterable[Path | None],
+    should_stop: Callable[[], bool],
+    shared: SharedEngine,
+    bounds: PoolSettings,
+) -> Iterator[PictureReading | Failure | ItemFailed]:
+    """Yield what came of each picture, several of which are one task."""
+    bounds = dataclasses.replace(bounds, window=GROUPS_A_WORKER * bounds.workers)
+    alone = dataclasses.replace(bounds, workers=WORKERS_ONE_BY_ONE, window=None)
+    with (
+        WorkerPool(make_group_reader, shared.source, bounds) as pool,
+        WorkerPool(make_reader, shared.source, alone) as careful_pool,
+    ):
+        groups = _grouped(paths, shared.pictures_a_task)
+        for group, outcome in pool.map_ordered(groups, should_stop=should_stop):
+            if isinstance(outcome, ItemFailed):
+                # One of them was too much for its worker; the others shall not suffer for it.
+                for _, single in careful_pool.map_ordered(group):
+                    yield single
+            else:
+                yield from outcome
+
+
+def _grouped(paths: Iterable[Path | None], n: int) -> Iterator[list[Path] | None]:
+    """Yield paths in groups of at most `n`, without waiting for more where there are none now."""
+    group: list[Path] = []
+    for path in paths:
+        if path is not None:
+            group.append(path)
+        if group and (path is None or len(group) == n):
+            yield group
+            group = []
+        if path is None:
+            yield None
+    if group:
+        yield group
 
 
 class OnePictureReader:

@@ -1,13 +1,32 @@
 """Reading one picture file: from its path to its embedded faces, or why it has none."""
 
-from collections.abc import Callable
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from facesim_index.engine.base import EngineSource, FaceEngine
-from facesim_index.errors import PictureError
-from facesim_index.pictures.decoding import MAX_PIXELS, open_picture, use_one_thread
+from facesim_index.errors import PictureError, ProviderError
+from facesim_index.pictures.decoding import (
+    MAX_PIXELS,
+    JpegFile,
+    WholeFile,
+    open_picture,
+    use_one_thread,
+)
 from facesim_index.pictures.files import content_hash, read_bytes
-from facesim_index.records import Failure, FailureCode, FileStamp, PictureInfo, PictureReading
+from facesim_index.pictures.formats import is_plain
+from facesim_index.records import (
+    EmbeddedFace,
+    Failure,
+    FailureCode,
+    FileStamp,
+    PictureInfo,
+    PictureReading,
+)
+
+logger = logging.getLogger(__name__)
 
 _TOO_LITTLE_MEMORY = "there is not enough memory for this picture"
 
@@ -118,6 +137,89 @@ def make_reader(source: EngineSource) -> Callable[[Path], PictureReading | Failu
             return Failure(FailureCode.OUT_OF_MEMORY, _TOO_LITTLE_MEMORY)
 
     return read
+
+
+def make_group_reader(
+    source: EngineSource,
+) -> Callable[[Sequence[Path]], list[PictureReading | Failure]]:
+    """Load an engine and return a function that reads several pictures together with it.
+
+    For engines that are quicker with several.  Whatever goes wrong with a group, each of its
+    pictures is then read by itself, so that it has the outcome that `make_reader` would give it.
+
+    Parameters
+    ----------
+    source : EngineSource
+
+    Returns
+    -------
+    callable
+        From paths to what `make_reader` gives for each of them.
+
+    Raises
+    ------
+    ModelError, ProviderError
+        The engine cannot be loaded.
+    """
+    engine = source.load()
+    if source.threads == 1:
+        use_one_thread()
+    return lambda paths: _read_group(paths, engine)
+
+
+@dataclass(slots=True)
+class _Content:
+    """The bytes of a file that is read in a group, and its picture where it goes with others."""
+
+    data: bytes
+    stamp: FileStamp
+    picture: WholeFile | JpegFile | None
+
+
+def _read_group(paths: Sequence[Path], engine: FaceEngine) -> list[PictureReading | Failure]:
+    contents = [_content(path) for path in paths]
+    together = [one for one in contents if isinstance(one, _Content) and one.picture is not None]
+    embedded: dict[int, tuple[EmbeddedFace, ...]] = {}
+    try:
+        found = engine.embed_pictures([one.picture for one in together if one.picture is not None])
+        embedded = {id(one): faces for one, faces in zip(together, found, strict=True)}
+    except Exception as error:  # It may be the fault of one picture, which is then found out.
+        logger.debug("a group of pictures is read one by one: %r", error)
+    return [_outcome(one, embedded, engine) for one in contents]
+
+
+def _content(path: Path) -> _Content | Failure:
+    try:
+        data, stamp = read_bytes(path)
+    except PictureError as error:
+        return Failure(error.code, error.message)
+    except MemoryError:
+        return Failure(FailureCode.OUT_OF_MEMORY, _TOO_LITTLE_MEMORY)
+    # What may cost much is read by itself.
+    picture = None
+    if is_plain(data):
+        with contextlib.suppress(PictureError, MemoryError):
+            picture = open_picture(data)
+    return _Content(data, stamp, picture)
+
+
+def _outcome(
+    content: _Content | Failure, embedded: dict[int, tuple[EmbeddedFace, ...]], engine: FaceEngine
+) -> PictureReading | Failure:
+    if isinstance(content, Failure):
+        return content
+    picture, faces = content.picture, embedded.get(id(content))
+    if picture is not None and faces is not None:
+        digest = content_hash(content.data)
+        return PictureReading(digest, content.stamp, picture.info, faces, None)
+    try:
+        return read_content(content.data, content.stamp, engine)
+    except ProviderError as error:
+        if picture is None:  # This was its first time.
+            with contextlib.suppress(ProviderError):
+                return read_content(content.data, content.stamp, engine)
+        failure = Failure(FailureCode.INTERNAL, str(error))
+        return _failed(content_hash(content.data), content.stamp, None, failure)
 
 
 def _failed(

@@ -149,22 +149,54 @@ class Scrfd:
         shown = cv2.dnn.blobFromImage(rgb, 1.0 / INPUT_STD, (width_px, height_px), mean)
         blob = np.asarray(shown, dtype=np.float32)
         outputs = [output.reshape(-1, output.shape[-1]) for output in self.network.run(blob)]
-        per_place, strides = LAYOUTS[len(outputs)]
-        found = []
-        for scores, distances, offsets, stride in zip(
-            outputs[: len(strides)],
-            outputs[len(strides) : 2 * len(strides)],
-            outputs[2 * len(strides) :],
-            strides,
-            strict=True,
-        ):
-            rows = np.flatnonzero(scores[:, 0] >= min_score)
-            places = _anchors(height_px // stride, width_px // stride, stride, per_place)[rows]
-            reach = distances[rows] * stride
-            boxes = np.hstack([places - reach[:, :2], places + reach[:, 2:]])
-            points = places[:, np.newaxis, :] + (offsets[rows] * stride).reshape(-1, 5, 2)
-            found.append((scores[rows, 0], boxes, points))
-        return CanvasFaces(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        return canvas_faces(outputs, (height_px, width_px), min_score=min_score)
+
+
+def canvas_faces(
+    outputs: Sequence[Float32Array],
+    size_px: tuple[int, int],
+    *,
+    min_score: float,
+    within: tuple[int, ...] | None = None,
+) -> CanvasFaces:
+    """Return what the outputs of the network say of a canvas.
+
+    Parameters
+    ----------
+    outputs : sequence of ndarray of shape (n_anchors, n), float32
+        Of each stride the scores, then the boxes, then the landmarks.
+    size_px : tuple of int
+        Height and width of what the network saw.
+    min_score : float
+        Anchors with a lower score are left out; in [0, 1].
+    within : tuple of int, optional
+        Height and width of the canvas, where the network saw something larger: anchors beyond it
+        are left out.
+
+    Returns
+    -------
+    CanvasFaces
+    """
+    height_px, width_px = size_px
+    per_place, strides = LAYOUTS[len(outputs)]
+    found = []
+    for scores, distances, offsets, stride in zip(
+        outputs[: len(strides)],
+        outputs[len(strides) : 2 * len(strides)],
+        outputs[2 * len(strides) :],
+        strides,
+        strict=True,
+    ):
+        rows = np.flatnonzero(scores[:, 0] >= min_score)
+        places = _anchors(height_px // stride, width_px // stride, stride, per_place)[rows]
+        if within is not None and within != size_px:
+            inside = np.all(places < (within[1], within[0]), axis=1)
+            rows, places = rows[inside], places[inside]
+        reach = distances[rows] * stride
+        boxes = np.hstack([places - reach[:, :2], places + reach[:, 2:]])
+        points = places[:, np.newaxis, :] + (offsets[rows] * stride).reshape(-1, 5, 2)
+        found.append((scores[rows, 0], boxes, points))
+    return CanvasFaces(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
 @cache

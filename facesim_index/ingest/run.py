@@ -35,7 +35,7 @@ from facesim_index.utils.progress import Progress, ProgressUpdate, ignore
 from facesim_index.version import __version__
 from facesim_index.workers.pool import ItemFailed
 
-COMMIT_PICTURES = 256
+COMMIT_PICTURES = 1024
 COMMIT_FILES = 4096
 COMMIT_INTERVAL_S = 5.0
 HASH_FILES = 16

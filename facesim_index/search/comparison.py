@@ -190,8 +190,8 @@ def compare(
     model : str or Path, optional
         Pack name or folder of ONNX files; by default ``$FACESIM_MODEL``, else the default pack.
     provider : {"auto", "cpu", "cuda", "openvino"}, default="auto"
-        What the networks run on.  ``auto`` takes CUDA where it really runs; ``openvino`` runs the
-        recogniser only.
+        What the networks run on.  ``auto`` takes the CPU, which has done two pictures before a card
+        is ready; ``openvino`` runs the recogniser only.
     augment : {"none", "flip"}, optional
         ``flip`` embeds each face together with its mirror image; by default ``none``.
     numerics : {"fp32", "bf16"}, optional

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
+CUDA_OPTIONS = {
+    # TensorFloat-32 keeps three digits: too few to compare with embeddings made on a CPU.
+    "use_tf32": "0",
+    # The default tries every algorithm at each new shape, for a second.
+    "cudnn_conv_algo_search": "HEURISTIC",
+    # Otherwise the memory of each session doubles as it grows.
+    "arena_extend_strategy": "kSameAsRequested",
+}
+
 
 class OnnxRuntimeNetwork:
     """A network in an ONNX Runtime session; satisfies `runtimes.network.Network`.
@@ -82,7 +91,9 @@ def load_network(model: "ModelProto", provider: str, threads: int) -> OnnxRuntim
     return OnnxRuntimeNetwork(open_session(model, provider, threads))
 
 
-def open_session(model: "ModelProto", provider: str, threads: int) -> "InferenceSession":
+def open_session(
+    model: "ModelProto", provider: str, threads: int, *, device: int = 0
+) -> "InferenceSession":
     """Open an ONNX Runtime session that never falls back to another provider.
 
     Parameters
@@ -91,6 +102,8 @@ def open_session(model: "ModelProto", provider: str, threads: int) -> "Inference
     provider : {"cpu", "cuda"}
     threads : int
         Threads of one run, at least 1.
+    device : int, default=0
+        Number of the card, from 0.
 
     Returns
     -------
@@ -109,8 +122,9 @@ def open_session(model: "ModelProto", provider: str, threads: int) -> "Inference
     # Plans kept for every batch size cost 15 MB and gain nothing.  The arena is worth its
     # memory, and bounded, because few input sizes ever occur.
     options.enable_mem_pattern = False
-    # TensorFloat-32 keeps three digits: too few to compare with embeddings made on a CPU.
-    wanted = [(CUDA, {"use_tf32": "0"}), CPU] if provider == "cuda" else [CPU]
+    # Naming the first one, which is the default, makes the runtime print a warning.
+    cuda_options = {**CUDA_OPTIONS, **({"device_id": str(device)} if device else {})}
+    wanted = [(CUDA, cuda_options), CPU] if provider == "cuda" else [CPU]
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), sess_options=options, providers=wanted
     )

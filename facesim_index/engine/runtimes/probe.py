@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import io
 import sys
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -22,7 +23,8 @@ def probe_provider(requested: str, numerics: Numerics = "fp32") -> Provider:
     Parameters
     ----------
     requested : {"auto", "cpu", "cuda", "openvino"}
-        ``auto`` prefers CUDA, and takes OpenVINO only for ``bf16``.
+        ``auto`` takes the CPU, and OpenVINO only for ``bf16``: one picture is embedded sooner than
+        a card is ready, and for many pictures a card is used where somebody asks for it.
     numerics : {"fp32", "bf16"}, default="fp32"
         What the recogniser shall compute in.
 
@@ -54,29 +56,46 @@ def probe_provider(requested: str, numerics: Numerics = "fp32") -> Provider:
                 f"{missing}."
             )
         return "openvino"
-    if requested == "cpu":
+    if requested != "cuda":
         return "cpu"
-    obstacle = _cuda_obstacle()
-    if not obstacle:
-        return "cuda"
-    if requested == "cuda":
+    if obstacle := _cuda_obstacle():
         raise ProviderError(f"CUDA cannot run here: {obstacle}  Or choose the provider cpu.")
-    return "cpu"
+    return "cuda"
+
+
+def require_cuda_parts() -> None:
+    """Refuse to go on where CUDA surely does not run, without trying it.
+
+    For a process that lets others compute: it needs neither the libraries nor the memory.
+
+    Raises
+    ------
+    ProviderError
+        There is no card, or no runtime that can use one.
+    """
+    if missing := _missing_part():
+        raise ProviderError(f"CUDA cannot run here: {missing}  Or choose the provider cpu.")
+
+
+def _missing_part() -> str:
+    if cuda_devices() == 0:
+        return "the NVIDIA driver is missing or sees no GPU; nvidia-smi should list one."
+    if CUDA not in import_runtime().get_available_providers():
+        return (
+            "this onnxruntime is built without it; uninstall onnxruntime, then install "
+            "onnxruntime-gpu."
+        )
+    return ""
 
 
 @cache
 def _cuda_obstacle() -> str:
     """Say why CUDA does not run in this process; empty when it does."""
-    if _cuda_devices() == 0:
-        return "the NVIDIA driver is missing or sees no GPU; nvidia-smi should list one."
+    if missing := _missing_part():
+        return missing
     onnxruntime = import_runtime()
     import insightface.model_zoo.onnxruntime_utils as insightface_runtime
 
-    if CUDA not in onnxruntime.get_available_providers():
-        return (
-            "this onnxruntime is built without it; uninstall onnxruntime, then install "
-            "onnxruntime-gpu."
-        )
     said = io.StringIO()
     # The runtime reports a missing library on stderr and goes on; the probe answers instead.
     onnxruntime.set_default_logger_severity(4)
@@ -97,10 +116,111 @@ def _cuda_obstacle() -> str:
     )
 
 
-def _cuda_devices() -> int:
-    """Ask the driver itself for the number of GPUs: unlike the runtime it prints nothing."""
+@dataclass(frozen=True, slots=True)
+class CardReport:
+    """What there is of a card, and of what it takes to use it.
+
+    Attributes
+    ----------
+    cards : tuple of str
+        Names of the cards that the driver shows; empty without a driver.
+    driver : str
+        The newest CUDA that the driver runs, as ``13.0``; empty without one.
+    obstacle : str
+        Why CUDA does not run; empty where it does, and where there is no card.
+    missing : tuple of str
+        Files of libraries that were looked for in vain.
+    """
+
+    cards: tuple[str, ...]
+    driver: str
+    obstacle: str
+    missing: tuple[str, ...]
+
+
+def card_report() -> CardReport:
+    """Look for cards and for the libraries that they need.
+
+    Returns
+    -------
+    CardReport
+    """
+    names = _card_names()
+    if not names:
+        return CardReport((), "", "", ())
+    obstacle = _cuda_obstacle()
+    version = ctypes.c_int(0)
+    _driver().cuDriverGetVersion(ctypes.byref(version))
+    major, minor = version.value // 1000, version.value % 1000 // 10
+    return CardReport(names, f"{major}.{minor}", obstacle, _missing_libraries() if obstacle else ())
+
+
+def imported_runtime() -> str:
+    """Return the name of the distribution whose ONNX Runtime is imported.
+
+    Where two are installed they overwrite each other's files, and only this tells which is there.
+
+    Returns
+    -------
+    str
+        As ``onnxruntime-gpu``.
+
+    Examples
+    --------
+    >>> imported_runtime().startswith("onnxruntime")
+    True
+    """
+    import_runtime()
+    from onnxruntime.capi import build_and_package_info
+
+    return str(build_and_package_info.package_name)
+
+
+def _missing_libraries() -> tuple[str, ...]:
+    """Return the libraries of CUDA and cuDNN that cannot be loaded, after the runtime's search."""
+    if sys.platform == "win32":
+        return ()
+    import_runtime()
+    from onnxruntime.capi import build_and_package_info
+
+    major = str(getattr(build_and_package_info, "cuda_version", "")).partition(".")[0]
+    fft = {"12": "11", "13": "12"}.get(major, "")
+    wanted = [f"lib{name}.so.{major}" for name in ("cudart", "cublas", "cublasLt")]
+    wanted += ["libcurand.so.10", f"libcufft.so.{fft}", "libcudnn.so.9"]
+    return tuple(name for name in wanted if not _can_load(name))
+
+
+def _can_load(name: str) -> bool:
     try:
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
+
+
+def _driver() -> ctypes.CDLL:
+    return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+
+
+def _card_names() -> tuple[str, ...]:
+    names = []
+    for number in range(cuda_devices()):
+        name = ctypes.create_string_buffer(256)
+        _driver().cuDeviceGetName(name, len(name), number)
+        names.append(name.value.decode("utf-8", "replace"))
+    return tuple(names)
+
+
+def cuda_devices() -> int:
+    """Ask the driver itself for the number of GPUs: unlike the runtime it prints nothing.
+
+    Returns
+    -------
+    int
+        Of those that ``CUDA_VISIBLE_DEVICES`` shows.
+    """
+    try:
+        driver = _driver()
         count = ctypes.c_int(0)
         if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
             return 0

@@ -7,7 +7,7 @@ What is about to be removed because nothing refers to it any more is removed onl
 sure: a damaged row may be what did.  Then an `IndexDamagedError` is raised, and nothing changes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -49,20 +49,52 @@ _VALUES_OF_FILE = (
     *("failure_code", "failure_message", "missing_since"),
 )
 
+_VALUES_AT_A_TIME = 500  # databases bound the number of values of one statement
+
 # The statements of every picture, made once: making one takes longer than running it.
-_IMAGE_OF_FILE = select(File.image_id).where(
-    File.folder_id == bindparam("folder_id"), File.name == bindparam("name")
+_IMAGES_OF_FILES = (
+    select(File.name, File.image_id)
+    .join(Folder, Folder.id == File.folder_id)
+    .where(Folder.path == bindparam("folder"), File.name.in_(bindparam("names", expanding=True)))
 )
 _FOLDER_AT = select(Folder.id).where(Folder.path == bindparam("path"))
 _NEW_FOLDER = insert(Folder).returning(Folder.id)
 _NEW_FACES = insert(Face)
+_IMAGES_OF_CONTENTS = select(Image.content_hash, Image.id).where(
+    Image.content_hash.in_(bindparam("content_hashes", expanding=True))
+)
 _IMAGE_OF_CONTENT = select(Image.id).where(Image.content_hash == bindparam("content_hash"))
 
 
-def put_image(connection: Connection, reading: PictureReading) -> ImageId:
-    """Insert a picture's content, or replace what an earlier, failed reading said of it."""
+def put_images(connection: Connection, readings: Sequence[PictureReading]) -> dict[bytes, ImageId]:
+    """Insert pictures' contents, or replace what earlier, failed readings said of them.
+
+    Parameters
+    ----------
+    connection : Connection
+    readings : sequence of PictureReading
+        Each of another content.
+
+    Returns
+    -------
+    dict of bytes to ImageId
+        The images by the hashes of their contents; new ones have ids in the order of the readings.
+    """
+    put = dialect_of(connection).upsert(Image, ("content_hash",), _VALUES_OF_IMAGE)
+    if readings:
+        connection.execute(put, [_image_values(reading) for reading in readings])
+    images: dict[bytes, ImageId] = {}
+    for start in range(0, len(readings), _VALUES_AT_A_TIME):
+        some = readings[start : start + _VALUES_AT_A_TIME]
+        hashes = {"content_hashes": [reading.content_hash for reading in some]}
+        for content_hash, image_id in connection.execute(_IMAGES_OF_CONTENTS, hashes):
+            images[content_hash] = ImageId(image_id)
+    return images
+
+
+def _image_values(reading: PictureReading) -> dict[str, object]:
     info, failure = reading.info, reading.failure
-    values = {
+    return {
         "content_hash": reading.content_hash,
         "size_bytes": reading.stamp.size_bytes,
         "status": reading.status,
@@ -73,68 +105,101 @@ def put_image(connection: Connection, reading: PictureReading) -> ImageId:
         "format": info.format if info else None,
         "taken_at": info.taken_at if info else None,
     }
-    put = dialect_of(connection).upsert(Image, ("content_hash",), _VALUES_OF_IMAGE, returning="id")
-    return ImageId(connection.execute(put, values).scalar_one())
 
 
 def insert_faces(
-    connection: Connection, image_id: ImageId, first_id: FaceId, faces: Sequence[EmbeddedFace]
+    connection: Connection,
+    first_id: FaceId,
+    pictures: Iterable[tuple[ImageId, Sequence[EmbeddedFace]]],
 ) -> None:
-    """Insert an image's faces under consecutive ids."""
-    if not faces:
-        return
-    connection.execute(
-        _NEW_FACES,
-        [
-            {
-                "id": first_id + ordinal,
-                "image_id": image_id,
-                "ordinal": ordinal,
-                "x": face.box.x,
-                "y": face.box.y,
-                "w": face.box.w,
-                "h": face.box.h,
-                "landmarks": np.ascontiguousarray(face.landmarks, dtype="<f4").tobytes(),
-                "detection": face.detection,
-                "size_px": face.quality.size_px,
-                "sharpness": face.quality.sharpness,
-                "yaw_deg": face.quality.yaw_deg,
-                "roll_deg": face.quality.roll_deg,
-            }
-            for ordinal, face in enumerate(faces)
-        ],
-    )
+    """Insert the faces of images under consecutive ids, in one go."""
+    rows = [
+        {
+            "image_id": image_id,
+            "ordinal": ordinal,
+            "x": face.box.x,
+            "y": face.box.y,
+            "w": face.box.w,
+            "h": face.box.h,
+            "landmarks": np.ascontiguousarray(face.landmarks, dtype="<f4").tobytes(),
+            "detection": face.detection,
+            "size_px": face.quality.size_px,
+            "sharpness": face.quality.sharpness,
+            "yaw_deg": face.quality.yaw_deg,
+            "roll_deg": face.quality.roll_deg,
+        }
+        for image_id, faces in pictures
+        for ordinal, face in enumerate(faces)
+    ]
+    if rows:
+        ids = range(first_id, first_id + len(rows))
+        connection.execute(
+            _NEW_FACES, [{"id": face_id, **row} for face_id, row in zip(ids, rows, strict=True)]
+        )
 
 
-def link_files(connection: Connection, links: Sequence[FileLink]) -> int:
+def link_files(
+    connection: Connection,
+    links: Sequence[FileLink],
+    images: Mapping[bytes, ImageId] | None = None,
+) -> int:
     """Record where files are and what they contain; return how many faces that removed.
 
-    Every content hash must be known.  Images that no file shows any more are removed.
+    Every content hash must be known; those of `images` need not be looked up.  Images that no file
+    shows any more are removed.
     """
+    known: dict[bytes, int] = dict(images or {})
+    before = _images_of_files(connection, links)
     orphans: set[int] = set()
+    rows: list[dict[str, object]] = []
     folders: dict[str, int] = {}
-    put = dialect_of(connection).upsert(File, ("folder_id", "name"), _VALUES_OF_FILE)
     for link in links:
         if link.folder not in folders:
             folders[link.folder] = _folder_id(connection, link.folder)
-        where = {"folder_id": folders[link.folder], "name": link.name}
-        before = connection.execute(_IMAGE_OF_FILE, where).scalar()
         image_id = None
         if link.content_hash is not None:
-            content = {"content_hash": link.content_hash}
-            image_id = connection.execute(_IMAGE_OF_CONTENT, content).scalar_one()
-        values = {
-            "size_bytes": link.stamp.size_bytes,
-            "mtime_ns": link.stamp.mtime_ns,
-            "image_id": image_id,
-            "failure_code": link.failure.code if link.failure else None,
-            "failure_message": _storable(link.failure.message) if link.failure else None,
-            "missing_since": None,
-        }
-        connection.execute(put, {**where, **values})
-        if before is not None and before != image_id:
-            orphans.add(before)
+            if link.content_hash not in known:
+                content = {"content_hash": link.content_hash}
+                known[link.content_hash] = connection.execute(
+                    _IMAGE_OF_CONTENT, content
+                ).scalar_one()
+            image_id = known[link.content_hash]
+        rows.append(
+            {
+                "folder_id": folders[link.folder],
+                "name": link.name,
+                "size_bytes": link.stamp.size_bytes,
+                "mtime_ns": link.stamp.mtime_ns,
+                "image_id": image_id,
+                "failure_code": link.failure.code if link.failure else None,
+                "failure_message": _storable(link.failure.message) if link.failure else None,
+                "missing_since": None,
+            }
+        )
+        shown = before.get((link.folder, link.name))
+        if shown is not None and shown != image_id:
+            orphans.add(shown)
+        before[link.folder, link.name] = image_id  # should the file come twice
+    if rows:
+        put = dialect_of(connection).upsert(File, ("folder_id", "name"), _VALUES_OF_FILE)
+        connection.execute(put, rows)
     return _remove_orphans(connection, orphans)
+
+
+def _images_of_files(
+    connection: Connection, links: Sequence[FileLink]
+) -> dict[tuple[str, str], int | None]:
+    """Return what files contained until now, by their folders and names."""
+    names: dict[str, list[str]] = {}
+    for link in links:
+        names.setdefault(link.folder, []).append(link.name)
+    images: dict[tuple[str, str], int | None] = {}
+    for folder, its_names in names.items():
+        for start in range(0, len(its_names), _VALUES_AT_A_TIME):
+            some = {"folder": folder, "names": its_names[start : start + _VALUES_AT_A_TIME]}
+            for name, image_id in connection.execute(_IMAGES_OF_FILES, some):
+                images[folder, name] = image_id
+    return images
 
 
 def mark_missing(connection: Connection, file_ids: Sequence[int]) -> None:

@@ -257,15 +257,16 @@ class FolderStore:
                 ids = np.arange(len(faces), dtype=np.int64) + state.next_face_id
                 segment_id = SegmentId(state.next_segment_id)
                 writing.add_segment(transaction, self.segments.write_faces(segment_id, ids, faces))
-            next_id = state.next_face_id
-            for picture in fresh:
-                image_id = writing.put_image(transaction, picture)
-                writing.insert_faces(transaction, image_id, FaceId(next_id), picture.faces)
-                next_id += len(picture.faces)
-            writing.link_files(transaction, batch.links)
+            images = writing.put_images(transaction, fresh)
+            writing.insert_faces(
+                transaction,
+                FaceId(state.next_face_id),
+                [(images[one.content_hash], one.faces) for one in fresh],
+            )
+            writing.link_files(transaction, batch.links, images)
             writing.advance(
                 transaction,
-                next_face_id=next_id,
+                next_face_id=state.next_face_id + len(faces),
                 next_segment_id=state.next_segment_id + bool(faces),
             )
         compaction.merge_tail(self.catalog, self.segments)

@@ -23,7 +23,7 @@ def fresh_probe() -> Iterator[None]:
 def test_without_a_gpu_auto_is_cpu_and_cuda_an_error(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(probe, "_cuda_devices", lambda: 0)
+    monkeypatch.setattr(probe, "cuda_devices", lambda: 0)
     assert probe_provider("cpu") == "cpu"
     assert probe_provider("auto") == "cpu"
     with pytest.raises(ProviderError, match="nvidia-smi"):
@@ -35,9 +35,9 @@ def test_without_a_gpu_auto_is_cpu_and_cuda_an_error(
 def test_a_gpu_that_the_runtime_cannot_use_is_found_out_quietly(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if probe._cuda_devices():
+    if probe.cuda_devices():
         pytest.skip("there is a GPU")
-    monkeypatch.setattr(probe, "_cuda_devices", lambda: 1)
+    monkeypatch.setattr(probe, "cuda_devices", lambda: 1)
     assert probe_provider("auto") == "cpu"
     with pytest.raises(ProviderError, match="install"):
         probe_provider("cuda")
@@ -48,9 +48,25 @@ def test_a_gpu_that_the_runtime_cannot_use_is_found_out_quietly(
 def test_cuda_is_never_replaced_silently(
     settings: EngineSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "_cuda_devices", lambda: 0)
+    monkeypatch.setattr(probe, "cuda_devices", lambda: 0)
     with pytest.raises(ProviderError, match="CUDA cannot run here"):
         dataclasses.replace(settings, provider="cuda").load()
+
+
+def test_auto_stays_on_the_cpu_where_there_is_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_cuda_obstacle", lambda: "")
+    assert probe_provider("cuda") == "cuda"
+    assert probe_provider("auto") == "cpu"
+
+
+def test_without_a_card_there_is_nothing_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "cuda_devices", lambda: 0)
+    assert probe.card_report() == probe.CardReport((), "", "", ())
+
+
+def test_libraries_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_can_load", lambda name: "cudnn" not in name)
+    assert all("cudnn" in name for name in probe._missing_libraries())
 
 
 def test_an_unknown_provider_is_refused() -> None:

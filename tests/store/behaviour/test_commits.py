@@ -61,6 +61,12 @@ def test_a_file_with_new_content_lets_its_old_faces_go(writer: IndexStore) -> No
     assert living(writer) == [3]
 
 
+def test_a_file_that_comes_twice_in_a_batch_has_its_last_content(writer: IndexStore) -> None:
+    old, new = picture("old", VECTORS[:2]), picture("new", VECTORS[2:3])
+    writer.commit(Batch([old, new], [link("/p/a.jpg", old), link("/p/a.jpg", new)]))
+    assert living(writer) == [3]
+
+
 def test_a_picture_that_failed_may_be_read_later(writer: IndexStore) -> None:
     failure = Failure(FailureCode.CHANGING, "it changes")
     commit_pictures(writer, {"/p/a.jpg": failed("a", failure)})

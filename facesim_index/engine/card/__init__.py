@@ -1,0 +1,1 @@
+"""How do many worker processes share one card?  A process a card computes for them, in batches."""
