@@ -7,10 +7,11 @@ normalised scores, and judged on groups of other people (`tools.crowds`).  What 
 face is fitted anew for each set, without any picture of that set.
 
 The first table says how often two different people score above the curve's own level of a false
-match rate, as a multiple of that rate: in a gallery of their kind alone, in one gallery of all sets,
-and in none, as in `facesim compare`.  The second searches every face among all others of a gallery, with the prior that the gallery
-itself gives: how many of the ten best answers with a degree of 0.9 or more are right, against how
-many should be, and how many mates are found.  The third groups faces into people.
+match rate, as a multiple of that rate: in a gallery of their kind alone, in one gallery of all
+sets, and in none, as in `facesim compare`.  The second searches every face among all others of a
+gallery, with the prior that the gallery itself gives: how many of the ten best answers with a
+degree of 0.9 or more are right, against how many should be, and how many mates are found.  The
+third groups faces into people.
 """
 
 import argparse
