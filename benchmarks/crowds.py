@@ -11,10 +11,12 @@ match rate, as a multiple of that rate: in a gallery of their kind alone, in one
 sets, and in none, as in `facesim compare`.  The second searches every face among all others of a
 gallery, with the prior that the gallery itself gives: how many of the ten best answers with a
 degree of 0.9 or more are right, against how many should be, and how many mates are found.  The
-third groups faces into people.
+third groups faces into people.  The fourth compares every face with every person, by all the
+person's other faces together.
 """
 
 import argparse
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +36,7 @@ from facesim_index.metrics.scoring import expected_calibration_error
 from facesim_index.pairs.blocks import Faces
 from facesim_index.pairs.links import nearest_links
 from facesim_index.people.clustering import UNASSIGNED, Known, cluster
-from facesim_index.people.evidence import person_log10_lr
+from facesim_index.people.evidence import person_degree, person_log10_lr
 from facesim_index.people.grouping import LINK_DEGREE
 from facesim_index.records import Float32Array, Float64Array, Int64Array
 from tools.crowds import LFW, UNSEEN, Crowd, crowds
@@ -43,6 +45,7 @@ from tools.fit_normalisation import fit_normalisation
 RATES = (1e-3, 1e-4)
 TOP = 10
 SMALL_CHILDREN = ("aaf, 0 to 6", "utk, 0 to 3")
+PERSON_DEGREES = (0.01, 0.5, 0.999, 1.0)
 _ROWS = 512
 _GROUPS = 100
 
@@ -114,6 +117,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, judged in (("plain", plain), ("normalised", by_family[crowd.family])):
             f, wrong = grouped(crowd, judged)
             print(f"| {crowd.name}, {name} | {f:.4f} | {100 * wrong:.1f} % |", flush=True)
+    spans = itertools.pairwise(PERSON_DEGREES)
+    heads = " | ".join(f"{low:g} to {high:g}: claimed, true" for low, high in spans)
+    print(f"\n| degree for a person | people | {heads} | true below 0.5 | false from 0.5 |")
+    print("|---|---|---|---|---|---|---|")
+    for crowd, least in ((named, least) for named in groups for least in (2, 100)):
+        if not _has_mates(crowd) or np.bincount(crowd.person).max() <= least:
+            continue
+        for name, judged in (("plain", plain), ("normalised", by_family[crowd.family])):
+            told = person_degrees(crowd, judged, least)
+            print(f"| {crowd.name}, {least} faces or more, {name} | {told} |", flush=True)
 
 
 def system(people: Crowd, normalisation: Normalisation | None) -> System:
@@ -209,10 +222,7 @@ def grouped(gallery: Crowd, judged: System) -> tuple[float, float]:
     values: Float32Array = np.asarray(made.values, dtype=np.float32)
     n = len(made)
     faces = Faces(np.arange(n, dtype=np.int64), values, scorer, made.factors)
-    counts = np.bincount(_bins_of_pairs(faces), minlength=BINS)[None]
-    prior = prior_of_sample(
-        ScoreSample(counts, n, n), judged.calibration, np.random.default_rng(0)
-    ).share
+    prior = _prior(faces, judged)
 
     def evidence(means: Float64Array, n_pairs: Float64Array) -> Float64Array:
         return person_log10_lr(means, n_pairs, judged.calibration)
@@ -225,6 +235,55 @@ def grouped(gallery: Crowd, judged: System) -> tuple[float, float]:
     same = gallery.person[:, None] == gallery.person[None, :]
     wrong = float((together & ~same).any(axis=1).mean())
     return bcubed(label, gallery.person)[2], wrong
+
+
+def person_degrees(gallery: Crowd, judged: System, least: int) -> str:
+    """Return how true the degrees of every face for every person of many others are.
+
+    Parameters
+    ----------
+    gallery : Crowd
+    judged : System
+    least : int
+        People with fewer faces, the face itself not counted, are left out.
+
+    Returns
+    -------
+    str
+        Cells of a row of a table.
+    """
+    scorer, made = judged.vectors(gallery.embeddings, gallery.embeddings)
+    n = len(made)
+    values: Float32Array = np.asarray(made.values, dtype=np.float32)
+    faces = Faces(np.arange(n, dtype=np.int64), values, scorer, made.factors)
+    prior = _prior(faces, judged)
+    people, person = np.unique(gallery.person, return_inverse=True)
+    vectors = scorer.summable(made)
+    sums = np.zeros((len(people), vectors.shape[1]))
+    np.add.at(sums, person, vectors)
+    genuine = person[:, None] == np.arange(len(people))[None, :]
+    own = np.sum(vectors * scorer.opposite(vectors), axis=1)
+    others = np.bincount(person)[None, :] - genuine
+    told = others >= least
+    totals = vectors @ scorer.opposite(sums).T - np.where(genuine, own[:, None], 0.0)
+    n_pairs, true = others[told].astype(np.float64), genuine[told]
+    degree = person_degree(totals[told] / n_pairs, n_pairs, judged.calibration, prior=prior)
+    cells = [str(int(told.any(axis=0).sum()))]
+    for low, high in itertools.pairwise(PERSON_DEGREES):
+        here = (degree >= low) & (degree < high)
+        cells.append(f"{degree[here].sum():,.1f}, {int(true[here].sum()):,}")
+    missed = int((degree[true] < 0.5).sum())
+    cells.append(f"{missed:,} of {int(true.sum()):,}")
+    cells.append(f"{int((degree[~true] >= 0.5).sum()):,} of {int((~true).sum()):,}")
+    return " | ".join(cells)
+
+
+def _prior(faces: Faces, judged: System) -> float:
+    """Return the prior that a gallery gives by the scores of all its pairs."""
+    n = len(faces.ids)
+    counts = np.bincount(_bins_of_pairs(faces), minlength=BINS)[None]
+    sample = ScoreSample(counts, n, n)
+    return prior_of_sample(sample, judged.calibration, np.random.default_rng(0)).share
 
 
 def _bins_of_pairs(faces: Faces) -> Int64Array:

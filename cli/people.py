@@ -6,6 +6,7 @@ import click
 
 from facesim_index.export.documents import (
     grouping_document,
+    look_alike_document,
     person_document,
     person_face_document,
     review_document,
@@ -29,7 +30,9 @@ from .state import State, pass_state
 
 if TYPE_CHECKING:
     from facesim_index.degrees.prior import Prior
+    from facesim_index.index import FaceIndex
     from facesim_index.people.grouping import PeopleSummary
+    from facesim_index.people.look_alikes import LookAlike
     from facesim_index.people.review import Review, Side
     from facesim_index.store.catalog.people_rows import PersonRow
 
@@ -152,12 +155,15 @@ def list_(
 @spreadsheet_option
 @pass_state
 def show(state: State, person: str, output_format: str, spreadsheet_safe: bool) -> None:
-    """Show the faces of a person."""
+    """Show the faces of a person, and who looks much like it."""
     with state.open() as index:
         found, faces = index.people.show(who(person))
+        asked = output_format != "csv"
+        alike = _look_alikes(state, index, found.person_id) if asked else None
     listed = [person_face_document(face) for face in faces]
     if output_format == "json":
-        write_json({**person_document(found), "list": listed})
+        told = None if alike is None else [look_alike_document(other) for other in alike]
+        write_json({**person_document(found), "looks_like": told, "list": listed})
     elif output_format == "csv":
         rows = [csv_cells(face, FACE_COLUMNS) for face in listed]
         write_csv(FACE_COLUMNS, rows, spreadsheet_safe=spreadsheet_safe)
@@ -167,6 +173,8 @@ def show(state: State, person: str, output_format: str, spreadsheet_safe: bool) 
             (str(face["face_id"]), "yes" if face["confirmed"] else "", shown_path(face["path"]))
             for face in listed
         ]
+        for other in alike or ():
+            click.echo(_alike_text(found, other))
         write_table(("face", "confirmed", "picture"), cells, numeric=("face",))
 
 
@@ -267,6 +275,30 @@ def review(
         _write_review(found)
 
 
+def _look_alikes(
+    state: State, index: "FaceIndex", person_id: int
+) -> "tuple[LookAlike, ...] | None":
+    """Return who looks like a person; None where that cannot be told."""
+    from facesim_index.errors import CalibrationError, DamagedSegmentError
+
+    try:
+        return index.people.look_alikes(person_id)
+    except CalibrationError:
+        return None
+    except DamagedSegmentError as error:
+        state.say(f"Who looks like that person cannot be told: {error}")
+        return None
+
+
+def _alike_text(person: "PersonRow", other: "LookAlike") -> str:
+    told = f"looks like {_named(other)}, too: {other.n_alike} of {other.n_faces} faces"
+    if other.apart:
+        return f"{told}; they are two people"
+    return (
+        f"{told}; if they are two people: facesim people apart {person.person_id} {other.person_id}"
+    )
+
+
 def _write_review(found: "Review") -> None:
     click.echo("Is this face that person's?  If not: facesim people move FACE --to PERSON|new")
     write_table(
@@ -331,7 +363,7 @@ def _tell(row: "PersonRow") -> None:
     click.echo(f"{_named(row)}: {row.n_faces} faces in {row.n_pictures} pictures{ignored}")
 
 
-def _named(row: "PersonRow") -> str:
+def _named(row: "PersonRow | LookAlike") -> str:
     return f"person {row.person_id}" + ("" if row.name is None else f", {printable(row.name)}")
 
 

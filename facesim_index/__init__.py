@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from facesim_index.people.edits import PersonFace, PersonFaces
     from facesim_index.people.grouping import PeopleOptions, PeopleSummary
     from facesim_index.people.label_folders import FolderLabels
+    from facesim_index.people.look_alikes import LookAlike
     from facesim_index.people.review import DoubtfulFace, LikelyMerge, Review
     from facesim_index.people.sidecars import Sidecars
     from facesim_index.records import (
@@ -130,6 +131,7 @@ __all__ = [
     "LabelledPictures",
     "LikelyMerge",
     "ListedCalibration",
+    "LookAlike",
     "Match",
     "MatrixBlock",
     "MatrixOptions",
@@ -234,6 +236,7 @@ _HOMES = {
     "PeopleOptions": "facesim_index.people.grouping",
     "PeopleSummary": "facesim_index.people.grouping",
     "FolderLabels": "facesim_index.people.label_folders",
+    "LookAlike": "facesim_index.people.look_alikes",
     "DoubtfulFace": "facesim_index.people.review",
     "LikelyMerge": "facesim_index.people.review",
     "Review": "facesim_index.people.review",

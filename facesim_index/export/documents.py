@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from facesim_index.degrees import calibration_check
     from facesim_index.export import schemas
-    from facesim_index.people import edits, review
+    from facesim_index.people import edits, look_alikes, review
     from facesim_index.people.grouping import PeopleSummary
     from facesim_index.records import Box
     from facesim_index.search import answers
@@ -231,6 +231,26 @@ def person_face_document(known: "edits.PersonFace") -> "schemas.PersonFace":
         "y": y,
         "w": w,
         "h": h,
+    }
+
+
+def look_alike_document(found: "look_alikes.LookAlike") -> "schemas.LookAlike":
+    """Return somebody whom faces of a person look like, too.
+
+    Parameters
+    ----------
+    found : LookAlike
+
+    Returns
+    -------
+    schemas.LookAlike
+    """
+    return {
+        "person_id": found.person_id,
+        "name": found.name,
+        "faces_alike": found.n_alike,
+        "faces": found.n_faces,
+        "apart": found.apart,
     }
 
 

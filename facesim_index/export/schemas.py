@@ -186,6 +186,16 @@ class PersonFace(TypedDict):
     h: float
 
 
+class LookAlike(TypedDict):
+    """Somebody whom faces of a person look like, as `facesim people show --format json` has it."""
+
+    person_id: int
+    name: str | None
+    faces_alike: int
+    faces: int
+    apart: bool
+
+
 class Question(TypedDict):
     """Something to look at: a face of a person, or two who may be one."""
 

@@ -8,6 +8,7 @@ from facesim_index.people import edits
 from facesim_index.people.edits import PersonFaces, Who
 from facesim_index.people.grouping import PeopleOptions, PeopleSummary, cluster_people
 from facesim_index.people.label_folders import FolderLabels, folder_labels
+from facesim_index.people.look_alikes import LookAlike, look_alikes
 from facesim_index.people.review import Review, review_people
 from facesim_index.people.sidecars import Sidecars, write_sidecars
 from facesim_index.people.table import Cell, rows
@@ -444,6 +445,40 @@ class PeopleBook:
         """
         with self._opened().view() as view:
             return review_people(view, top=top, prior=prior)
+
+    def look_alikes(self, who: Who, *, top: int = 5) -> tuple[LookAlike, ...]:
+        """Return the people whom at least half of a person's faces look like, too.
+
+        A face looks like a person when the evidence speaks for their being one, however little.
+        So it is with relatives, above all: degrees are less sure where one of them is concerned.
+
+        Parameters
+        ----------
+        who : int or str
+            Number or name.  A person with fewer than three faces looks like nobody.
+        top : int, default=5
+            Most of them.
+
+        Returns
+        -------
+        tuple of LookAlike
+            Those first whom most faces look like; without people who are ignored or have one face.
+
+        Raises
+        ------
+        UsageError
+            There is no such person, or several have this name.
+        CalibrationError
+            There is no calibration, or it is of a kind by which people cannot be told apart.
+
+        Examples
+        --------
+        >>> index.people.look_alikes("Anna")
+        ()
+        """
+        with self._opened().view() as view:
+            person = edits.find_person(view.transaction, who)
+            return look_alikes(view, person.person_id, top=top)
 
     def table(self, *, ignored: bool = False) -> Iterator[tuple[Cell, ...]]:
         """Yield one row for each face that has been assigned to a person.
