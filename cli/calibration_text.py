@@ -183,7 +183,7 @@ def write_curve(calibration: "Calibration") -> None:
 def _head_words(calibration: "Calibration") -> str:
     head = calibration.head
     if not head.learned:
-        return head.kind
+        return calibration.score_kind
     return f"{head.kind}, {' × '.join(map(str, head.weights.shape))} weights"
 
 
