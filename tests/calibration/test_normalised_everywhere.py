@@ -180,7 +180,7 @@ def test_a_query_leaves_out_a_damaged_segment_of_the_cohort(
         index.people.cluster()
         whole = index.query(asked, top=50).faces[0].matches
         assert len(whole) == 12
-        person_of = {match.face_id: match.person_id for match in whole}
+        person_of = {int(match.face_id): match.person_id for match in whole}
         assert person_of[2] is not None
         assert person_of[2] == person_of[9]
     flip(tmp_path / "i.facesim" / "segments" / "000002.faiss")
