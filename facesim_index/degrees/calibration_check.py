@@ -174,7 +174,7 @@ class CalibrationCheck:
     --------
     >>> check = index.calibrations.check()
     >>> check.verdict, check.n_pairs, check.n_across
-    ('too_few_pairs', 1, 10)
+    ('too_few_pairs', 1, 14)
     >>> print(check.sentence)
     There are too few different people to tell whether calibration 'example' fits ...
     """

@@ -34,6 +34,7 @@ class LabelledFaces:
     Examples
     --------
     >>> from facesim_index import LabelledFaces
+    >>> from facesim_index.calibration.heads import COSINE
     >>> faces = LabelledFaces(index.embeddings(index.face_ids()), np.array([0, 0, 0, 1, 1, 2]))
     >>> scores = faces.scores(COSINE)
     >>> scores.genuine.round(2), scores.impostor.size
