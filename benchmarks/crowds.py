@@ -7,11 +7,12 @@ normalised scores, and judged on groups of other people (`tools.crowds`).  What 
 face is fitted anew for each set, without any picture of that set.
 
 The first table says how often two different people score above the curve's own level of a false
-match rate, as a multiple of that rate: in a gallery of their kind alone, and in one gallery of all
-sets.  The second searches every face among all others of a gallery, with the prior that the gallery
-itself gives: how many of the ten best answers with a degree of 0.9 or more are right, against how
-many should be, and how many mates are found.  The third groups faces into people.  The fourth
-compares every face with every person, by all the person's other faces together.
+match rate, as a multiple of that rate: in a gallery of their kind alone, in one gallery of all
+sets, and in none, as in `facesim compare`.  The second searches every face among all others of a
+gallery, with the prior that the gallery itself gives: how many of the ten best answers with a
+degree of 0.9 or more are right, against how many should be, and how many mates are found.  The
+third groups faces into people.  The fourth compares every face with every person, by all the
+person's other faces together.
 """
 
 import argparse
@@ -91,17 +92,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for family in sorted({crowd.family for crowd in groups})
     }
     everybody = np.concatenate([crowd.embeddings for crowd in sets])
-    print("| people | faces | plain: own gallery | normalised: own gallery | plain | normalised |")
+    nobody = np.empty((0, everybody.shape[1]), dtype=np.float32)
+    print("| people | faces | plain | own gallery | gallery of all sets | no gallery |")
     print("|---|---|---|---|---|---|")
     for crowd in groups:
         ours = by_family[crowd.family]
         cells = [
-            multiples(crowd, judged, gallery)
-            for gallery in (crowd.embeddings, everybody)
-            for judged in (plain, ours)
+            multiples(crowd, plain, nobody),
+            *(multiples(crowd, ours, others) for others in (crowd.embeddings, everybody, nobody)),
         ]
         print(f"| {crowd.name} | {len(crowd.person):,} | {' | '.join(cells)} |", flush=True)
-    print(f"\nMultiples of the rates {RATES}; the last two columns in one gallery of all sets.\n")
+    print(f"\nMultiples of the rates {RATES}; the last three columns are of normalised scores.\n")
     print("| gallery | faces | right of ≥ 0.9 | should be | mates ≥ 0.5 | ECE | prior, true |")
     print("|---|---|---|---|---|---|---|")
     for gallery in [*(crowd for crowd in groups if _has_mates(crowd)), *mixed(groups)]:

@@ -183,7 +183,7 @@ def write_curve(calibration: "Calibration") -> None:
 def _head_words(calibration: "Calibration") -> str:
     head = calibration.head
     if not head.learned:
-        return head.kind
+        return calibration.score_kind
     return f"{head.kind}, {' × '.join(map(str, head.weights.shape))} weights"
 
 
@@ -220,8 +220,11 @@ def _write_knots(calibration: "Calibration") -> None:
 
 def write_check(result: "CalibrationCheck") -> None:
     """Write the outcome of a check."""
-    learned = f", {result.head} head" * (result.head != "cosine")
-    click.echo(f"calibration  {printable(result.calibration)}{learned}\n")
+    from facesim_index.calibration.record import NORMALISED
+
+    of_scores = {"cosine": "", NORMALISED: f", of the {NORMALISED}"}
+    kind = of_scores.get(result.head, f", {result.head} head")
+    click.echo(f"calibration  {printable(result.calibration)}{kind}\n")
     level_from = f"from {score_name(result.head)}"
     left_out = f"; {result.n_doubtful:,} left out, perhaps one face twice"
     click.echo(

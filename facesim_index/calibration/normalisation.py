@@ -19,11 +19,11 @@ The statistics of a face come from two sources:
   left out, and the quantiles are taken anew, some times; at first everything is left out that is
   above a cosine that strangers of the reference hardly reach.
 - **What is expected** of such a face: a linear function of its embedding, which was fitted on the
-  statistics of faces among their like (children among children).  It is a guess with an error, so
-  only what differs from the reference by more than `SLACK` counts, less that.  It counts as much
-  as `PRIOR_FACES` faces of the cohort, so that a small index is not judged by a handful of faces.
-  And the top of a face is never lower than what is expected, less `SLACK`: in an index where few
-  faces are like it, its cosines with the others say nothing of those few.
+  statistics of faces among their like (children among children).  It counts as much as
+  `PRIOR_FACES` faces of the cohort, so that a small index is not judged by a handful of faces, and
+  is all there is for pictures that are in no index.  And the top of a face is never lower than what
+  is expected, less `SLACK`, because that is a guess with an error: in an index where few faces are
+  like it, its cosines with the others say nothing of those few.
 
 References
 ----------
@@ -51,8 +51,7 @@ among the people of LFW six strangers in a thousand are."""
 N_ROUNDS = 3
 PRIOR_FACES = 100.0
 SLACK = 1.0 / 3.0
-"""By so many spreads of the reference the expected top of a face may well be wrong; the middle by
-half as many."""
+"""By so many spreads of the reference the expected top of a face may well be wrong."""
 
 LEAST_SPREAD = 0.4
 """So many spreads of the reference are less than any face has that was measured; it only keeps a
@@ -237,16 +236,13 @@ class Cohort:
 
     def _told(self, cosines: Float32Array, expected: Float64Array) -> Float32Array:
         """Return statistics from the cosines with the cohort and what is expected."""
-        reference = np.array([self.normalisation.middle, self.normalisation.top])
-        slack = self.normalisation.spread * np.array([SLACK / 2.0, SLACK])
-        away = expected - reference
-        prior = reference + np.sign(away) * np.maximum(np.abs(away) - slack, 0.0)
-        told = prior
+        told = expected
         if cosines.shape[1]:
             middle, top, counts = quantiles(cosines, self.normalisation.cut)
             share = (counts / (counts + PRIOR_FACES))[:, None]
-            told = share * np.stack([middle, top], axis=1) + (1.0 - share) * prior
-        top = np.maximum(told[:, 1], expected[:, 1] - slack[1])
+            told = share * np.stack([middle, top], axis=1) + (1.0 - share) * expected
+        slack = SLACK * self.normalisation.spread
+        top = np.maximum(told[:, 1], expected[:, 1] - slack)
         top = np.maximum(top, told[:, 0] + LEAST_SPREAD * self.normalisation.spread)
         return np.stack([told[:, 0], top], axis=1).astype(np.float32)
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from facesim_index.calibration.heads import COSINE
+from facesim_index.calibration.kinds import shipped_probe
 from facesim_index.calibration.scorer import PLAIN, Scorer
 from facesim_index.degrees.apparent_people import apparent_people
 from facesim_index.degrees.face_groups import StrArray, group_names
@@ -205,7 +206,7 @@ def across_pairs(
         scores_among(view, ids, scorer),
         image=image,
         known=_known_people(view, ids),
-        names=group_names(faces),
+        names=group_names(faces, view.embeddings(ids), shipped_probe(view.identity.key)),
     )
 
 

@@ -89,17 +89,18 @@ def test_few_faces_say_little_and_none_leave_what_is_expected() -> None:
     assert np.abs(few - alone).max() < 0.05
 
 
-def test_an_expectation_counts_only_beyond_its_error() -> None:
+def test_an_expectation_is_all_there_is_of_a_face_in_no_index() -> None:
     weights = np.zeros((DIMENSION, 2), np.float32)
     weights[0, 1] = 1.0
     told = Normalisation(0.0, 0.18, 0.4, weights)
     child, adult = np.eye(DIMENSION, dtype=np.float32)[:2]
     statistics = expectation(told).statistics(np.stack([child, adult]))
-    assert statistics[0, 1] == pytest.approx(0.18 * (np.e - SLACK), abs=1e-6)
-    assert statistics[1, 1] == pytest.approx(0.18, abs=1e-6)
-    # Among adults the top of a child is not lower than that.
-    among = Cohort(told, faces(1000, 7)[:, ::-1].copy()).statistics(child[None])
-    assert among[0, 1] >= 0.18 * (np.e - SLACK) - 1e-6
+    np.testing.assert_allclose(statistics[:, 1], [0.18 * np.e, 0.18], atol=1e-6)
+    # Among adults the top of a child is hardly lower than that, that of an adult is theirs.
+    adults = faces(1000, 7)[:, ::-1].copy()
+    among = Cohort(told, adults).statistics(np.stack([child, adults[0]]))
+    assert 0.18 * (np.e - SLACK) - 1e-6 <= among[0, 1] < 0.18 * np.e
+    assert among[1, 1] == pytest.approx(0.145, abs=0.03)
 
 
 def test_statistics_do_not_depend_on_the_company() -> None:

@@ -88,10 +88,10 @@ def test_shipped_false_match_rates_are_those_counted(text: str) -> None:
     calibration = from_json(text)
     rate = false_match_rate(np.array([0.2, 0.25, 0.3, 0.35]), calibration)
     counted = {
-        "lfw-dev": [3.79e-3, 5.27e-4, 6.08e-5, 5.81e-6],
-        "lfw-dev-flip": [3.91e-3, 5.55e-4, 6.62e-5, 6.37e-6],
-        "lfw-dev-bf16": [3.85e-3, 5.36e-4, 6.14e-5, 5.85e-6],
-        "lfw-dev-flip-bf16": [3.95e-3, 5.64e-4, 6.73e-5, 6.58e-6],
+        "lfw-dev": [3.82e-3, 5.34e-4, 6.17e-5, 5.90e-6],
+        "lfw-dev-flip": [3.94e-3, 5.60e-4, 6.73e-5, 6.61e-6],
+        "lfw-dev-bf16": [3.87e-3, 5.41e-4, 6.21e-5, 6.16e-6],
+        "lfw-dev-flip-bf16": [3.99e-3, 5.70e-4, 6.85e-5, 6.58e-6],
     }
     np.testing.assert_allclose(rate, counted[calibration.name], rtol=0.05)
     floor = false_match_rate(np.array([1.0]), calibration)[0]
@@ -100,10 +100,10 @@ def test_shipped_false_match_rates_are_those_counted(text: str) -> None:
 
 @pytest.mark.parametrize("text", shipped_texts())
 def test_evidence_of_the_shipped_curves_reaches_far(text: str) -> None:
-    """Ten faces a person among a million: the prior is 9e-6, and true mates can have 0.986."""
+    """Ten faces a person among a million: the prior is 9e-6, and true mates can have 0.98."""
     calibration = from_json(text)
     at_most = calibrated_degree(np.array([1.0]), calibration, prior=9e-6)[0]
-    assert at_most > 0.986
+    assert at_most > 0.98
     assert calibration.normalisation is not None
 
 
