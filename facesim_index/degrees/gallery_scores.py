@@ -21,7 +21,7 @@ from facesim_index.calibration.normalisation import COHORT_SIZE, Cohort, Normali
 from facesim_index.calibration.record import Calibration
 from facesim_index.calibration.scorer import PLAIN, Scorer
 from facesim_index.degrees.in_force import calibration_in_force
-from facesim_index.errors import IndexDamagedError
+from facesim_index.errors import DamagedSegmentError, IndexDamagedError
 from facesim_index.records import BoolArray, Float32Array, Float64Array, Int64Array
 from facesim_index.store.catalog import cohort_rows
 from facesim_index.store.catalog.cohort_rows import StoredCohort
@@ -215,7 +215,7 @@ def _put(
 def _in_use(view: IndexView, normalisation: Normalisation) -> StoredCohort | None:
     """Return the stored cohort if it is still good for the index as it is."""
     stored = cohort_rows.cohort(view.transaction)
-    if stored is None or stored.method != normalisation.key:
+    if stored is None or stored.method != normalisation.key or view.left_out:
         return None
     living = view.living_faces()
     if len(living) <= _DRAWN_ANEW:
@@ -226,6 +226,17 @@ def _in_use(view: IndexView, normalisation: Normalisation) -> StoredCohort | Non
 
 
 def _statistics(view: IndexView, normalisation: Normalisation) -> GalleryStatistics:
+    """Return the statistics of a view; those of what is left where a partial view lost a part."""
+    while True:
+        n_left_out = len(view.left_out)
+        try:
+            return _statistics_of_whole(view, normalisation)
+        except DamagedSegmentError:
+            if len(view.left_out) == n_left_out:
+                raise
+
+
+def _statistics_of_whole(view: IndexView, normalisation: Normalisation) -> GalleryStatistics:
     stored = _in_use(view, normalisation)
     face_ids = cohort_faces(view.living_faces()) if stored is None else stored.face_ids
     cohort = view.memory.recall(

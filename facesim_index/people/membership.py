@@ -96,10 +96,15 @@ def _degrees(
     calibration: Calibration | None,
     prior: float,
 ) -> dict[int, float]:
-    """Return the degree of each person who has a face outside the query picture."""
+    """Return the degree of each person who has a face outside the query picture.
+
+    Where a partial view lost a part of the index, it is that of the faces which are left.
+    """
     if calibration is None or calibration.head.kind == "weighted-l1":
         return {}
     others = ~np.isin(found.face_ids, own)
+    if view.left_out:
+        others &= np.isin(found.face_ids, view.living_faces())
     faces, owners = found.face_ids[others], found.person_ids[others]
     scorer = scorer_of(view, calibration)
     [vector] = scorer.opposite(scorer.summable(scorer.vectors(query[None])))

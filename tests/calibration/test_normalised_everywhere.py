@@ -23,8 +23,10 @@ from facesim_index.records import FaceId, Float64Array
 from facesim_index.search.queries import QueryOptions
 from facesim_index.store.folder.store import FolderStore
 from tests.asking import query_face
-from tests.builders import FAKE, commit_pictures, new_store, picture
+from tests.builders import FAKE, commit_pictures, new_store, picture, unit_vectors
 from tests.calibration.test_heads_everywhere import curve_of, embeddings, face_ids
+from tests.example_pictures import fake_photo
+from tests.reliability.spoiling import flip
 
 CURVE = replace(
     curve_of(COSINE),
@@ -146,6 +148,48 @@ def test_a_person_is_judged_by_mean_normalised_scores(folder: Path) -> None:
             prior=prior,
         )
         assert match.degree == pytest.approx(expected[0], rel=1e-5)
+
+
+def test_a_picture_is_looked_for_in_an_index_without_faces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, its statistics were computed from an empty cohort of no dimension."""
+    monkeypatch.setattr("facesim_index.degrees.in_force.shipped_calibration", lambda _: CURVE)
+    asked = tmp_path / "asked.png"
+    asked.write_bytes(fake_photo([(200, 40, 40)]))
+    with new_store(tmp_path / "i.facesim"):
+        pass
+    with FaceIndex.open(tmp_path / "i.facesim", engine=FAKE) as index:
+        assert index.query(asked).faces[0].matches == ()
+
+
+def test_a_query_leaves_out_a_damaged_segment_of_the_cohort(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, it failed, because the cohort is read before the segments are searched."""
+    monkeypatch.setattr("facesim_index.degrees.in_force.shipped_calibration", lambda _: CURVE)
+    asked = tmp_path / "asked.png"
+    asked.write_bytes(fake_photo([(200, 40, 40)]))
+    vectors = unit_vectors(12, 11)
+    vectors[8] = vectors[1] + 0.05 * vectors[8]  # one person, in both segments
+    vectors[8] /= np.linalg.norm(vectors[8])
+    with new_store(tmp_path / "i.facesim") as store:
+        commit_pictures(store, {"/p/a.jpg": picture("a", vectors[:6])})
+        commit_pictures(store, {"/p/b.jpg": picture("b", vectors[6:])})
+    with FaceIndex.open(tmp_path / "i.facesim", engine=FAKE, create=True) as index:
+        index.people.cluster()
+        whole = index.query(asked, top=50).faces[0].matches
+        assert len(whole) == 12
+        person_of = {int(match.face_id): match.person_id for match in whole}
+        assert person_of[2] is not None
+        assert person_of[2] == person_of[9]
+    flip(tmp_path / "i.facesim" / "segments" / "000002.faiss")
+    with FaceIndex.open(tmp_path / "i.facesim", engine=FAKE) as index:
+        answer = index.query(asked, top=50)
+    assert (answer.n_left_out, answer.n_faces) == (6, 6)
+    matches = answer.faces[0].matches
+    assert sorted(match.face_id for match in matches) == [1, 2, 3, 4, 5, 6]
+    assert all(match.person_degree for match in matches if match.person_id == person_of[2])
 
 
 def test_a_cohort_changes_only_when_the_index_has_grown() -> None:

@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 
 from facesim_index.calibration.degree import calibrated_degree
 from facesim_index.calibration.document import from_json, to_json
+from facesim_index.calibration.normalisation import Normalisation
 from facesim_index.cli.calibrate import calibrate
 from facesim_index.cli.ingest import ingest
 from facesim_index.cli.main import FacesimGroup
@@ -307,6 +308,20 @@ def test_import_refuses_what_does_not_belong(index: Path, exported: Path, tmp_pa
         assert broken.exit_code == 1
         assert "c.json" in broken.stderr
     assert listed(index) == []
+
+
+def test_a_calibration_is_shown_with_the_scores_it_takes(
+    index: Path, exported: Path, tmp_path: Path
+) -> None:
+    own = from_json(exported.read_text(encoding="utf-8"))
+    weights = np.zeros((FAKE_IDENTITY.dimension, 2), np.float32)
+    normalised = dataclasses.replace(own, normalisation=Normalisation(0.0, 0.1, 0.9, weights))
+    file = tmp_path / "normalised.json"
+    file.write_text(to_json(normalised), encoding="utf-8")
+    facesim(index, "import", exported, "--name", "plain")
+    facesim(index, "import", file, "--name", "normalised")
+    assert "head     cosine\n" in facesim(index, "show", "plain").stdout
+    assert "head     normalised cosine\n" in facesim(index, "show", "normalised").stdout
 
 
 def test_use_show_and_drop(index: Path, exported: Path) -> None:

@@ -7,7 +7,7 @@ from unittest.mock import patch
 import numpy as np
 
 from facesim_index.calibration.document import to_json
-from facesim_index.degrees.gallery import refresh_gallery_prior
+from facesim_index.degrees.verdicts import refresh_estimates
 from facesim_index.ingest import run as ingest_run
 from facesim_index.people import edits
 from facesim_index.people.grouping import PeopleOptions, cluster_people
@@ -64,7 +64,7 @@ def make_full_index(folder: Path, photos: Path) -> None:
         _lock(store, photos / "album/locked.png")
         eve = [face.face.face_id for face in person_faces(store, "Eve")[1]]
         forget(store, [], [FaceId(eve[-1])])
-        refresh_gallery_prior(store)
+        refresh_estimates(store)
         _make_statistics(store)
     (photos / "album/later gone.png").unlink()
     (photos / "album/later changed.png").write_bytes(fake_photo([tint(DAN, 6), tint(BO, 14)]))

@@ -86,8 +86,19 @@ class FolderView:
         return np.setdiff1d(np.concatenate(held), self.removed, assume_unique=True)
 
     def embeddings(self, face_ids: Int64Array) -> Float32Array:
-        """Return stored embeddings, shape (n, dimension), unit norm, in the order asked."""
-        return gather(self.segments, face_ids)
+        """Return stored embeddings, shape (n, dimension), unit norm, in the order asked.
+
+        A partial view does from then on without a segment that turns out to be damaged; whether
+        the faces that were asked for can be done without is for the caller to say.
+        """
+        if not len(face_ids):
+            return np.empty((0, self.identity.dimension), dtype=np.float32)
+        try:
+            return gather(self.segments, face_ids)
+        except DamagedSegmentError as error:
+            if self._partial:
+                self._leave_out(error)
+            raise
 
     def cosines(self, face_ids: Int64Array, query: Float32Array) -> Float64Array:
         """Return the exact cosines of stored embeddings with one query, in the order asked."""
@@ -119,8 +130,9 @@ class FolderView:
             except DamagedSegmentError as error:
                 if not self._partial:
                     raise
-                logger.warning("%s; its faces are left out", error)
-                self.left_out += (error.segment,)
-                self.segments = tuple(
-                    segment for segment in self.segments if segment.name != error.segment
-                )
+                self._leave_out(error)
+
+    def _leave_out(self, error: DamagedSegmentError) -> None:
+        logger.warning("%s; its faces are left out", error)
+        self.left_out += (error.segment,)
+        self.segments = tuple(segment for segment in self.segments if segment.name != error.segment)
