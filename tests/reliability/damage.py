@@ -29,7 +29,7 @@ from pathlib import Path
 
 from facesim_index.calibration.document import to_json
 from facesim_index.calibration.record import Calibration, Evidence
-from facesim_index.degrees.gallery import refresh_gallery_prior
+from facesim_index.degrees.verdicts import refresh_estimates
 from facesim_index.errors import FacesimError, IndexDamagedError
 from facesim_index.export.matrix_options import MatrixOptions
 from facesim_index.index import FaceIndex
@@ -47,6 +47,7 @@ from facesim_index.upkeep.repairs import repair
 from tests.asking import person_faces, verify
 from tests.builders import FAKE, ingest, new_store, read_here
 from tests.example_pictures import fake_photo
+from tests.reliability.full_index import make_statistics
 
 COARSE_ROWS = 64  # so that this small index has coarse codes too
 ASKED = (1, 30, 77)
@@ -237,7 +238,8 @@ def make_index(folder: str, photos: str, state: str) -> None:
         _add_photos(Path(photos))
         ingest(store, Path(photos))
         forget(store, [], [FaceId(3), FaceId(80)])
-        refresh_gallery_prior(store)
+        refresh_estimates(store)
+        make_statistics(store)
         _make_people(store)
         if state == "killed":
             os._exit(9)

@@ -65,7 +65,7 @@ def make_full_index(folder: Path, photos: Path) -> None:
         eve = [face.face.face_id for face in person_faces(store, "Eve")[1]]
         forget(store, [], [FaceId(eve[-1])])
         refresh_estimates(store)
-        _make_statistics(store)
+        make_statistics(store)
     (photos / "album/later gone.png").unlink()
     (photos / "album/later changed.png").write_bytes(fake_photo([tint(DAN, 6), tint(BO, 14)]))
     (photos / "album/new.png").write_bytes(fake_photo([tint(CLEO, 3)]))
@@ -128,7 +128,7 @@ def _lock(store: FolderStore, path: Path) -> None:
     store.commit(Batch([], [FileLink(str(path.parent), path.name, stamp, None, failure)]))
 
 
-def _make_statistics(store: FolderStore) -> None:
+def make_statistics(store: FolderStore) -> None:
     """Store a cohort, and numbers of every face that stand for its statistics."""
     with store.catalog.write() as transaction:
         ids = face_rows.face_ids(transaction)

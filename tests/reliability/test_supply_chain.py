@@ -286,7 +286,7 @@ RUN_WHAT_THEY_READ = {
     *("torch", "tensorflow", "keras", "yaml", "code", "codeop"),
 }
 #: Pickles pass between a worker and its parent over pipes of their own, and nowhere else.
-PIPES = {"child.py", "process.py", "pool.py"}
+PIPES = {"child.py", "process.py", "pool.py", "messages.py", "service.py", "supervisor.py"}
 NETWORK = {
     *("socket", "ssl", "urllib", "urllib3", "http", "ftplib", "smtplib", "requests", "httpx"),
     *("aiohttp", "asyncio", "xmlrpc", "socketserver", "webbrowser", "telnetlib"),
@@ -333,12 +333,12 @@ def risky(tree: ast.Module) -> list[str]:
     return found
 
 
-def test_pickle_is_used_between_a_worker_and_its_parent_and_nowhere_else() -> None:
+def test_pickle_is_used_between_our_own_processes_and_nowhere_else() -> None:
     using = {path.name for path, tree in sources(*OURS) if imported(tree) & RUN_WHAT_THEY_READ}
     assert using == PIPES
     for path, tree in sources("facesim_index"):
-        if path.name in PIPES:
-            assert imported(tree) & RUN_WHAT_THEY_READ == {"pickle"}
+        if found := imported(tree) & RUN_WHAT_THEY_READ:
+            assert found == {"pickle"}
             used = {name for name, _ in calls(tree) if name.startswith("pickle.")}
             assert used <= {"pickle.loads", "pickle.dumps"}, "never to or from a file"
 
@@ -353,6 +353,9 @@ def test_only_the_download_of_models_knows_the_network() -> None:
     assert {name: modules for name, modules in using.items() if modules} == {
         "download.py": {"requests"},
         "descriptors.py": {"urllib"},  # urllib.parse, for the catalog's file: address
+        # Workers and the process of a card, over a socket that is a file.
+        "client.py": {"socket"},
+        "messages.py": {"socket"},
         # The server: it is asked, and asks nobody.
         "app.py": {"asyncio"},
         "connections.py": {"asyncio"},
@@ -366,6 +369,9 @@ def test_only_the_download_of_models_knows_the_network() -> None:
         path.read_text() for path, _ in sources(*SHIPPED) if path.name == "descriptors.py"
     ]
     assert re.findall(r"urllib\S*", descriptors) == ["urllib.parse"]
+    card = "".join(path.read_text() for path, _ in sources("facesim_index") if "card" in path.parts)
+    assert set(re.findall(r"socket\.AF_\w+", card)) == {"socket.AF_UNIX"}
+    assert not re.search(r"create_connection|create_server|getaddrinfo", card)
 
 
 def test_the_server_listens_and_never_connects() -> None:
@@ -391,6 +397,7 @@ def test_only_our_own_worker_and_pip_are_started_and_without_a_shell() -> None:
     assert using == {
         "process.py": ["subprocess.Popen", "subprocess.Popen"],
         "jobs.py": [],  # it has the worker's process started for it
+        "supervisor.py": [],  # so has it that of a card
         "package_download.py": ["subprocess.run"],  # pip, asked for wheels of known SHA-256
     }
 
