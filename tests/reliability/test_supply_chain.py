@@ -336,7 +336,7 @@ def risky(tree: ast.Module) -> list[str]:
 def test_pickle_is_used_between_our_own_processes_and_nowhere_else() -> None:
     using = {path.name for path, tree in sources(*OURS) if imported(tree) & RUN_WHAT_THEY_READ}
     assert using == PIPES
-    for path, tree in sources("facesim_index"):
+    for _, tree in sources("facesim_index"):
         if found := imported(tree) & RUN_WHAT_THEY_READ:
             assert found == {"pickle"}
             used = {name for name, _ in calls(tree) if name.startswith("pickle.")}
