@@ -1,6 +1,6 @@
 """How wrong the evidence of pairs with a caution is, and which evidence they can support.
 
-    python -m benchmarks.weak_evidence INDEXES --cache /tmp/drawn.npz
+    python -m benchmarks.weak_evidence INDEXES --cache drawn.npz
 
 INDEXES is the folder that ``tools/fit_kind_probes.py`` takes.  For each group of faces, as the
 shipped probe and the stored geometry tell them, it prints

@@ -1,6 +1,6 @@
 """Fit what makes dlib's embeddings comparable by their cosines, on faces of LFW.
 
-    python tools/fit_dlib_balance.py DATA_FOLDER OUT.json --cache /tmp/dlib_descriptors.npz
+    python tools/fit_dlib_balance.py DATA_FOLDER OUT.json --cache dlib_descriptors.npz
 
 DATA_FOLDER is as for ``fit_shipped_calibration.py``.  Only the people of pairsDevTrain are used,
 and not who is who among them, so the people of pairsDevTest stay unseen.  A new balance makes new
