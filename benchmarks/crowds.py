@@ -28,9 +28,9 @@ from benchmarks.bench_people import bcubed
 from facesim_index.calibration.degree import calibrated_degree, cosine_at_degree
 from facesim_index.calibration.fitting.fit import Fit, fit_scores
 from facesim_index.calibration.fitting.labelled_data import every_pair
-from facesim_index.calibration.normalisation import Normalisation, cohort_of
+from facesim_index.calibration.normalisation import Normalisation
 from facesim_index.calibration.record import Calibration, Evidence
-from facesim_index.calibration.scorer import PLAIN, FaceVectors, Scorer
+from facesim_index.calibration.scorer import FaceVectors, Scorer, scorer_among
 from facesim_index.degrees.gallery import BINS, ScoreSample, prior_of_sample
 from facesim_index.metrics.scoring import expected_calibration_error
 from facesim_index.pairs.blocks import Faces
@@ -71,9 +71,7 @@ class System:
         self, embeddings: Float32Array, gallery: Float32Array
     ) -> tuple[Scorer, FaceVectors]:
         """Return the faces as they are compared in a gallery."""
-        scorer = PLAIN
-        if self.normalisation is not None:
-            scorer = Scorer(source=cohort_of(gallery, self.normalisation))
+        scorer = scorer_among(gallery, self.normalisation)
         return scorer, scorer.vectors(embeddings)
 
 
@@ -141,9 +139,7 @@ def system(people: Crowd, normalisation: Normalisation | None) -> System:
     -------
     System
     """
-    scorer = PLAIN
-    if normalisation is not None:
-        scorer = Scorer(source=cohort_of(people.embeddings, normalisation))
+    scorer = scorer_among(people.embeddings, normalisation)
     scores, _ = every_pair(people.embeddings, people.person, scorer)
     fit: Fit = fit_scores(scores, "isotonic", n_bootstrap=0)
     size = scores.genuine.size, scores.impostor.size

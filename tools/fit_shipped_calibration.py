@@ -31,9 +31,9 @@ from facesim_index.calibration.fitting.fit import Method, choose_method, fit_sco
 from facesim_index.calibration.fitting.held_out import check_curve
 from facesim_index.calibration.fitting.resampling import LabelledScores
 from facesim_index.calibration.head_json import normalisation_of_document
-from facesim_index.calibration.normalisation import Normalisation, cohort_of
+from facesim_index.calibration.normalisation import Normalisation
 from facesim_index.calibration.record import Calibration, Evidence, HeldOutCheck
-from facesim_index.calibration.scorer import PLAIN, Scorer
+from facesim_index.calibration.scorer import scorer_among
 from facesim_index.config import DEFAULT_PACK
 from facesim_index.engine.loading import EngineSettings
 from facesim_index.engine.reading import make_reader
@@ -339,7 +339,7 @@ def all_pairs(labelled: Labelled, normalisation: Normalisation | None = None) ->
     LabelledScores
     """
     _, person = np.unique(labelled.people, return_inverse=True)
-    scorer = _scorer(labelled, normalisation)
+    scorer = scorer_among(labelled.embeddings, normalisation)
     made = scorer.vectors(labelled.embeddings)
     numbers: Int64Array = np.arange(person.size)
     genuine, genuine_person, impostor, impostor_people = [], [], [], []
@@ -360,12 +360,6 @@ def all_pairs(labelled: Labelled, normalisation: Normalisation | None = None) ->
         np.concatenate(impostor),
         np.concatenate(impostor_people),
     )
-
-
-def _scorer(labelled: Labelled, normalisation: Normalisation | None) -> Scorer:
-    if normalisation is None:
-        return PLAIN
-    return Scorer(source=cohort_of(labelled.embeddings, normalisation))
 
 
 def listed_pairs(
@@ -389,7 +383,7 @@ def listed_pairs(
     ndarray of shape (n_pairs,), float64
     """
     row = {str(name): number for number, name in enumerate(labelled.names)}
-    scorer = _scorer(labelled, normalisation)
+    scorer = scorer_among(labelled.embeddings, normalisation)
     made = scorer.vectors(labelled.embeddings)
     first, second = (np.array([row[pair[side]] for pair in pairs]) for side in (0, 1))
     return scorer.listed_scores(made[first], made[second])
@@ -531,8 +525,7 @@ def _searched(
     """Return the number of queries, the prior, and the degrees of mates and of impostor matches."""
     names = np.unique(labelled.people)
     there = np.isin(labelled.people, rng.permutation(names)[: names.size // 2])
-    gallery = Labelled(labelled.names[there], labelled.people[there], labelled.embeddings[there])
-    scorer = _scorer(gallery, calibration.normalisation)
+    scorer = scorer_among(labelled.embeddings[there], calibration.normalisation)
     made = scorer.vectors(labelled.embeddings)
     cosine = scorer.pair_scores(made, made[there]).astype(np.float64)
     same = labelled.people[:, None] == labelled.people[there][None, :]

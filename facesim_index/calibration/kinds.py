@@ -112,30 +112,6 @@ class KindProbe:
         return found
 
 
-def kind_scores(embeddings: Float32Array, engine_key: str) -> Float64Array | None:
-    """Return the log-odds of the kinds that the package's probe for an engine knows.
-
-    Parameters
-    ----------
-    embeddings : ndarray of shape (n, dimension), float32
-        Unit norm, by that engine.
-    engine_key : str
-        `EngineIdentity.key`.
-
-    Returns
-    -------
-    ndarray of shape (n, n_kinds), float64, or None
-        The columns are ``shipped_probe(engine_key).kinds``; None without a probe for this engine.
-
-    Examples
-    --------
-    >>> kind_scores(np.zeros((1, 512), np.float32), "detector=unknown") is None
-    True
-    """
-    probe = shipped_probe(engine_key)
-    return None if probe is None else probe.log_odds(embeddings)
-
-
 def shipped_probe(engine_key: str) -> KindProbe | None:
     """Return the probe that comes with the package for an engine.
 

@@ -6,6 +6,7 @@ double precision, whatever the order of their sums; so are the scores, because t
 cosine to a score are the same for (a, b) as for (b, a).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesim_index.calibration.heads import COSINE, Head
-from facesim_index.calibration.normalisation import Normalisation, expectation
+from facesim_index.calibration.normalisation import Normalisation, cohort_of, expectation
 from facesim_index.calibration.record import Calibration
 from facesim_index.records import BoolArray, Float32Array, Float64Array, Int64Array
 
@@ -256,6 +257,46 @@ PLAIN = Scorer()
 """Scores that are the cosines themselves."""
 
 
+def scorer_by(
+    head: Head,
+    normalisation: Normalisation | None,
+    statistics_by: Callable[[Normalisation], StatisticsSource],
+) -> Scorer:
+    """Return what makes scores by a head, normalised if there is a normalisation.
+
+    Parameters
+    ----------
+    head : Head
+    normalisation : Normalisation or None
+    statistics_by : callable
+        Returns what tells the statistics of faces; it is asked only for a normalisation.
+
+    Returns
+    -------
+    Scorer
+    """
+    return Scorer(head, None if normalisation is None else statistics_by(normalisation))
+
+
+def scorer_among(
+    embeddings: Float32Array, normalisation: Normalisation | None, head: Head = COSINE
+) -> Scorer:
+    """Return what makes the scores of faces that are in no index, and are each other's cohort.
+
+    Parameters
+    ----------
+    embeddings : ndarray of shape (n, dimension), float32
+        Unit norm.
+    normalisation : Normalisation or None
+    head : Head, default=COSINE
+
+    Returns
+    -------
+    Scorer
+    """
+    return scorer_by(head, normalisation, lambda given: cohort_of(embeddings, given))
+
+
 def scorer_without_gallery(calibration: Calibration | None) -> Scorer:
     """Return what makes the scores of faces of which nothing but themselves is known.
 
@@ -271,6 +312,4 @@ def scorer_without_gallery(calibration: Calibration | None) -> Scorer:
     """
     if calibration is None:
         return PLAIN
-    if calibration.normalisation is None:
-        return Scorer(calibration.head)
-    return Scorer(calibration.head, expectation(calibration.normalisation))
+    return scorer_by(calibration.head, calibration.normalisation, expectation)

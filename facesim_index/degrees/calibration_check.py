@@ -28,6 +28,7 @@ from facesim_index.errors import CalibrationError
 from facesim_index.metrics.grouped_rates import Groups, interval
 from facesim_index.records import BoolArray, Float64Array, Int64Array
 from facesim_index.store.protocols import IndexView
+from facesim_index.utils.text import score_name
 
 FALSE_MATCH_RATES = (1e-1, 1e-2, 1e-3, 1e-4)
 TOLERANCE = 3.0
@@ -458,9 +459,7 @@ def _worst_group(calibration: Calibration, groups: tuple[GroupCheck, ...]) -> st
 
 
 def _named(calibration: Calibration) -> str:
-    """Return what the scores of a calibration are called."""
-    plain = not calibration.head.learned and calibration.normalisation is None
-    return "cosine" if plain else "score"
+    return score_name(calibration.score_kind)
 
 
 def _worst(levels: tuple[Level, ...]) -> Level | None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from facesim_index.calibration.normalisation import COHORT_SIZE, Cohort, Normalisation
 from facesim_index.calibration.record import Calibration
-from facesim_index.calibration.scorer import PLAIN, Scorer
+from facesim_index.calibration.scorer import PLAIN, Scorer, scorer_by
 from facesim_index.degrees.in_force import calibration_in_force
 from facesim_index.errors import DamagedSegmentError, IndexDamagedError
 from facesim_index.records import BoolArray, Float32Array, Float64Array, Int64Array
@@ -133,9 +133,9 @@ def scorer_of(view: IndexView, calibration: Calibration | None) -> Scorer:
     """
     if calibration is None:
         return PLAIN
-    if calibration.normalisation is None:
-        return Scorer(calibration.head)
-    return Scorer(calibration.head, _statistics(view, calibration.normalisation))
+    return scorer_by(
+        calibration.head, calibration.normalisation, lambda given: _statistics(view, given)
+    )
 
 
 def cohort_faces(living: Int64Array) -> Int64Array:

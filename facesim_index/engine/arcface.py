@@ -61,10 +61,7 @@ class ArcFaceFamily:
         >>> ArcFaceFamily().fits(GraphShapes([("n", 3, 112, 112)], [("n", 128)]))
         False
         """
-        crop = (3, self.crop_side_px, self.crop_side_px)
-        return [shape[1:] for shape in shapes.inputs] == [crop] and [
-            shape[1:] for shape in shapes.outputs
-        ] == [(self.dimension,)]
+        return shapes.turn_crops_into_numbers(self.crop_side_px, self.dimension)
 
     def build(
         self, model: "ModelProto", open_network: "Callable[[ModelProto], Network]"

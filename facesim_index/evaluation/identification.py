@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from facesim_index.calibration.heads import COSINE, Head
-from facesim_index.calibration.normalisation import Normalisation, cohort_of
+from facesim_index.calibration.normalisation import Normalisation
 from facesim_index.calibration.record import NORMALISED
-from facesim_index.calibration.scorer import Scorer
+from facesim_index.calibration.scorer import Scorer, scorer_among
 from facesim_index.errors import UsageError
 from facesim_index.labels.embeddings import EmbeddingIndex, PictureEmbeddings, embeddings_of
 from facesim_index.labels.pair_lists import people_folder
@@ -173,9 +173,7 @@ def search_people(
     others = np.flatnonzero(~paired)
     order = np.argsort(person[enrolled], kind="stable")
     place = order[np.searchsorted(person[enrolled][order], person[searched])]
-    scorer = Scorer(head)
-    if normalisation is not None:
-        scorer = Scorer(head, cohort_of(found.embeddings[found.has_face], normalisation))
+    scorer = scorer_among(found.embeddings[found.has_face], normalisation, head)
     gallery = _Gallery(found, enrolled, scorer)
     mate, rank, best_other, other_at = _mated(gallery, searched, place)
     unenrolled, unenrolled_at = _best(gallery, others)

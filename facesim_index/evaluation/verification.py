@@ -14,9 +14,9 @@ import numpy as np
 from facesim_index.calibration.curve import log10_lr
 from facesim_index.calibration.degree import cosine_at_degree, degree_from_log10_lr
 from facesim_index.calibration.heads import COSINE, Head
-from facesim_index.calibration.normalisation import Normalisation, cohort_of
+from facesim_index.calibration.normalisation import Normalisation
 from facesim_index.calibration.record import Calibration
-from facesim_index.calibration.scorer import Scorer
+from facesim_index.calibration.scorer import scorer_among
 from facesim_index.errors import CalibrationError
 from facesim_index.labels.embeddings import EmbeddingIndex, embeddings_of
 from facesim_index.labels.pair_lists import PairList, listed_people
@@ -203,9 +203,7 @@ def score_pairs(
     paths, people = listed.paths, listed_people(listed, name)
     rows = people.rows
     found = embeddings_of(index, paths)
-    scorer = Scorer(head)
-    if normalisation is not None:
-        scorer = Scorer(head, cohort_of(found.embeddings[found.has_face], normalisation))
+    scorer = scorer_among(found.embeddings[found.has_face], normalisation, head)
     made = scorer.vectors(found.embeddings)
     score = scorer.listed_scores(made[rows[:, 0]], made[rows[:, 1]])
     score[~found.has_face[rows].all(axis=1)] = np.nan

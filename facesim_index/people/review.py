@@ -234,10 +234,11 @@ def doubtful_faces(
     asked = found.face_ids[~found.confirmed]
     if others < 1 or not len(asked):
         return []
-    total = summed(found.face_ids, view, scorer_of(view, calibration))
+    scorer = scorer_of(view, calibration)
+    total = summed(found.face_ids, view, scorer)
     parts = [asked[i : i + _FACES_AT_ONCE] for i in range(0, len(asked), _FACES_AT_ONCE)]
     degrees = np.concatenate(
-        [_support(part, total[None], others, view, calibration, value) for part in parts]
+        [_support(part, total[None], others, view, scorer, calibration, value) for part in parts]
     )
     order = np.lexsort((asked, degrees))
     return [(FaceId(int(asked[i])), float(degrees[i])) for i in order]
@@ -292,7 +293,8 @@ def _doubtful(
         rows = asked[part]
         others = groups.sizes[place[rows]] - 1.0
         sums = groups.sums[place[rows]]
-        degrees[part] = _support(found.face_ids[rows], sums, others, view, calibration, prior)
+        asked_ids = found.face_ids[rows]
+        degrees[part] = _support(asked_ids, sums, others, view, groups.scorer, calibration, prior)
     worst = np.lexsort((asked, degrees))[:top]
     names = {row.person_id: row.name for row in people_rows.persons(view.transaction, people)}
     records = face_rows.faces(view.transaction, found.face_ids[asked[worst]])
@@ -309,6 +311,7 @@ def _support(
     sums: Float32Array | Float64Array,
     others: Float64Array | np.float64,
     view: IndexView,
+    scorer: Scorer,
     calibration: Calibration,
     prior: float,
 ) -> Float64Array:
@@ -316,7 +319,6 @@ def _support(
 
     `sums` are the sums of the groups with the faces themselves, `others` counts the other faces.
     """
-    scorer = scorer_of(view, calibration)
     vectors = summables(face_ids, view, scorer)
     means = np.einsum("ij,ij->i", vectors, scorer.opposite(sums - vectors)) / others
     return person_degree(means, np.broadcast_to(others, means.shape), calibration, prior=prior)

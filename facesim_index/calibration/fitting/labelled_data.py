@@ -6,8 +6,8 @@ import numpy as np
 
 from facesim_index.calibration.fitting.resampling import LabelledScores
 from facesim_index.calibration.heads import Head
-from facesim_index.calibration.normalisation import Normalisation, cohort_of
-from facesim_index.calibration.scorer import PLAIN, FaceVectors, Scorer
+from facesim_index.calibration.normalisation import Normalisation
+from facesim_index.calibration.scorer import PLAIN, FaceVectors, Scorer, scorer_among
 from facesim_index.errors import CalibrationError
 from facesim_index.records import BoolArray, Float32Array, Float64Array, Int64Array
 
@@ -67,9 +67,7 @@ class LabelledFaces:
         -------
         LabelledScores
         """
-        scorer = Scorer(head)
-        if normalisation is not None:
-            scorer = Scorer(head, cohort_of(self.embeddings, normalisation))
+        scorer = scorer_among(self.embeddings, normalisation, head)
         if self.pairs is None:
             return every_pair(self.embeddings, self.person, scorer, max_impostors=max_impostors)[0]
         same = self.person[self.pairs[:, 0]] == self.person[self.pairs[:, 1]]

@@ -45,6 +45,21 @@ class GraphShapes:
     inputs: Sequence[tuple[int | str, ...]]
     outputs: Sequence[tuple[int | str, ...]]
 
+    def turn_crops_into_numbers(self, side_px: int, dimension: int) -> bool:
+        """Tell whether it takes square colour crops of a side and gives so many numbers for each.
+
+        Parameters
+        ----------
+        side_px : int
+        dimension : int
+
+        Returns
+        -------
+        bool
+        """
+        crops = [shape[1:] for shape in self.inputs] == [(3, side_px, side_px)]
+        return crops and [shape[1:] for shape in self.outputs] == [(dimension,)]
+
 
 def declared_shapes(model: "ModelProto") -> GraphShapes:
     """Return the shapes of a graph's inputs and outputs.
